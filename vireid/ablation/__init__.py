@@ -1,0 +1,1 @@
+"""Studies: a declarative YAML becomes a plan, runs and linked records."""

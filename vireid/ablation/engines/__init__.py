@@ -1,0 +1,1 @@
+"""Where planned runs execute: one file per engine."""

@@ -1,0 +1,1 @@
+"""Types, configuration, identity, records and seeding; imports nothing else of vireid."""

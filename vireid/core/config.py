@@ -1,0 +1,93 @@
+"""Strict configuration: unknown keys rejected with the nearest valid one, canonical JSON, readable errors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, SerializeAsAny, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+
+from vireid.core.errors import UserError, did_you_mean
+from vireid.core.registry import Registry
+
+T = TypeVar("T", bound=BaseModel)
+
+
+class Strict(BaseModel):
+    """Base of every configuration and record: frozen, no extra keys, errors that name the nearest valid key."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _reject_unknown_keys(cls, data: Any) -> Any:
+        if isinstance(data, Mapping):
+            for key in data:
+                if key not in cls.model_fields:
+                    raise PydanticCustomError(
+                        "unknown_key",
+                        "unknown key '{key}'{hint}",
+                        {"key": str(key), "hint": did_you_mean(str(key), cls.model_fields)},
+                    )
+        return data
+
+
+class Component(Strict):
+    """Configuration of a registered component; ``name`` selects the class, the other fields are its own."""
+
+    name: str
+
+
+def component(registry: Registry) -> Any:
+    """Annotated type of a config field that holds a component of ``registry``, validated by its own ``Config``."""
+
+    def validate(data: Any) -> Any:
+        if isinstance(data, Component):
+            return data
+        if not isinstance(data, Mapping) or "name" not in data:
+            raise PydanticCustomError(
+                "component",
+                "a {kind} needs a 'name'; valid: {names}",
+                {"kind": registry.kind, "names": ", ".join(registry.names())},
+            )
+        try:
+            config_class = registry.load(str(data["name"])).Config
+        except UserError as error:
+            raise PydanticCustomError("component", "{message}", {"message": str(error)}) from error
+        return config_class.model_validate(data)
+
+    return Annotated[SerializeAsAny[Component], BeforeValidator(validate)]
+
+
+def parse(schema: type[T], data: Any, place: str) -> T:
+    """Validate ``data`` against ``schema``; ``place`` (a file or command) opens the message.
+
+    Raises:
+        UserError: one line per fault: ``place: key = value: what is wrong``.
+    """
+    try:
+        return schema.model_validate(data)
+    except ValidationError as error:
+        lines = []
+        for fault in error.errors(include_url=False):
+            key = ".".join(str(part) for part in fault["loc"])
+            if fault["type"] == "unknown_key":
+                key = ".".join(filter(None, [key, str(fault["ctx"]["key"])]))
+                lines.append(f"{place}: {key}: {fault['msg']}")
+                continue
+            given = "" if isinstance(fault["input"], Mapping | list) else f" = {fault['input']!r}"
+            message = fault["msg"].removeprefix("Value error, ")
+            if fault["type"] == "literal_error":
+                expected = [part.strip("' ") for part in fault["ctx"]["expected"].replace(" or ", ",").split(",")]
+                message += did_you_mean(str(fault["input"]), expected)
+            lines.append(f"{place}: {key}{given}: {message}")
+        raise UserError("\n".join(lines)) from error
+
+
+def canonical_json(data: Any) -> str:
+    """JSON with sorted keys, no spaces and no NaN: equal values give equal text, which identity hashes."""
+    if isinstance(data, BaseModel):
+        data = data.model_dump(mode="json")
+    return json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)

@@ -1,0 +1,1 @@
+"""Datasets, decoded-image cache, augmentation and the identity-balanced cross-modal sampler."""

@@ -1,0 +1,1 @@
+"""The procedural renderer: people, cameras and the three dataset layouts."""

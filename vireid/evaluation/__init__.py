@@ -1,0 +1,1 @@
+"""The only CMC, mAP and mINP; protocols as data; re-ranking; feature extraction."""

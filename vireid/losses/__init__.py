@@ -1,0 +1,1 @@
+"""One short file per loss: functions on tensors that know no model."""

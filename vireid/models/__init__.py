@@ -1,0 +1,1 @@
+"""Trunk, pooling, attention, purifier and one file per system."""

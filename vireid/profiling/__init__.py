@@ -1,0 +1,1 @@
+"""What a model costs: complexity, latency, memory."""

@@ -1,0 +1,1 @@
+"""How named loss terms become one number."""

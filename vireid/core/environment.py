@@ -1,0 +1,69 @@
+"""What a run ran on and with: interpreter, packages, commit of the suite. Recorded, never part of identity."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from collections.abc import Mapping
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from vireid.core.config import Strict
+
+PACKAGES = ("vireid", "torch", "torchvision", "accelerate", "numpy", "scipy", "pandas", "fvcore", "thop", "pillow")
+
+
+class Environment(Strict):
+    """Software and machine of a run. ``device`` is the machine description that the profiler reads."""
+
+    python: str
+    platform: str
+    packages: dict[str, str]
+    git_commit: str | None
+    git_dirty: bool | None
+    accelerator: str  # "cpu" or the name of the accelerator; unlike ones are never pooled
+    threads: int
+    device: dict[str, Any]
+
+
+def snapshot(*, accelerator: str, threads: int, device: Mapping[str, Any]) -> Environment:
+    """Describe the running process. Git fields are None where the suite is not run from a checkout."""
+    commit, dirty = _git_state()
+    return Environment(
+        python=platform.python_version(),
+        platform=platform.platform(),
+        packages={name: version for name in PACKAGES if (version := _version(name))},
+        git_commit=commit,
+        git_dirty=dirty,
+        accelerator=accelerator,
+        threads=threads,
+        device=dict(device),
+    )
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+@cache
+def _git_state() -> tuple[str | None, bool | None]:
+    here = Path(__file__).resolve().parents[2]
+    if not (here / ".git").exists():
+        return None, None
+
+    def git(*arguments: str) -> str | None:
+        try:
+            result = subprocess.run(
+                ["git", "-C", str(here), *arguments], capture_output=True, text=True, timeout=20, check=True
+            )
+        except (OSError, subprocess.SubprocessError):
+            return None
+        return result.stdout.strip()
+
+    status = git("status", "--porcelain")
+    return git("rev-parse", "HEAD"), None if status is None else bool(status)

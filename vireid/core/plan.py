@@ -1,0 +1,48 @@
+"""The plan of a study: which cells it has and the ids of the records that fill them. Reports start from it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from vireid.core.config import Strict
+
+Design = Literal["cumulative", "leave_one_out", "one_at_a_time", "full_factorial", "explicit"]
+
+
+class Cell(Strict):
+    """One configuration of a study: a level for every factor."""
+
+    name: str  # unique in the study; made of the levels that differ from the baseline
+    label: str  # as tables print it
+    factors: dict[str, str]  # factor -> level
+    baseline: bool = False
+
+
+class PlannedRun(Strict):
+    """One cell at one seed, and the ids of its records."""
+
+    cell: str
+    seed: int
+    overrides: list[str]  # on top of the study's base
+    fit: str
+    evaluations: list[str]
+    cost: str
+
+
+class Plan(Strict):
+    """Cells × seeds with ids; written as ``studies/<name>/plan.json``."""
+
+    schema_version: Literal[1] = 1
+    name: str
+    title: str
+    description: str = ""
+    design: Design
+    factors: dict[str, list[str]]  # factor -> levels, baseline level first
+    seeds: list[int]
+    cells: list[Cell]
+    runs: list[PlannedRun]
+    study: dict[str, Any]  # the study file as read
+
+    def runs_of(self, cell: str) -> list[PlannedRun]:
+        """Planned runs of a cell, in order of seed."""
+        return [run for run in self.runs if run.cell == cell]

@@ -1,0 +1,135 @@
+"""The four linked kinds of record: fit, evaluation, cost, latency. Immutable, versioned, one JSON file each.
+
+A record's ``id`` hashes what decides it (see ``vireid.core.identity``). Links go by id: an evaluation names its fit; a
+cost names the digest of the deployed graph (``artefact``) and latencies name that artefact, so that settings which
+leave the deployed graph alone share their latency.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from vireid.core.config import Strict
+from vireid.core.environment import Environment
+from vireid.core.errors import UserError
+
+Status = Literal["ok", "failed", "skipped"]
+DataKind = Literal["real", "synthetic"]
+
+
+def now() -> str:
+    """Current time, UTC, ISO 8601 with seconds."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+class Source(Strict):
+    """Where a number comes from: measured by the suite, or published by others with a citation."""
+
+    kind: Literal["measured", "published"] = "measured"
+    citation: str | None = None
+
+
+class ComponentStamp(Strict):
+    """Version (part of identity) and source digest (to tell stale records) of a component that took part."""
+
+    name: str
+    version: str
+    digest: str
+
+
+class RecordBase(Strict):
+    """Fields that every record has."""
+
+    schema_version: Literal[1] = 1
+    id: str = Field(pattern=r"^[0-9a-f]{12}$")
+    status: Status
+    reason: str | None = None  # why it failed or was skipped
+    data_kind: DataKind
+    source: Source = Source()
+    environment: Environment
+    components: dict[str, ComponentStamp] = {}
+    started: str
+    ended: str
+
+
+class FitRecord(RecordBase):
+    """One training run: resolved configuration, learning curves, step times, peak training memory."""
+
+    kind: Literal["fit"] = "fit"
+    config: dict[str, Any]  # what decided the fit, resolved
+    seed: int
+    data: dict[str, Any]  # specification, content fingerprint, number of images and identities
+    curves: list[dict[str, Any]] = []  # one entry per epoch
+    step_seconds: list[float] = []  # raw samples, one per optimiser step
+    peak_memory_bytes: int | None = None  # of the training process on CPU, of the allocator on an accelerator
+    seconds: float | None = None
+
+
+class EvaluationRecord(RecordBase):
+    """Metrics of a fit under one protocol. Fractions; ``metric_units`` names unit, range and direction."""
+
+    kind: Literal["evaluation"] = "evaluation"
+    fit: str
+    protocol: dict[str, Any]  # the protocol card
+    metrics: dict[str, float] = {}
+    metric_units: dict[str, str] = {}
+    per_trial: list[dict[str, float]] = []
+    per_query_file: str | None = None  # Parquet beside the record, relative to runs/
+    per_query_digest: str | None = None  # SHA-256 of that file
+    fingerprint: str | None = None  # content of the evaluated images
+
+
+class CostRecord(RecordBase):
+    """Parameters and MACs of a configuration's deployed graph at one resolution."""
+
+    kind: Literal["cost"] = "cost"
+    model: dict[str, Any]  # model configuration
+    num_classes: int
+    artefact: str | None = None  # digest of the deployed graph
+    resolution: tuple[int, int]  # height, width in pixels
+    images_per_forward: int = 1
+    parameters: dict[str, int] = {}  # deployed, training_only, dead
+    macs: float | None = None  # multiply-accumulates per image: convolution, linear, attention
+    convention: str = "1 MAC = 1 multiply + 1 add"
+    counters: list[dict[str, Any]] = []  # each counter's value, convention, uncounted operators or failure
+    disagreement: float | None = None  # largest relative difference between counters
+    size_bytes: int | None = None  # deployed weights
+
+
+class LatencyRecord(RecordBase):
+    """Raw latency samples of one artefact in one runtime on one device."""
+
+    kind: Literal["latency"] = "latency"
+    artefact: str
+    runtime: dict[str, Any]
+    precision: str
+    batch: int
+    resolution: tuple[int, int]
+    threads: int
+    warmup: int = 0
+    seconds: list[float] = []  # per forward of `batch` images, in order of measurement
+    peak_memory_bytes: int | None = None
+    notes: list[str] = []
+
+
+Record = FitRecord | EvaluationRecord | CostRecord | LatencyRecord
+_ADAPTER: TypeAdapter[Record] = TypeAdapter(Annotated[Record, Field(discriminator="kind")])
+
+
+def read_record(text: str | bytes, place: str) -> Record:
+    """Parse one record; ``place`` names its file in the message.
+
+    Raises:
+        UserError: not a record, or one of a schema that this version cannot read.
+    """
+    try:
+        return _ADAPTER.validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UserError(
+            f"{place}: not a readable record ({where}: {first['msg']}); move the file away or update vireid"
+        ) from error

@@ -1,0 +1,178 @@
+"""The record store: atomic writes, lookup by id, query to a DataFrame.
+
+Layout under the store's root (``results/local`` unless told otherwise)::
+
+    runs/<id>.json               one record, status ok or skipped
+    runs/<id>.failed-<n>.json    a failed attempt; never read as a result, retried next time
+    runs/<id>/                   its artefacts: log, checkpoint, weights, per-query Parquet
+    studies/<name>/plan.json     cells (factors, seed) -> ids
+    studies/<name>/report/       rendered report
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from vireid.core.errors import UserError
+from vireid.core.identity import is_run_id
+from vireid.core.records import Record, read_record
+
+
+def write_atomically(path: Path, content: bytes | str) -> None:
+    """Write a file whole or not at all: a temporary sibling, flushed to disk, then renamed.
+
+    Raises:
+        UserError: the place is not writable or the disk is full.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).chmod(0o644)
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+def unwritable(path: Path, error: OSError) -> UserError:
+    """Turn an operating-system error about ``path`` into a message with a remedy."""
+    if error.errno == errno.ENOSPC:
+        return UserError(f"{path}: the disk is full; free some space and run the same command again")
+    return UserError(f"{path}: cannot write ({error.strerror}); choose another place with --store or mend its rights")
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class Store:
+    """A directory of records."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.runs = root / "runs"
+
+    def prepare(self) -> None:
+        """Create the store and make sure that it can be written.
+
+        Raises:
+            UserError: it cannot.
+        """
+        write_atomically(self.runs / ".writable", "")
+        (self.runs / ".writable").unlink(missing_ok=True)
+
+    def directory(self, run: str) -> Path:
+        """Folder of a run's artefacts."""
+        return self.runs / run
+
+    def study(self, name: str) -> Path:
+        """Folder of a study's plan and report."""
+        return self.root / "studies" / name
+
+    def put(self, record: Record) -> Path:
+        """Write a record; a failed one gets a name of its own and never hides a result."""
+        path = self.runs / f"{record.id}.json"
+        if record.status == "failed":
+            attempt = len(list(self.runs.glob(f"{record.id}.failed-*.json"))) + 1
+            path = self.runs / f"{record.id}.failed-{attempt}.json"
+        write_atomically(path, json.dumps(record.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n")
+        return path
+
+    def get(self, run: str) -> Record | None:
+        """The finished record of that id, or None."""
+        path = self.runs / f"{run}.json"
+        return read_record(path.read_bytes(), str(path)) if path.is_file() else None
+
+    def find(self, prefix: str) -> Record:
+        """The finished record whose id starts with ``prefix``.
+
+        Raises:
+            UserError: none, or several.
+        """
+        matches = sorted(p.stem for p in self.runs.glob(f"{prefix}*.json") if is_run_id(p.stem))
+        if len(matches) != 1:
+            found = f"{len(matches)} records match" if matches else "no record matches"
+            raise UserError(f"run '{prefix}': {found} in {self.runs}; `vireid results list` shows what is there")
+        record = self.get(matches[0])
+        assert record is not None
+        return record
+
+    def records(self) -> Iterator[Record]:
+        """All finished records, in order of id."""
+        for path in sorted(self.runs.glob("*.json")):
+            if is_run_id(path.stem):
+                yield read_record(path.read_bytes(), str(path))
+
+    def failures(self) -> Iterator[Record]:
+        """All failed attempts."""
+        for path in sorted(self.runs.glob("*.failed-*.json")):
+            yield read_record(path.read_bytes(), str(path))
+
+    def query(self, kind: str | None = None, **equal: Any) -> pd.DataFrame:
+        """Finished records as a table, nested fields as dotted columns.
+
+        ``equal`` keeps rows whose column has that value; dots are written as double underscores
+        (``protocol__name="sysu/official"``).
+        """
+        rows = [r.model_dump(mode="json") for r in self.records() if kind in (None, r.kind)]
+        table = pd.json_normalize(rows, sep=".") if rows else pd.DataFrame()
+        for name, value in equal.items():
+            column = name.replace("__", ".")
+            if column not in table.columns:
+                return table.iloc[0:0]
+            table = table[table[column] == value]
+        return table.reset_index(drop=True)
+
+    def per_query(self, record: Record) -> pd.DataFrame | None:
+        """The per-query table of an evaluation, checked against its digest.
+
+        Raises:
+            UserError: the file is missing or is not the one the record speaks of.
+        """
+        name = getattr(record, "per_query_file", None)
+        if name is None:
+            return None
+        path = self.runs / name
+        if not path.is_file():
+            raise UserError(f"{path}: the per-query table of run {record.id} is missing; evaluate the run again")
+        if file_digest(path) != getattr(record, "per_query_digest", None):
+            raise UserError(f"{path}: differs from the digest in record {record.id}; evaluate the run again")
+        return pd.read_parquet(path)
+
+    @contextlib.contextmanager
+    def lock(self, name: str) -> Iterator[None]:
+        """Hold a lock of that name; a second process gets a message instead of a race. Freed when a process dies."""
+        import fcntl
+
+        path = self.root / f".{name}.lock"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle = path.open("w")
+        except OSError as error:
+            raise unwritable(path, error) from error
+        with handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise UserError(f"{path}: another vireid process is working on '{name}'; wait for it to end") from error
+            yield

@@ -1,1 +1,4 @@
-"""One short file per loss: functions on tensors that know no model."""
+"""Losses: one short file each, functions on tensors with no knowledge of models.
+
+All compute in float32 (or in float64 where that is given), also under autocast, and none loops over samples.
+"""

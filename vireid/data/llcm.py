@@ -1,0 +1,105 @@
+"""LLCM (Zhang & Wang, CVPR 2023): ``vis/ nir/`` for training, ``test_vis/ test_nir/`` by camera, lists in ``idx/``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from vireid.core.config import Component
+from vireid.core.errors import UserError
+from vireid.core.types import ImageIndex, Modality
+from vireid.data.images import SUFFIXES
+from vireid.data.layout import (
+    Counts,
+    Entry,
+    EvaluationPart,
+    Layout,
+    TrainingPart,
+    build_index,
+    held_out,
+    modality_counts,
+    only,
+    read_identities,
+    read_list,
+    require_both_modalities,
+)
+
+FOLDERS = {Modality.VISIBLE: "vis", Modality.INFRARED: "nir"}
+CAMERAS = {Modality.VISIBLE: (1, 2, 3, 4, 5, 6, 7, 8, 9), Modality.INFRARED: (1, 2, 4, 5, 6, 7, 8, 9)}
+REMEDY = "it is part of the dataset's idx/ folder"
+
+
+class Config(Component):
+    """How development identities are drawn from the training identities."""
+
+    name: Literal["llcm"] = "llcm"
+    dev_fraction: float = Field(default=0.2, gt=0, lt=1)
+    dev_seed: int = 0
+
+
+class LLCM(Layout):
+    """LLCM: nine cameras, each visible and near infrared, except camera 3, which has no infrared.
+
+    Test images are those of the camera folders (the camera is the folder's); training images are listed, with the
+    camera in the file name.
+    """
+
+    Config = Config
+    version = "1"
+    title = "LLCM"
+    marks = ("test_vis", "idx/train_vis.txt", "idx/test_id.txt")
+    expected: ClassVar[dict[str, int]] = {"training identities": 713, "test identities": 351}
+
+    def training(self, part: TrainingPart) -> ImageIndex:  # noqa: D102 - described by the contract
+        index = require_both_modalities(self._listed(), self.title)
+        return index if part == "final" else only(index, self._dev(index), keep=False)
+
+    def evaluation(self, part: EvaluationPart) -> ImageIndex:  # noqa: D102
+        if part == "dev":
+            index = self._listed()
+            return only(index, self._dev(index), keep=True)
+        entries = []
+        for identity in read_identities(self.root / "idx" / "test_id.txt", REMEDY):
+            for modality, name in FOLDERS.items():
+                for camera in CAMERAS[modality]:
+                    place = f"test_{name}/cam{camera}/{identity:04d}"
+                    folder = self.root / place
+                    if folder.is_dir():
+                        names = sorted(file.name for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
+                        entries += [Entry(f"{place}/{file}", identity, modality, camera) for file in names]
+        return build_index(self.root, entries, "test_vis/ and test_nir/")
+
+    def sections(self) -> dict[str, Callable[[], Counts]]:  # noqa: D102
+        return {
+            "training images": lambda: modality_counts(self._listed(), "training"),
+            "test images": self._test_counts,
+        }
+
+    def _test_counts(self) -> Counts:
+        test = self.evaluation("test")
+        counts = modality_counts(test, "test")
+        for modality, name in FOLDERS.items():
+            rows = test.modality == modality
+            folders = np.unique(np.stack([test.identity[rows], test.camera[rows]]), axis=1)
+            counts[f"sampled gallery images, {name} (one per identity and camera)"] = folders.shape[1]
+            file = self.root / "idx" / f"test_{name}.txt"
+            counts[f"listed test images, {name}"] = len(read_list(file, REMEDY))
+        return counts
+
+    def _dev(self, index: ImageIndex) -> frozenset[int]:
+        return held_out(index.identity.tolist(), self.config.dev_fraction, "llcm", self.config.dev_seed)
+
+    def _listed(self) -> ImageIndex:
+        entries = []
+        for modality, name in FOLDERS.items():
+            file = self.root / "idx" / f"train_{name}.txt"
+            for path, label in read_list(file, REMEDY):
+                camera = re.search(r"_c(\d+)_", path.rpartition("/")[2])
+                if camera is None:
+                    raise UserError(f"split file {file}: '{path}' names no camera (expected _cNN_ in the file name)")
+                entries.append(Entry(path, label, modality, int(camera[1])))
+        return build_index(self.root, entries, "training lists")

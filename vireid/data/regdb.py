@@ -1,0 +1,85 @@
+"""RegDB (Nguyen et al., Sensors 2017): ``Visible/``, ``Thermal/`` and ten splits ``idx/*_<split>.txt``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from vireid.core.config import Component
+from vireid.core.types import ImageIndex, Modality
+from vireid.data.layout import (
+    Counts,
+    Entry,
+    EvaluationPart,
+    Layout,
+    TrainingPart,
+    build_index,
+    held_out,
+    modality_counts,
+    only,
+    read_list,
+    require_both_modalities,
+)
+
+FOLDERS = {Modality.VISIBLE: "visible", Modality.INFRARED: "thermal"}
+CAMERA = {Modality.VISIBLE: 1, Modality.INFRARED: 2}  # one dual camera: each sensor counts as a camera
+SPLITS = 10
+
+
+class Config(Component):
+    """One of the ten splits, and how development identities are drawn from its training identities."""
+
+    name: Literal["regdb"] = "regdb"
+    split: int = Field(default=1, ge=1, le=SPLITS)
+    dev_fraction: float = Field(default=0.2, gt=0, lt=1)
+    dev_seed: int = 0
+
+
+class RegDB(Layout):
+    """RegDB: 412 identities, 10 visible and 10 thermal images each; half of the identities train in every split.
+
+    Labels of the list files count training and test identities apart, both from 0.
+    """
+
+    Config = Config
+    version = "1"
+    title = "RegDB"
+    marks = ("Visible", "Thermal")
+    expected: ClassVar[dict[str, int]] = {
+        f"split {split}, {part} {what}": count
+        for split in range(1, SPLITS + 1)
+        for part in ("training", "test")
+        for what, count in (("identities", 206), ("visible images", 2060), ("infrared images", 2060))
+    }
+
+    def training(self, part: TrainingPart) -> ImageIndex:  # noqa: D102 - described by the contract
+        index = require_both_modalities(self._read("train", self.config.split), self.title)
+        return index if part == "final" else only(index, self._dev(index), keep=False)
+
+    def evaluation(self, part: EvaluationPart) -> ImageIndex:  # noqa: D102
+        if part == "test":
+            return self._read("test", self.config.split)
+        index = self._read("train", self.config.split)
+        return only(index, self._dev(index), keep=True)
+
+    def sections(self) -> dict[str, Callable[[], Counts]]:  # noqa: D102
+        return {f"split {split}": partial(self._split_counts, split) for split in range(1, SPLITS + 1)}
+
+    def _split_counts(self, split: int) -> Counts:
+        training, test = self._read("train", split), self._read("test", split)
+        return modality_counts(training, f"split {split}, training") | modality_counts(test, f"split {split}, test")
+
+    def _dev(self, index: ImageIndex) -> frozenset[int]:
+        config = self.config
+        return held_out(index.identity.tolist(), config.dev_fraction, "regdb", config.split, config.dev_seed)
+
+    def _read(self, part: str, split: int) -> ImageIndex:
+        entries = []
+        for modality, name in FOLDERS.items():
+            file = self.root / "idx" / f"{part}_{name}_{split}.txt"
+            for path, label in read_list(file, "it is part of the dataset's idx/ folder"):
+                entries.append(Entry(path, label, modality, CAMERA[modality]))
+        return build_index(self.root, entries, f"split {split}, {part}")

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from vireid.core.errors import UserError
+from vireid.evaluation import reranking
+from vireid.evaluation.reranking import KReciprocal, nearest, rerank
+from vireid.evaluation.scorers import squared_euclidean
+
+from . import naive
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+def reranked(query, gallery, **parameters):
+    q, g = torch.as_tensor(query), torch.as_tensor(gallery)
+    distances = squared_euclidean(q, q), squared_euclidean(q, g), squared_euclidean(g, g)
+    return rerank(*(d.numpy() for d in distances), KReciprocal(**parameters))
+
+
+@pytest.mark.parametrize("case", ["a", "b"])
+@pytest.mark.parametrize("variant", ["zhong", "query-only"])
+def test_golden(case, variant):
+    data = np.load(GOLDEN / f"case_{case}.npz")
+    found = reranked(data["query"], data["gallery"], name=variant)
+    np.testing.assert_allclose(found, data[f"reranked_{variant.replace('-', '_')}"], atol=3e-3)
+
+
+@pytest.mark.parametrize("variant", ["zhong", "query-only"])
+@pytest.mark.parametrize(("k1", "k2", "weight"), [(20, 6, 0.3), (7, 1, 0.0), (4, 3, 1.0), (5, 2, 0.5)])
+def test_equals_a_naive_loop(variant, k1, k2, weight):
+    random = np.random.default_rng(k1)
+    features = random.normal(size=(55, 6)) + 2 * random.normal(size=(9, 6))[random.integers(0, 9, 55)]
+    expected = naive.rerank(features, 30, variant, k1, k2, weight)
+    found = reranked(features[:30], features[30:], name=variant, k1=k1, k2=k2, lambda_value=weight)
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+
+
+def test_blocks_change_nothing(monkeypatch):
+    data = np.load(GOLDEN / "case_a.npz")
+    whole = reranked(data["query"], data["gallery"], name="zhong")
+    monkeypatch.setattr(reranking, "EXPANDED_ENTRIES", 50)
+    np.testing.assert_array_equal(reranked(data["query"], data["gallery"], name="zhong"), whole)
+
+
+def test_nearest_breaks_ties_by_column():
+    random = np.random.default_rng(0)
+    distance = random.integers(0, 4, (40, 30)).astype(np.float32)
+    for k in (1, 5, 29, 30):
+        np.testing.assert_array_equal(nearest(distance, k), np.argsort(distance, axis=1, kind="stable")[:, :k])
+
+
+def test_too_few_images_for_k1_is_named():
+    features = np.random.default_rng(0).normal(size=(10, 4))
+    with pytest.raises(UserError, match="k1=20"):
+        reranked(features[:5], features[5:], name="query-only")

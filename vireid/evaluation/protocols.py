@@ -1,0 +1,191 @@
+"""Evaluation protocols as data: what a name stands for, the configuration that picks one, and its card."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from vireid.core.config import Strict
+from vireid.core.types import Modality
+from vireid.evaluation.metrics import CameraRule, CmcConvention
+from vireid.evaluation.reranking import KReciprocal, NoReranking
+
+ProtocolName = Literal["sysu/official", "sysu/seeded", "regdb/10split", "llcm/sampled"]
+Mode = Literal["all", "indoor"]
+Direction = Literal["i2v", "v2i", "v2t", "t2v"]
+Sampling = Literal["permutation", "seeded", "everything"]
+Split = Literal["test", "dev"]
+
+DIRECTION_WORDS: Mapping[str, str] = {
+    "i2v": "infrared→visible",
+    "v2i": "visible→infrared",
+    "v2t": "visible→thermal",
+    "t2v": "thermal→visible",
+}
+_SIDES = {"i": Modality.INFRARED, "t": Modality.INFRARED, "v": Modality.VISIBLE}
+
+
+@dataclass(frozen=True, slots=True)
+class ProtocolSpec:
+    """What a protocol's name stands for; the first of several choices is the default.
+
+    ``cameras`` gives the gallery cameras of each mode (None: every camera). ``sampling`` tells how the gallery images
+    of an (identity, camera) are drawn: from the data set's permutation file, by one seeded generator per trial, or not
+    at all. ``shots`` counts images per (identity, camera); None is every image.
+    """
+
+    cmc: CmcConvention
+    rule: CameraRule
+    directions: tuple[Direction, ...]
+    cameras: Mapping[Mode, tuple[int, ...] | None]
+    sampling: Sampling
+    shots: tuple[int | None, ...]
+    trials: int
+    normalise: bool = True
+
+
+PROTOCOLS: Mapping[ProtocolName, ProtocolSpec] = {
+    # Wu et al., ICCV 2017: rand_perm_cam.mat decides the gallery.
+    "sysu/official": ProtocolSpec(
+        cmc="dedup",
+        rule="sysu",
+        directions=("i2v",),
+        cameras={"all": (1, 2, 4, 5), "indoor": (1, 2)},
+        sampling="permutation",
+        shots=(1, 10),
+        trials=10,
+    ),
+    # AGW, CAJ and DEEN draw the gallery themselves: other images, so other numbers.
+    "sysu/seeded": ProtocolSpec(
+        cmc="dedup",
+        rule="sysu",
+        directions=("i2v",),
+        cameras={"all": (1, 2, 4, 5), "indoor": (1, 2)},
+        sampling="seeded",
+        shots=(1,),
+        trials=10,
+    ),
+    # One trial: each of the ten splits is its own training, and the mean over splits is taken over fits.
+    "regdb/10split": ProtocolSpec(
+        cmc="plain",
+        rule="none",
+        directions=("v2t", "t2v"),
+        cameras={"all": None},
+        sampling="everything",
+        shots=(None,),
+        trials=1,
+    ),
+    "llcm/sampled": ProtocolSpec(
+        cmc="dedup",
+        rule="same_id_same_cam",
+        directions=("i2v", "v2i"),
+        cameras={"all": None},
+        sampling="seeded",
+        shots=(1,),
+        trials=10,
+    ),
+}
+
+
+class ProtocolConfig(Strict):
+    """A protocol and its choices; what is left out takes the protocol's default.
+
+    A choice that the protocol does not offer is an error, never silently ignored.
+    """
+
+    name: ProtocolName
+    mode: Mode = "all"
+    direction: Direction = "i2v"
+    shots: int | None = 1  # gallery images per identity and camera; null is every image
+    trials: int = Field(default=10, ge=1)
+    reranking: Annotated[NoReranking | KReciprocal, Field(discriminator="name")] = NoReranking()
+    normalise: bool = True  # L2: rank by cosine; otherwise by squared Euclidean distance of raw features
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_defaults(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping) or data.get("name") not in PROTOCOLS:
+            return data
+        spec = PROTOCOLS[data["name"]]
+        defaults = {
+            "mode": next(iter(spec.cameras)),
+            "direction": spec.directions[0],
+            "shots": spec.shots[0],
+            "trials": spec.trials,
+            "normalise": spec.normalise,
+        }
+        return {**defaults, **data}
+
+    @model_validator(mode="after")
+    def _reject_what_is_not_offered(self) -> ProtocolConfig:
+        spec = self.spec
+        for key, offered in (
+            ("mode", tuple(spec.cameras)),
+            ("direction", spec.directions),
+            ("shots", spec.shots),
+        ):
+            given = getattr(self, key)
+            if given not in offered:
+                choices = ", ".join("null" if choice is None else str(choice) for choice in offered)
+                raise ValueError(f"{self.name} has no {key} {'null' if given is None else given}; valid: {choices}")
+        if self.trials > spec.trials:
+            raise ValueError(f"{self.name} has at most {spec.trials} trials, not {self.trials}")
+        return self
+
+    @property
+    def spec(self) -> ProtocolSpec:
+        """What the name stands for."""
+        return PROTOCOLS[self.name]
+
+    @property
+    def score(self) -> str:
+        """Name of the scorer that ranks."""
+        return "cosine" if self.normalise else "negative squared Euclidean"
+
+    @property
+    def query_modality(self) -> Modality:
+        """Modality of the queries."""
+        return _SIDES[self.direction[0]]
+
+    @property
+    def gallery_modality(self) -> Modality:
+        """Modality of the gallery."""
+        return _SIDES[self.direction[2]]
+
+    @property
+    def gallery_cameras(self) -> tuple[int, ...] | None:
+        """Cameras of the gallery; None is every camera."""
+        return self.spec.cameras[self.mode]
+
+
+def card(
+    config: ProtocolConfig,
+    *,
+    split: Split = "test",
+    selection: str = "last epoch",
+    test_time_augmentation: str = "none",
+    text: str = "none",
+) -> dict[str, Any]:
+    """Protocol card: everything that a reader must know before two numbers may be compared."""
+    reranking = config.reranking
+    return {
+        "name": config.name,
+        "split": split,
+        "mode": config.mode,
+        "direction": DIRECTION_WORDS[config.direction],
+        "shots": "all" if config.shots is None else config.shots,
+        "trials": config.trials,
+        "cmc": config.spec.cmc,
+        "camera_rule": config.spec.rule,
+        "reranking": {"name": "none"}
+        if isinstance(reranking, NoReranking)
+        else {"name": reranking.name, "k1": reranking.k1, "k2": reranking.k2, "lambda": reranking.lambda_value},
+        "test_time_augmentation": test_time_augmentation,
+        "feature_normalisation": "L2" if config.normalise else "none",
+        "score": config.score,
+        "text": text,
+        "selection": selection,
+    }

@@ -1,0 +1,134 @@
+"""Which images are queries and which are gallery in each trial of a protocol."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from vireid.core.errors import UserError
+from vireid.core.types import ImageIndex, IntArray
+from vireid.evaluation.protocols import ProtocolConfig
+
+# (camera, identity) -> trials × n image numbers, 1-based, as rand_perm_cam.mat of SYSU-MM01 holds them
+Permutations = Mapping[tuple[int, int], IntArray]
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """Rows of the image index that are queries, and those that are gallery, in ranking order for ties."""
+
+    query: IntArray
+    gallery: IntArray
+
+
+def plan_trials(config: ProtocolConfig, index: ImageIndex, permutations: Permutations | None = None) -> list[Trial]:
+    """Return the trials of a protocol on the images of ``index`` (of any split).
+
+    Gallery rows come by ascending identity, then camera; query rows in index order, equal over trials.
+
+    Raises:
+        UserError: no query or no gallery image; a permutation that is missing, too short or names an absent image.
+    """
+    query = np.flatnonzero(index.modality == int(config.query_modality))
+    in_gallery = index.modality == int(config.gallery_modality)
+    cameras = config.gallery_cameras
+    if cameras is not None:
+        in_gallery &= np.isin(index.camera, cameras)
+    where = "" if cameras is None else f" from cameras {', '.join(map(str, cameras))}"
+    for role, modality, rows, place in (
+        ("query", config.query_modality, query, ""),
+        ("gallery", config.gallery_modality, np.flatnonzero(in_gallery), where),
+    ):
+        if len(rows) == 0:
+            raise UserError(
+                f"{config.name} ({config.mode}, {config.direction}): {index.root} has no {modality.name.lower()} "
+                f"image{place} for the {role}; check the data root, the split and the protocol's mode"
+            )
+    groups = _group(index, np.flatnonzero(in_gallery))
+    if config.spec.sampling == "permutation":
+        galleries = _by_permutation(config, index, groups, permutations)
+    elif config.spec.sampling == "seeded":
+        galleries = [_by_seed(trial, groups) for trial in range(config.trials)]
+    else:
+        galleries = [np.concatenate(list(groups.values()))] * config.trials
+    return [Trial(query, gallery) for gallery in galleries]
+
+
+def _group(index: ImageIndex, rows: IntArray) -> dict[tuple[int, int], IntArray]:
+    """Rows of every (identity, camera), ascending, each group's rows by path."""
+    by_path = np.array(sorted(rows.tolist(), key=lambda row: index.paths[row]), dtype=np.int64)
+    identity, camera = index.identity[by_path], index.camera[by_path]
+    order = np.lexsort((camera, identity))  # stable: paths stay in order within a group
+    rows, identity, camera = by_path[order], identity[order], camera[order]
+    cuts = np.flatnonzero((np.diff(identity) != 0) | (np.diff(camera) != 0)) + 1
+    return {(int(index.identity[group[0]]), int(index.camera[group[0]])): group for group in np.split(rows, cuts)}
+
+
+def _by_seed(trial: int, groups: Mapping[tuple[int, int], IntArray]) -> IntArray:
+    # The protocol prescribes Python's generator seeded with the trial number and one choice per existing folder, so
+    # that the images are those which AGW, CAJ and DEEN draw.
+    draw = random.Random(trial)
+    return np.array([draw.choice(rows.tolist()) for rows in groups.values()], dtype=np.int64)
+
+
+def _by_permutation(
+    config: ProtocolConfig,
+    index: ImageIndex,
+    groups: Mapping[tuple[int, int], IntArray],
+    permutations: Permutations | None,
+) -> list[IntArray]:
+    if permutations is None:
+        raise UserError(
+            f"{config.name} needs the data set's permutations (exp/rand_perm_cam.mat under {index.root}); "
+            "put the file there or evaluate with sysu/seeded"
+        )
+    _require_folders(config, index, groups, permutations)
+    shots = config.shots or 1
+    chosen: list[list[IntArray]] = [[] for _ in range(config.trials)]
+    for (identity, camera), rows in groups.items():
+        place = f"rand_perm_cam of camera {camera}, identity {identity}"
+        permutation = permutations.get((camera, identity))
+        if permutation is None or permutation.size == 0:
+            raise UserError(
+                f"{place} is missing or empty, but {index.root} holds {len(rows)} such images; "
+                "use the file that belongs to these images"
+            )
+        if permutation.ndim != 2 or len(permutation) < config.trials:
+            raise UserError(
+                f"{place} has shape {permutation.shape}; {config.trials} trials need at least that many rows"
+            )
+        numbers = index.number[rows]
+        by_number = np.argsort(numbers, kind="stable")
+        wanted = permutation[: config.trials, :shots]
+        at = np.minimum(np.searchsorted(numbers[by_number], wanted), len(rows) - 1)
+        found = by_number[at]
+        absent = np.argwhere(numbers[found] != wanted)
+        if len(absent):
+            number = int(wanted[tuple(absent[0])])
+            raise UserError(
+                f"{place} names image {number:04d} in trial {int(absent[0][0])}, which {index.root} does not hold "
+                f"(expected cam{camera}/{identity:04d}/{number:04d}.jpg)"
+            )
+        for trial in range(config.trials):
+            chosen[trial].append(rows[found[trial]])
+    return [np.concatenate(parts) for parts in chosen]
+
+
+def _require_folders(
+    config: ProtocolConfig,
+    index: ImageIndex,
+    groups: Mapping[tuple[int, int], IntArray],
+    permutations: Permutations,
+) -> None:
+    """Refuse a gallery that would shrink in silence because a folder was not copied."""
+    for identity in np.unique(index.identity).tolist():
+        for camera in config.gallery_cameras or ():
+            permutation = permutations.get((camera, identity))
+            if permutation is not None and permutation.size and (identity, camera) not in groups:
+                raise UserError(
+                    f"rand_perm_cam lists {permutation.shape[-1]} images of camera {camera}, identity {identity}, but "
+                    f"{index.root}/cam{camera}/{identity:04d} has none; complete the data set"
+                )

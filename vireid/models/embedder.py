@@ -1,0 +1,33 @@
+"""The graph that is deployed: trunk, GeM pooling, BNNeck."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from vireid.models.heads import GeM, bn_neck
+from vireid.models.resnet import Branch, Stem, TrunkSpec, match_memory
+
+
+class Embedder(nn.Module):
+    """Images to embeddings through one branch; methods with more branches start the others from ``stem``."""
+
+    def __init__(self, spec: TrunkSpec, gem_p: float, gem_learnable: bool) -> None:
+        super().__init__()
+        self.stem = Stem(spec)
+        self.branch = Branch(spec)
+        self.pool = GeM(gem_p, gem_learnable)
+        self.neck = bn_neck(spec.features)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """B×3×H×W → B×D, after the neck and not L2-normalised."""
+        return self.head(self.branch(self.common(images)))[1]
+
+    def common(self, images: Tensor) -> Tensor:
+        """Map after layer 2: B×3×H×W → B×C₂×H/8×W/8."""
+        result: Tensor = self.stem(match_memory(self.stem, images))
+        return result
+
+    def head(self, feature_map: Tensor) -> tuple[Tensor, Tensor]:
+        """Pooled feature and the same after the neck: B×D×h×w → two of B×D."""
+        pooled: Tensor = self.pool(feature_map)
+        return pooled, self.neck(pooled.to(self.neck.weight.dtype))

@@ -1,0 +1,63 @@
+"""Parts after the trunk: GeM pooling, BNNeck, classifier, and IDKL's modality discriminator."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+_FLOOR = 1e-6
+
+
+class GeM(nn.Module):
+    """Generalised-mean pooling (Radenović et al., TPAMI 2019): (mean of max(x, 1e-6)^p)^(1/p) over positions.
+
+    Computed in float32 at least: the cube of a half-precision activation overflows.
+
+    Args:
+        p: exponent; 1 is average pooling.
+        learnable: train ``p`` with the rest.
+    """
+
+    def __init__(self, p: float = 3.0, learnable: bool = False) -> None:
+        super().__init__()
+        self.exponent = p
+        self.p = nn.Parameter(torch.tensor(p)) if learnable else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """B×D×h×w → B×D."""
+        x = x if x.dtype == torch.float64 else x.float()
+        x = x.clamp(min=_FLOOR)
+        if self.p is None:
+            return x.pow(self.exponent).mean(dim=(2, 3)).pow(1.0 / self.exponent)
+        return x.pow(self.p).mean(dim=(2, 3)).pow(1.0 / self.p)
+
+
+def bn_neck(features: int) -> nn.BatchNorm1d:
+    """BNNeck (Luo et al., CVPRW 2019): batch norm whose bias stays at 0."""
+    neck = nn.BatchNorm1d(features)
+    neck.bias.requires_grad_(False)
+    return neck
+
+
+def classifier(features: int, classes: int) -> nn.Linear:
+    """Linear classifier without bias, weights from N(0, 0.001²) as in the field."""
+    layer = nn.Linear(features, classes, bias=False)
+    nn.init.normal_(layer.weight, std=0.001)
+    return layer
+
+
+class Discriminator(nn.Sequential):
+    """Modality discriminator of IDKL: D-100-100-2 with batch norm, ReLU and dropout 0.5."""
+
+    def __init__(self, features: int, hidden: int = 100) -> None:
+        super().__init__(
+            nn.Linear(features, hidden),
+            nn.BatchNorm1d(hidden),
+            nn.ReLU(inplace=True),
+            nn.Dropout(0.5),
+            nn.Linear(hidden, hidden),
+            nn.BatchNorm1d(hidden),
+            nn.ReLU(inplace=True),
+            nn.Dropout(0.5),
+            nn.Linear(hidden, 2),
+        )

@@ -1,0 +1,75 @@
+"""Loading published trunk weights strictly: every key is used, none is missing, or a message names the culprits."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from vireid.core.errors import UserError, did_you_mean
+from vireid.models.resnet import Branch, Stem
+
+_COUNTER = "num_batches_tracked"  # absent from checkpoints older than PyTorch 0.4.1
+
+
+def load_trunk(path: Path, stem: Stem, branches: list[Branch]) -> None:
+    """Load a whole ResNet's weights (torchvision's or IBN-Net's names) into a stem and each of its branches.
+
+    ``fc.*`` is dropped; a prefix ``module.`` (of data-parallel training) is ignored.
+
+    Raises:
+        UserError: unreadable file; missing or unknown keys, or keys of another shape.
+    """
+    state = {key.removeprefix("module."): value for key, value in _read(path).items()}
+    state = {key: value for key, value in state.items() if not key.startswith("fc.")}
+    for index, branch in enumerate(branches):
+        whole: dict[str, nn.Module] = {"stem": stem, "branch": branch} if index == 0 else {"branch": branch}
+        expected = dict(stem.state_dict()) | dict(branch.state_dict())
+        _check(path, state, expected)
+        for part in whole.values():
+            own = part.state_dict()
+            part.load_state_dict({key: state.get(key, own[key]) for key in own})
+
+
+def _read(path: Path) -> Mapping[str, Tensor]:
+    if not path.is_file():
+        raise UserError(f"pretrained weights {path}: no such file; give an existing path or 'pretrained=null'")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        raise UserError(
+            f"pretrained weights {path}: not a readable state dict ({type(error).__name__}); save it with "
+            "torch.save(model.state_dict(), path) or as .safetensors"
+        ) from error
+    if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
+        state = state["state_dict"]
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise UserError(f"pretrained weights {path}: not a state dict (a mapping of names to tensors)")
+    return state
+
+
+def _check(path: Path, state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    missing = [key for key in expected if key not in state and not key.endswith(_COUNTER)]
+    unknown = [key for key in state if key not in expected]
+    if missing or unknown:
+        faults = []
+        if missing:
+            faults.append(f"{len(missing)} keys missing, first '{missing[0]}'{did_you_mean(missing[0], unknown)}")
+        if unknown:
+            faults.append(f"{len(unknown)} keys unknown, first '{unknown[0]}'")
+        raise UserError(
+            f"pretrained weights {path}: {'; '.join(faults)}; check that 'backbone' and 'ibn' are those of the file"
+        )
+    for key, value in state.items():
+        if value.shape != expected[key].shape:
+            raise UserError(
+                f"pretrained weights {path}: '{key}' has shape {tuple(value.shape)}, the model "
+                f"{tuple(expected[key].shape)}; published weights fit width 1 only"
+            )

@@ -28,6 +28,8 @@ from vireid.evaluation.reranking import KReciprocal, rerank
 from vireid.evaluation.scorers import SCORERS, squared_euclidean
 from vireid.evaluation.trials import Permutations, Trial, plan_trials
 
+TOP_COLUMNS = ("query", "rank", "gallery", "correct")
+
 
 @dataclass(frozen=True, slots=True)
 class EvaluationResult:
@@ -92,7 +94,7 @@ def evaluate(
         metric_units=metric_units(),
         per_trial=per_trial,
         per_query=_query_frame(index, trials, per_query),
-        top=pd.concat(top, ignore_index=True) if top else _top_frame(index, *([np.empty((0, 0), np.int64)] * 3)),
+        top=pd.concat(top, ignore_index=True) if top else pd.DataFrame(columns=list(TOP_COLUMNS)),
         card=card(config, split=split) | sizes,
     )
 
@@ -173,5 +175,6 @@ def _top_frame(index: ImageIndex, queries: IntArray, gallery: IntArray, best: In
             "rank": rank + 1,
             "gallery": paths[match],
             "correct": index.identity[query] == index.identity[match],
-        }
+        },
+        columns=list(TOP_COLUMNS),
     )

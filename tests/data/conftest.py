@@ -44,6 +44,18 @@ def sysu_root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def stored_arrays(sysu_root: Path) -> dict[str, np.ndarray]:
+    """Pre-processed training arrays beside the JPEG tree of ``sysu_root``: 12 visible and 8 infrared images."""
+    rng = np.random.default_rng(3)
+    written = {}
+    for name, count in (("rgb", 12), ("ir", 8)):
+        written[name] = rng.integers(0, 256, (count, 20, 10, 3), dtype=np.uint8)
+        np.save(sysu_root / f"train_{name}_resized_img.npy", written[name])
+        np.save(sysu_root / f"train_{name}_resized_label.npy", np.arange(count) % 6)
+    return written
+
+
+@pytest.fixture
 def regdb_root(tmp_path: Path) -> Path:
     """Ten persons, two images per modality; five train in each of two splits."""
     rng = np.random.default_rng(1)

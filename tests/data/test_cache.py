@@ -42,17 +42,14 @@ def test_second_use_decodes_nothing(index, tmp_path, monkeypatch):
     assert (cached_images(index, 32, 16, tmp_path) == first).all()
 
 
-def test_stored_arrays_are_read_by_row(sysu_root, tmp_path):
-    from tests.data.test_layouts import write_arrays
-
-    written = write_arrays(sysu_root)
+def test_stored_arrays_are_read_by_row(sysu_root, stored_arrays, tmp_path):
     for camera in range(1, 7):
         (sysu_root / f"cam{camera}").rename(tmp_path / f"away{camera}")
     index = SYSUMM01(Config(), sysu_root).training("fit")
     array = cached_images(index, 20, 10, tmp_path / "cache")
     for row, path in enumerate(index.paths):
         name, number = path.removeprefix("train_").split("_resized_img.npy#")
-        assert (array[row] == written[name][int(number)].transpose(2, 0, 1)).all()
+        assert (array[row] == stored_arrays[name][int(number)].transpose(2, 0, 1)).all()
 
 
 def test_corrupt_image_is_named_and_leaves_nothing(index, tmp_path):

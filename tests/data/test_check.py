@@ -26,20 +26,25 @@ def test_real_counts_are_compared_with_the_literature(sysu_root):
     assert report.synthetic is None
     row = found["training identities"]
     assert (row.found, row.expected, row.ok) == (6, 395, False)
-    assert row.note == "differs from the literature by -389"
+    assert row.note == "differs from what it should be by -389"
     assert found["query images (infrared)"].found == 2 * 2 * 2
     assert found["gallery images, all-search, single-shot"].found == 2 * 4
     assert found["gallery images, indoor, single-shot"].found == 2 * 2
+    assert found["gallery images, all-search, 10-shot"].found == 2 * 8
     assert found["permutation trials"].ok
+    assert found["permuted images without a file"].ok
     assert found["training images, camera 3, infrared"].found == 6 * 2
 
 
 def test_literature_counts_do_not_apply_to_synthetic_data(sysu_root):
-    (sysu_root / "synthetic.json").write_text(json.dumps({"version": "3"}))
+    (sysu_root / "synthetic.json").write_text(json.dumps({"specification": {"renderer_version": "3"}}))
     report = check(sysu_root, decode=True)
     assert report.ok
     assert report.synthetic == "synthetic 3, not comparable with published results"
-    assert all(row.expected is None for row in report.rows)
+    assert {row.name for row in report.rows if row.expected is not None} == {
+        "permutation trials",
+        "permuted images without a file",
+    }
 
 
 def test_problems_are_named(llcm_root):
@@ -65,3 +70,9 @@ def test_a_missing_split_file_is_a_row_not_a_crash(regdb_root):
     assert found["split 2, training identities"].found == 5
     assert found["split 3"].ok is False
     assert "train_visible_3.txt is missing" in found["split 3"].note
+
+
+def test_permutations_must_name_images_that_exist(sysu_root):
+    (sysu_root / "cam1" / "0006" / "0002.jpg").unlink()
+    row = rows(check(sysu_root))["permuted images without a file"]
+    assert (row.found, row.ok) == (1, False)

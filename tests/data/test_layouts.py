@@ -59,18 +59,7 @@ def test_sysu_permutations(sysu_root):
         sysu(sysu_root).permutations()
 
 
-def write_arrays(root: Path) -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(3)
-    written = {}
-    for name, count in (("rgb", 12), ("ir", 8)):
-        written[name] = rng.integers(0, 256, (count, 20, 10, 3), dtype=np.uint8)
-        np.save(root / f"train_{name}_resized_img.npy", written[name])
-        np.save(root / f"train_{name}_resized_label.npy", np.arange(count) % 6)
-    return written
-
-
-def test_sysu_arrays_serve_training_without_images(sysu_root):
-    write_arrays(sysu_root)
+def test_sysu_arrays_serve_training_without_images(sysu_root, stored_arrays):
     assert sysu(sysu_root).training("final").paths[0].startswith("cam1/")
     for camera in range(1, 7):
         shutil.rmtree(sysu_root / f"cam{camera}")
@@ -85,8 +74,7 @@ def test_sysu_arrays_serve_training_without_images(sysu_root):
         sysu(sysu_root).evaluation("test")
 
 
-def test_sysu_arrays_are_never_unpickled(sysu_root):
-    write_arrays(sysu_root)
+def test_sysu_arrays_are_never_unpickled(sysu_root, stored_arrays):
     for camera in range(1, 7):
         shutil.rmtree(sysu_root / f"cam{camera}")
     np.save(sysu_root / "train_ir_resized_label.npy", np.array([object()]), allow_pickle=True)

@@ -73,7 +73,7 @@ class FullAugmentation:
         visible = modality.numpy() == int(Modality.VISIBLE)
         rows = torch.arange(len(images))
         view = torch.zeros(len(images), dtype=torch.int64)
-        second = visible & (random.random(len(images)) < config.second_view * strength)
+        second = visible & (random.random(len(images)) < config.second_view)
         if config.visible_views == 2:
             again = torch.from_numpy(np.flatnonzero(visible))
             rows = torch.cat([rows, again])

@@ -99,9 +99,9 @@ def _section(title: str, count: Callable[[], Counts], layout: Layout, synthetic:
         return [CheckRow(name=title, found=None, ok=False, note=str(error))]
     rows = []
     for name, found in counts.items():
-        expected = None if synthetic else layout.expected.get(name)
+        expected = layout.invariants.get(name, None if synthetic else layout.expected.get(name))
         ok = None if expected is None else found == expected
-        note = "" if ok is not False else f"differs from the literature by {found - (expected or 0):+d}"
+        note = "" if ok is not False else f"differs from what it should be by {found - (expected or 0):+d}"
         rows.append(CheckRow(name=name, found=found, expected=expected, ok=ok, note=note))
     return rows
 
@@ -156,8 +156,7 @@ def _synthetic(root: Path) -> str | None:
     if not file.is_file():
         return None
     try:
-        card = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError:
-        card = {}
-    version = card.get("version", "unknown version") if isinstance(card, dict) else "unknown version"
+        version = json.loads(file.read_text(encoding="utf-8"))["specification"]["renderer_version"]
+    except (ValueError, KeyError, TypeError):
+        version = "of unknown version"
     return f"synthetic {version}, not comparable with published results"

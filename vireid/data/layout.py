@@ -42,6 +42,7 @@ class Layout(ABC):
     title: ClassVar[str]
     marks: ClassVar[tuple[str, ...]]  # paths that tell this layout from the others: one of them is enough
     expected: ClassVar[Mapping[str, int]]  # counts of the literature, by the names that ``sections`` uses
+    invariants: ClassVar[Mapping[str, int]] = {}  # counts that hold for synthetic data of this layout too
 
     def __init__(self, config: Any, root: Path) -> None:
         self.config = config

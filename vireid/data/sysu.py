@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -35,7 +36,8 @@ CAMERAS = {
     5: Modality.VISIBLE,
     6: Modality.INFRARED,
 }
-GALLERY = {"all-search": (1, 2, 4, 5), "indoor": (1, 2)}
+ALL_SEARCH = (1, 2, 4, 5)
+GALLERY = {"all-search": ALL_SEARCH, "indoor": (1, 2)}
 REMEDY = "it is part of the dataset's exp/ folder (also in the repository wuancong/SYSU-MM01)"
 
 
@@ -64,8 +66,8 @@ class SYSUMM01(Layout):
         "test identities": 96,
         "query images (infrared)": 3803,
         "gallery images, all-search, single-shot": 301,
-        "permutation trials": 10,
     }
+    invariants: ClassVar[dict[str, int]] = {"permutation trials": 10, "permuted images without a file": 0}
 
     def training(self, part: TrainingPart) -> ImageIndex:  # noqa: D102 - described by the contract
         identities = self._identities("train")
@@ -123,18 +125,32 @@ class SYSUMM01(Layout):
 
     def _test_counts(self) -> Counts:
         test = self.evaluation("test")
-        counts = {f"test images of camera {camera}": int((test.camera == camera).sum()) for camera in CAMERAS}
-        counts["query images (infrared)"] = int((test.modality == Modality.INFRARED).sum())
+        places = list(zip(test.camera.tolist(), test.identity.tolist(), strict=True))
+        counts = {"query images (infrared)": int((test.modality == Modality.INFRARED).sum())}
         for mode, cameras in GALLERY.items():
-            folders = {
-                (c, i) for c, i in zip(test.camera.tolist(), test.identity.tolist(), strict=True) if c in cameras
-            }
-            counts[f"gallery images, {mode}, single-shot"] = len(folders)
+            sizes = Counter(place for place in places if place[0] in cameras).values()
+            for shots, name in ((1, "single-shot"), (10, "10-shot")):
+                counts[f"gallery images, {mode}, {name}"] = sum(min(size, shots) for size in sizes)
         return counts
 
     def _permutation_counts(self) -> Counts:
-        trials = [len(p) for p in self.permutations().values()]
-        return {"permutation trials": min(trials, default=0), "permuted (camera, identity) folders": len(trials)}
+        permutations, test = self.permutations(), self.evaluation("test")
+        files = set(zip(test.camera.tolist(), test.identity.tolist(), test.number.tolist(), strict=True))
+        people = set(test.identity.tolist())
+        gallery = {
+            folder: trials for folder, trials in permutations.items() if folder[0] in ALL_SEARCH and folder[1] in people
+        }
+        absent = {
+            (camera, identity, number)
+            for (camera, identity), trials in gallery.items()
+            for number in np.unique(trials).tolist()
+            if (camera, identity, number) not in files
+        }
+        return {
+            "permutation trials": min(map(len, gallery.values()), default=0),
+            "permuted gallery folders": len(gallery),
+            "permuted images without a file": len(absent),
+        }
 
     def _has_images(self) -> bool:
         return any((self.root / f"cam{camera}").is_dir() for camera in CAMERAS)

@@ -56,6 +56,28 @@ def test_none_and_everything_off_are_normalisation():
     assert torch.equal(still(images, modality, KEY, strength=0.0).images, normalise(images))
 
 
+@pytest.mark.parametrize("name", ["base", "full"])
+def test_erasing_changes_one_box_and_leaves_the_other_draws_alone(name):
+    images, modality = batch()
+    calm = {} if name == "base" else {"second_view": 0, "infrared_channel": 0, "infrared_gray": 0}
+    before = build(name, erasing={"probability": 0}, **calm)(images, modality, KEY).images
+    after = build(name, erasing={"probability": 1, "value": (7, 8, 9)}, **calm)(images, modality, KEY).images
+    for plain, image in zip(before, after, strict=True):
+        changed = (plain != image).any(dim=0)
+        ys, xs = torch.nonzero(changed, as_tuple=True)
+        box = image[:, ys.min() : ys.max() + 1, xs.min() : xs.max() + 1]
+        assert torch.equal(box, torch.tensor([7.0, 8.0, 9.0]).view(3, 1, 1).expand_as(box))
+        assert changed.sum() == box[0].numel()
+
+
+def test_channels_are_exchanged_after_erasing():
+    images, modality = batch()
+    options = {"flip": 0, "pad": 0, "jitter": 0, "infrared_channel": 1, "second_view": 1}
+    erased = build("full", erasing={"probability": 1, "value": (7, 8, 9)}, **options)(images, modality, KEY).images
+    assert torch.equal(erased, erased[:, :1].expand_as(erased))
+    assert {image[0].max().item() for image in erased} <= {7.0, 8.0, 9.0}
+
+
 def quiet(**fields):
     """``full`` without flip, shift, erasing and jitter, so that the channel operations are visible."""
     return FullAugmentation(FullConfig(flip=0, pad=0, erasing={"probability": 0}, jitter=0, **fields))

@@ -1,4 +1,5 @@
 import json
+from itertools import product
 
 import pytest
 
@@ -67,9 +68,19 @@ def test_problems_are_named(llcm_root):
 def test_a_missing_split_file_is_a_row_not_a_crash(regdb_root):
     report = check(regdb_root)
     found = rows(report)
-    assert found["split 2, training identities"].found == 5
-    assert found["split 3"].ok is False
-    assert "train_visible_3.txt is missing" in found["split 3"].note
+    assert found["training identities"].found == 5
+    assert found["ten splits"].ok is False
+    assert "train_visible_3.txt is missing" in found["ten splits"].note
+    for split in range(3, 11):
+        for part, kind in product(("train", "test"), ("visible", "thermal")):
+            copy = regdb_root / "idx" / f"{part}_{kind}_1.txt"
+            (regdb_root / "idx" / f"{part}_{kind}_{split}.txt").write_text(copy.read_text())
+    found = rows(check(regdb_root))
+    assert found["splits read"].ok
+    assert found["splits whose counts differ from split 1"].ok
+    (regdb_root / "idx" / "test_visible_7.txt").write_text((regdb_root / "idx" / "train_visible_7.txt").read_text())
+    found = rows(check(regdb_root))
+    assert found["images both in training and test of a split"].found == 10
 
 
 def test_permutations_must_name_images_that_exist(sysu_root):

@@ -89,13 +89,9 @@ def _build(
             array[row] = decode(index.root, index.paths[row], shape[2], shape[3])
 
         with ThreadPoolExecutor(workers) as pool:
-            try:
-                for done, _ in enumerate(pool.map(fill, range(len(index))), start=1):
-                    if progress is not None:
-                        progress(done, len(index))
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
+            for done, _ in enumerate(pool.map(fill, range(len(index))), start=1):
+                if progress is not None:
+                    progress(done, len(index))
         array.flush()
         with part.open("rb") as written:
             os.fsync(written.fileno())

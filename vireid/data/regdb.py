@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -49,10 +48,14 @@ class RegDB(Layout):
     title = "RegDB"
     marks = ("Visible", "Thermal")
     expected: ClassVar[dict[str, int]] = {
-        f"split {split}, {part} {what}": count
-        for split in range(1, SPLITS + 1)
+        f"{part} {what}": count
         for part in ("training", "test")
         for what, count in (("identities", 206), ("visible images", 2060), ("infrared images", 2060))
+    }
+    invariants: ClassVar[dict[str, int]] = {
+        "splits read": SPLITS,
+        "splits whose counts differ from split 1": 0,
+        "images both in training and test of a split": 0,
     }
 
     def training(self, part: TrainingPart) -> ImageIndex:  # noqa: D102 - described by the contract
@@ -66,11 +69,21 @@ class RegDB(Layout):
         return only(index, self._dev(index), keep=True)
 
     def sections(self) -> dict[str, Callable[[], Counts]]:  # noqa: D102
-        return {f"split {split}": partial(self._split_counts, split) for split in range(1, SPLITS + 1)}
+        return {"split 1": lambda: self._split_counts(1), "ten splits": self._comparison}
 
     def _split_counts(self, split: int) -> Counts:
         training, test = self._read("train", split), self._read("test", split)
-        return modality_counts(training, f"split {split}, training") | modality_counts(test, f"split {split}, test")
+        return modality_counts(training, "training") | modality_counts(test, "test")
+
+    def _comparison(self) -> Counts:
+        splits = range(1, SPLITS + 1)
+        shared = [set(self._read("train", split).paths) & set(self._read("test", split).paths) for split in splits]
+        counts = [self._split_counts(split) for split in splits]
+        return {
+            "splits read": len(counts),
+            "splits whose counts differ from split 1": sum(count != counts[0] for count in counts),
+            "images both in training and test of a split": sum(map(len, shared)),
+        }
 
     def _dev(self, index: ImageIndex) -> frozenset[int]:
         config = self.config

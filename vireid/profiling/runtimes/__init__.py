@@ -1,1 +1,1 @@
-"""One file per inference runtime."""
+"""Runtimes that a deployed model can be measured in, one file each."""

@@ -1,0 +1,87 @@
+"""MACs per image of a built module by several counters side by side, and the digest of the graph they counted."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vireid.core.config import canonical_json
+from vireid.profiling import COUNTERS
+from vireid.profiling.counters.base import MAC_CONVENTION, counting_copy
+from vireid.profiling.counters.execution import OperatorCall, log_execution
+
+HEADLINE = "torch"  # counts what is executed
+FLAG_ABOVE = 0.01  # relative difference between counters that a table must show
+
+
+def complexity(
+    module: nn.Module, height: int, width: int, *, counters: Sequence[str] = ("torch", "fvcore", "thop")
+) -> dict[str, Any]:
+    """Count ``module`` (images B×3×H×W → embedding) on one image of ``height``×``width`` pixels.
+
+    Every counter gets its own copy of the module; the module itself is left as it was. The headline ``macs`` is the
+    figure of PyTorch's counter (executed convolutions, linear layers and matrix products); when that counter is not
+    asked for or failed, the first one that succeeded.
+
+    Returns:
+        ``artefact`` (see ``artefact_digest``), ``macs`` (None if every counter failed), ``macs_counter``,
+        ``convention``, ``resolution``, ``images_per_forward``, ``disagreement`` (largest relative difference to the
+        smallest figure, None with fewer than two), ``disagreement_flagged`` (above 1 %), ``counters`` (one row each;
+        a failed one has its reason).
+    """
+    images = example_images(1, height, width)
+    executed = log_execution(counting_copy(module), images)
+    rows = [_row(name, module, images, executed) for name in counters]
+    counted = {row["name"]: row["macs"] for row in rows if row["status"] == "ok"}
+    headline = HEADLINE if HEADLINE in counted else next(iter(counted), None)
+    figures = list(counted.values())
+    disagreement = (max(figures) - min(figures)) / max(min(figures), 1) if len(figures) > 1 else None
+    return {
+        "artefact": _digest(module, executed),
+        "macs": None if headline is None else counted[headline],
+        "macs_counter": headline,
+        "convention": MAC_CONVENTION,
+        "resolution": [height, width],
+        "images_per_forward": 1,
+        "disagreement": disagreement,
+        "disagreement_flagged": disagreement is not None and disagreement > FLAG_ABOVE,
+        "counters": rows,
+    }
+
+
+def artefact_digest(module: nn.Module, height: int, width: int) -> str:
+    """Identity of a deployed graph, 12 hex digits: executed operators with shapes, parameter shapes and types.
+
+    Weights and module names do not enter, so that two fits, or two configurations, with the same deployed graph
+    share cost and latency. Operators are those of the installed PyTorch on the CPU.
+    """
+    return _digest(module, log_execution(counting_copy(module), example_images(1, height, width)))
+
+
+def example_images(batch: int, height: int, width: int, device: torch.device | str = "cpu") -> Tensor:
+    """Images (B×3×H×W, float32) with fixed content, without touching any random generator."""
+    ramp = torch.linspace(-2.0, 2.0, 3 * height * width, device=device)
+    return ramp.view(1, 3, height, width).repeat(batch, 1, 1, 1)
+
+
+def _digest(module: nn.Module, executed: Sequence[OperatorCall]) -> str:
+    graph = {
+        "operators": [[call.operator, call.shapes] for call in executed],
+        "parameters": [[list(p.shape), str(p.dtype)] for p in module.parameters()],
+    }
+    return hashlib.sha256(canonical_json(graph).encode()).hexdigest()[:12]
+
+
+def _row(name: str, module: nn.Module, images: Tensor, executed: Sequence[OperatorCall]) -> dict[str, Any]:
+    counter = COUNTERS.load(name)()
+    try:
+        count = counter.count(counting_copy(module), images, executed)
+    except Exception as error:  # any counter may fail on any model; the row says so and the others still count
+        return {"name": name, "status": "failed", "reason": f"{type(error).__name__}: {error}", "macs": None}
+    row = asdict(count)
+    return {"name": name, "status": "ok", "reason": None, **row, "notes": list(count.notes)}

@@ -1,0 +1,1 @@
+"""Operation counters, one file each, and the counting rules that they share."""

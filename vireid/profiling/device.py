@@ -1,0 +1,136 @@
+"""Description of the machine: part of every record, and what tells unlike machines apart."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+
+ISA_FLAGS = (
+    "sse4_2",
+    "avx",
+    "avx2",
+    "fma",
+    "f16c",
+    "avx512f",
+    "avx512_vnni",
+    "avx_vnni",
+    "avx512_bf16",
+    "avx512_fp16",
+    "amx_tile",
+    "amx_int8",
+    "amx_bf16",
+    "asimd",
+    "asimddp",
+    "bf16",
+    "i8mm",
+    "sve",
+)
+_CPUFREQ = Path("/sys/devices/system/cpu/cpu0/cpufreq")
+
+
+def describe_device() -> dict[str, Any]:
+    """Describe processor, memory, operating system, PyTorch build and accelerators; None where unreadable.
+
+    ``threads`` and ``affinity`` are those of the calling process; everything else is the machine's.
+    """
+    info = _cpuinfo()
+    flags = set((info.get("flags") or info.get("Features") or "").split())
+    frequency = _frequency()
+    return {
+        "cpu": info.get("model name") or platform.processor() or platform.machine(),
+        "cpu_family_model_stepping": [info.get(k) for k in ("cpu family", "model", "stepping")],
+        "architecture": platform.machine(),
+        "isa": [flag for flag in ISA_FLAGS if flag in flags],
+        "torch_cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "logical_cores": psutil.cpu_count(logical=True),
+        "physical_cores": psutil.cpu_count(logical=False),
+        "affinity": affinity(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "os": f"{platform.system()} {platform.release()}",
+        "governor": _read(_CPUFREQ / "scaling_governor"),
+        "frequency_mhz": frequency,
+        "torch": torch.__version__,
+        "torch_build": _build_settings(),
+        "threads": torch.get_num_threads(),
+        "accelerators": _accelerators(),
+    }
+
+
+def device_identity(description: dict[str, Any]) -> dict[str, Any]:
+    """The part of a description that must agree before two latencies may be put side by side."""
+    keys = (
+        "cpu",
+        "cpu_family_model_stepping",
+        "architecture",
+        "isa",
+        "logical_cores",
+        "physical_cores",
+        "accelerators",
+    )
+    return {key: description[key] for key in keys}
+
+
+def affinity() -> list[int] | None:
+    """Cores that this process may run on; None where the system does not tell."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+
+
+def available_cores() -> int:
+    """Number of cores that this process may run on."""
+    return len(affinity() or []) or os.cpu_count() or 1
+
+
+def _cpuinfo() -> dict[str, str]:
+    """First processor of ``/proc/cpuinfo``; empty elsewhere."""
+    text = _read(Path("/proc/cpuinfo")) or ""
+    pairs = (line.partition(":") for line in text.partition("\n\n")[0].splitlines())
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError:
+        return None
+
+
+def _frequency() -> dict[str, float] | None:
+    try:
+        frequency = psutil.cpu_freq()
+    except (OSError, NotImplementedError, AttributeError):
+        return None
+    return None if frequency is None else {"min": frequency.min, "max": frequency.max}
+
+
+def _build_settings() -> dict[str, str]:
+    """BLAS, oneDNN and parallel back end of the PyTorch build."""
+    text = torch.__config__.show()
+    wanted = ("BLAS_INFO", "USE_MKLDNN", "USE_OPENMP", "USE_CUDA", "LAPACK_INFO")
+    settings = {key: m[1] for key in wanted if (m := re.search(rf"{key}=([^,\s]+)", text))}
+    for library in ("MKL-DNN", "oneAPI Math Kernel Library"):
+        if match := re.search(rf"{library}[^\n]*?(\d+\.\d+(?:\.\d+)?|Version [\w.\-]+)", text):
+            settings[library] = match[1]
+    return settings
+
+
+def _accelerators() -> list[dict[str, Any]]:
+    if not torch.cuda.is_available():
+        return []
+    found = []
+    for index in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(index)
+        found.append(
+            {
+                "name": properties.name,
+                "memory_bytes": properties.total_memory,
+                "compute_capability": [properties.major, properties.minor],
+                "cuda": torch.version.cuda,
+            }
+        )
+    return found

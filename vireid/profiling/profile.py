@@ -1,0 +1,124 @@
+"""A model's cost and latency as plain dictionaries, ready for records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import nn
+
+from vireid.profiling import RUNTIMES
+from vireid.profiling.complexity import complexity, example_images
+from vireid.profiling.config import ProfileConfig
+from vireid.profiling.device import available_cores
+from vireid.profiling.latency import measure, summarise, thread_limit
+from vireid.profiling.memory import inference_memory
+from vireid.profiling.parameters import parameter_counts, size_bytes
+
+
+def cost(
+    full_model: nn.Module,
+    deployable: nn.Module,
+    height: int,
+    width: int,
+    *,
+    counters: Sequence[str] = ("torch", "fvcore", "thop"),
+    roles: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Parameters by role, MACs per image and size of the deployed graph.
+
+    Args:
+        full_model: the model as trained; asked for ``parameter_roles()`` if it has one and ``roles`` is not given.
+        deployable: images (B×3×H×W) → embedding (B×D).
+        height: pixels.
+        width: pixels.
+        counters: names in ``COUNTERS``.
+        roles: role of parameters by name.
+
+    Returns:
+        What ``complexity`` returns, with ``parameters`` and ``size_bytes``.
+    """
+    declared = getattr(full_model, "parameter_roles", None)
+    if roles is None and callable(declared):
+        roles = declared()
+    return {
+        **complexity(deployable, height, width, counters=counters),
+        "parameters": parameter_counts(full_model, deployable, roles),
+        "size_bytes": size_bytes(deployable),
+    }
+
+
+def latency(
+    deployable: nn.Module,
+    height: int,
+    width: int,
+    config: ProfileConfig,
+    *,
+    artefact: str,
+    device: torch.device | str = "cpu",
+) -> Iterator[dict[str, Any]]:
+    """Measure ``deployable`` in every runtime, thread count and batch size of ``config``, one result after another.
+
+    Args:
+        deployable: images (B×3×H×W) → embedding (B×D).
+        height: pixels.
+        width: pixels.
+        config: what to measure.
+        artefact: digest of the deployed graph, as ``cost`` gives it.
+        device: where to run.
+
+    Yields:
+        One dictionary per combination: ``status`` ("ok"; "skipped" where the runtime is not available; "failed"),
+        ``reason``, ``artefact``, ``runtime``, ``runtime_version``, ``precision``, ``batch``, ``resolution``,
+        ``threads``, ``affinity``, ``warmup``, ``steady``, ``seconds`` (raw), ``summary``, ``memory``,
+        ``peak_memory_bytes``, ``notes``.
+    """
+    for runtime_config in config.runtimes:
+        for threads in config.threads or [available_cores()]:
+            for batch in config.batches:
+                yield {
+                    "artefact": artefact,
+                    "runtime": runtime_config.model_dump(mode="json"),
+                    "batch": batch,
+                    "resolution": [height, width],
+                    "threads": threads,
+                    **_one(deployable, height, width, config, runtime_config, threads, batch, device),
+                }
+
+
+def _one(
+    deployable: nn.Module,
+    height: int,
+    width: int,
+    config: ProfileConfig,
+    runtime_config: Any,
+    threads: int,
+    batch: int,
+    device: torch.device | str,
+) -> dict[str, Any]:
+    runtime = RUNTIMES.load(runtime_config.name)(runtime_config)
+    result: dict[str, Any] = {"runtime_version": runtime.version, "precision": runtime.precision, "seconds": []}
+    reason = runtime.available()
+    if reason is not None:
+        return {**result, "status": "skipped", "reason": reason, "notes": []}
+    images = example_images(batch, height, width, device)
+    try:
+        session = runtime.prepare(deployable, images)
+        samples = measure(session, images, threads=threads, budget=config.budget)
+        memory = None
+        if config.memory:
+            with thread_limit(threads):
+                memory = inference_memory(session, deployable, images)
+    except Exception as error:  # recorded as a failed measurement; the other combinations still run
+        return {**result, "status": "failed", "reason": f"{type(error).__name__}: {error}", "notes": []}
+    return {
+        **result,
+        **asdict(samples),
+        "status": "ok",
+        "reason": None,
+        "summary": asdict(summarise(samples.seconds, batch)),
+        "memory": memory,
+        "peak_memory_bytes": None if memory is None else memory["peak_bytes"],
+    }

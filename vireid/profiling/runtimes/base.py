@@ -1,0 +1,33 @@
+"""The contract of a runtime."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Protocol
+
+from torch import Tensor, nn
+
+from vireid.core.config import Component
+
+
+class Session(Protocol):
+    """A model made ready to run. Returns only when the work is done, also on an accelerator."""
+
+    def __call__(self, images: Tensor) -> Any:
+        """Run on one batch (B×3×H×W)."""
+        ...
+
+
+class Runtime(Protocol):
+    """Built as ``Class(config)``. ``precision`` names the arithmetic, for records."""
+
+    Config: ClassVar[type[Component]]
+    version: ClassVar[str]
+    precision: str
+
+    def available(self) -> str | None:
+        """None if it can run here, else the reason why not (a missing package, an unsupported processor)."""
+        ...
+
+    def prepare(self, module: nn.Module, example: Tensor) -> Session:
+        """Make ``module`` ready for batches shaped like ``example``, on its device; ``module`` stays as it is."""
+        ...

@@ -1,1 +1,26 @@
-"""Records to tables, figures, statistics and rendered notebooks."""
+"""Reports: records in, tables, figures and a rendered page out.
+
+Notebooks call ``open_report``; the rest of the suite calls ``render_report``. Both are imported when first asked for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vireid.report.page import Report, open_report
+    from vireid.report.render import render_report
+
+__all__ = ["Report", "open_report", "render_report"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("Report", "open_report"):
+        from vireid.report import page
+
+        return getattr(page, name)
+    if name == "render_report":
+        from vireid.report.render import render_report
+
+        return render_report
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")

@@ -1,0 +1,136 @@
+"""Cost sections: counters side by side, latency per condition, and what training took."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping
+
+import numpy as np
+
+from vireid.core.records import CostRecord, FitRecord
+from vireid.report.html import Column, Content, Fragment, Rows, join, paragraph, table, tag
+from vireid.report.load import StudyView
+
+_DASH = "–"
+AGREEMENT = 0.01  # counters further apart than this are pointed out
+
+
+def counters_table(view: StudyView) -> Fragment:
+    """Each cell's parameters and its MACs by every counter, their disagreement, and operators that were not counted."""
+    if not view.costs:
+        return paragraph("No cost recorded.", class_="absent")
+    names = list(dict.fromkeys(str(c.get("name", "?")) for cost in view.costs.values() for c in cost.counters))
+    columns = [Column("Configuration", text=True)]
+    columns += [Column("Params", f"M, {kind}") for kind in ("deployed", "training only", "dead")]
+    columns += [Column("Weights", "MB")]
+    columns += [Column(name, "GMAC per image") for name in names]
+    columns += [Column("Apart", "%"), Column("Not counted", text=True)]
+    rows = [_counter_row(view.cells[cell].label, cost, names) for cell, cost in view.costs.items()]
+    sizes = ", ".join(sorted({f"{h}×{w}" for h, w in (cost.resolution for cost in view.costs.values())}))
+    images = ", ".join(sorted({str(cost.images_per_forward) for cost in view.costs.values()}))
+    conventions = "; ".join(sorted({cost.convention for cost in view.costs.values()}))
+    caption = (
+        f"Cost of the deployed graph at {sizes} pixels, {images} image per forward pass; {conventions}. "
+        "Each counter counts on a copy of the model; operators it has no rule for are listed, not hidden. "
+        f"Marked where counters are more than {100 * AGREEMENT:.0f} % apart."
+    )
+    return table(columns, [Rows("", rows)], caption + view.note)
+
+
+def _counter_row(label: str, cost: CostRecord, names: list[str]) -> list[Content]:
+    by_name = {str(counter.get("name", "?")): counter for counter in cost.counters}
+    parameters: list[Content] = [
+        f"{cost.parameters[key] / 1e6:.2f}" if key in cost.parameters else _DASH
+        for key in ("deployed", "training_only", "dead")
+    ]
+    size = _DASH if cost.size_bytes is None else f"{cost.size_bytes / 1e6:.1f}"
+    counted: list[Content] = []
+    missed: list[Content] = []
+    for name in names:
+        counter = by_name.get(name, {})
+        value = counter.get("macs")
+        fault = counter.get("reason")
+        counted.append(f"{float(value) / 1e9:.3f}" if value is not None else "failed" if fault else _DASH)
+        if fault:
+            missed.append(tag("div", f"{name}: {fault}", class_="bad"))
+        if uncounted := _operators(counter.get("uncounted")):
+            missed.append(tag("div", f"{name}: {uncounted}"))
+    apart: Content = _DASH
+    if cost.disagreement is not None:
+        text = f"{100 * cost.disagreement:.1f}"
+        apart = tag("span", text, class_="bad") if cost.disagreement > AGREEMENT else text
+    return [label, *parameters, size, *counted, apart, tag("small", join(missed)) if missed else "nothing"]
+
+
+def _operators(uncounted: object) -> str:
+    if isinstance(uncounted, Mapping):
+        return ", ".join(f"{name} ({count}×)" for name, count in sorted(uncounted.items()))
+    if isinstance(uncounted, list | tuple):
+        return ", ".join(sorted(map(str, uncounted)))
+    return str(uncounted) if uncounted else ""
+
+
+def latency_table(view: StudyView) -> Fragment:
+    """Percentiles per condition and cell; unlike conditions stand in blocks of their own."""
+    if not view.latency:
+        return paragraph("No latency measured.", class_="absent")
+    columns = [Column("Configuration", text=True)]
+    columns += [Column(name, "ms") for name in ("Median", "p5", "p95", "p99")]
+    columns += [Column("Throughput", "images/s"), Column("Against baseline", "median"), Column("Samples")]
+    blocks = []
+    for condition, cells in view.latency.items():
+        reference = cells.get(view.baseline.name)
+        rows: list[list[Content]] = []
+        for cell, samples in cells.items():
+            low, middle, high, highest = np.percentile(samples, [5, 50, 95, 99])
+            ratio = f"×{middle / statistics.median(reference):.2f}" if reference else _DASH
+            rows.append(
+                [
+                    view.cells[cell].label,
+                    *(f"{1e3 * value:.2f}" for value in (middle, low, high, highest)),
+                    f"{condition.batch / middle:.0f}",
+                    ratio,
+                    str(len(samples)),
+                ]
+            )
+        blocks.append(Rows(str(condition), rows))
+    caption = (
+        "Latency of one forward pass of the deployed graph, from raw samples. Blocks differ in runtime, precision, "
+        "batch, threads or machine and are never merged. Cells with one deployed graph share its samples."
+    )
+    return table(columns, blocks, caption + view.note)
+
+
+def training_table(view: StudyView) -> Fragment:
+    """What each fit took: time, step time, memory, machine."""
+    columns = [
+        Column("Configuration", text=True),
+        Column("Seed"),
+        Column("Epochs"),
+        Column("Steps"),
+        Column("Time", "s"),
+        Column("Step", "ms, median"),
+        Column("Peak memory", "MB"),
+        Column("Trained on", text=True),
+        Column("Run", text=True),
+    ]
+    rows = [_training_row(run.cell.label, run.fit, stale=run.stale) for run in view.runs if run.fit is not None]
+    if not rows:
+        return paragraph("No finished training.", class_="absent")
+    caption = "Training: one row per fit. Peak memory is of the process on CPU, of the allocator on an accelerator."
+    return table(columns, [Rows("", rows)], caption + view.note)
+
+
+def _training_row(label: str, fit: FitRecord, *, stale: bool) -> list[Content]:
+    mark: Content = tag("span", label, " ", tag("span", "stale", class_="badge")) if stale else label
+    return [
+        mark,
+        str(fit.seed),
+        str(len(fit.curves)),
+        str(len(fit.step_seconds)),
+        _DASH if fit.seconds is None else f"{fit.seconds:.0f}",
+        f"{1e3 * statistics.median(fit.step_seconds):.0f}" if fit.step_seconds else _DASH,
+        _DASH if fit.peak_memory_bytes is None else f"{fit.peak_memory_bytes / 1e6:.0f}",
+        f"{fit.environment.accelerator}, {fit.environment.threads} threads",
+        tag("code", fit.id),
+    ]

@@ -1,0 +1,62 @@
+"""Scores per cell as bars, with one dot per seed on top, so that the spread is seen and not only summed up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from vireid.report.figures.canvas import GREY, colour, light_grid, new_figure, publish, styled
+from vireid.report.html import Fragment
+from vireid.report.load import StudyView, as_sentence
+from vireid.report.tables import SCORES, AblationTable
+
+
+def bars(
+    view: StudyView, content: AblationTable, out: Path, name: str, metrics: tuple[str, ...] = ("r1", "mAP")
+) -> Fragment:
+    """One panel per metric, one bar per cell; re-ranked scores are hatched and stand below the plain ones."""
+    scores = view.scores_in(content.setting)
+    rows = sorted(content.rows, key=lambda row: list(view.cells).index(row.cell))
+    several = len({row.reranking for row in rows}) > 1
+    labels = [row.label if row.reranking == "no re-ranking" or not several else "re-ranked" for row in rows]
+    with styled():
+        figure = new_figure(8.6, 1.0 + 0.34 * len(rows))
+        panels = figure.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
+        top = 0.0
+        for axes, metric in zip(panels, metrics, strict=True):
+            light_grid(axes, "x")
+            for y, row in enumerate(rows):
+                score = row.scores[metric]
+                if score is None:
+                    continue
+                shade = colour(list(view.cells).index(row.cell))
+                plain = row.reranking == "no re-ranking"
+                axes.barh(
+                    y, 100 * score.mean, 0.66, color=shade, alpha=0.75 if plain else 0.4,
+                    hatch=None if plain else "///", edgecolor="white", linewidth=0,
+                )  # fmt: skip
+                own = scores[(scores.cell == row.cell) & (scores.reranking == row.reranking)]
+                values = 100 * own[metric].to_numpy(dtype=float)
+                if len(values) > 1:
+                    offsets = np.linspace(-0.16, 0.16, len(values))
+                    axes.scatter(values, y + offsets, s=16, color="#111111", edgecolor="white", linewidth=0.5, zorder=3)
+                reach = float(np.nanmax(values))
+                top = max(top, reach)
+                axes.annotate(
+                    f"{100 * score.mean:.1f}", (reach, y), (6, 0), textcoords="offset points", va="center", fontsize=9
+                )
+            axes.set_xlabel(f"{SCORES[metric]} (%)")
+        for axes in panels:
+            axes.set_xlim(0, min(118.0, top * 1.18 if top else 1.0))
+            axes.tick_params(axis="y", length=0)
+        panels[0].set_yticks(range(len(rows)), labels)
+        panels[0].invert_yaxis()
+        for tick, row in zip(panels[0].get_yticklabels(), rows, strict=True):
+            if several and row.reranking != "no re-ranking":
+                tick.set_color(GREY)
+        dots = " Dots: single seeds." if scores.seed.nunique() > 1 else " One seed."
+        hatched = " Hatched: re-ranked." if several else ""
+        return publish(
+            figure, name, f"Scores per cell: {content.title}.{dots}{hatched}{as_sentence(content.note)}", out
+        )

@@ -1,0 +1,50 @@
+"""Latency samples as they were measured: every dot one forward pass, one panel per condition."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from vireid.report.figures.canvas import colour, light_grid, new_figure, publish, styled
+from vireid.report.html import Fragment, paragraph
+from vireid.report.load import StudyView
+
+
+def latency_samples(view: StudyView, out: Path, name: str = "latency") -> Fragment:
+    """Dots in order of measurement around each cell's row, with a bar at the median and a line from p5 to p95."""
+    conditions = list(view.latency)
+    if not conditions:
+        return paragraph("No latency measured.", class_="absent")
+    rows = max(len(cells) for cells in view.latency.values())
+    columns = min(2, len(conditions))
+    lines = -(-len(conditions) // columns)
+    order = list(view.cells)
+    with styled():
+        figure = new_figure(4.6 * columns + 0.6, lines * (1.1 + 0.36 * rows))
+        grid = figure.subplots(lines, columns, squeeze=False)
+        for axes, condition in zip(grid.flat, conditions, strict=False):
+            light_grid(axes, "x")
+            cells = view.latency[condition]
+            for y, (cell, samples) in enumerate(cells.items()):
+                values = 1e3 * np.asarray(samples, dtype=float)
+                shade = colour(order.index(cell))
+                spread = np.linspace(-0.28, 0.28, len(values)) if len(values) > 1 else np.zeros(1)
+                axes.scatter(values, y + spread, s=7, color=shade, alpha=0.45, linewidth=0)
+                low, middle, high = np.percentile(values, [5, 50, 95])
+                axes.plot([low, high], [y, y], color="#222222", linewidth=1)
+                axes.plot([middle, middle], [y - 0.3, y + 0.3], color="#222222", linewidth=2)
+            axes.set_yticks(range(len(cells)), [view.cells[cell].label for cell in cells])
+            axes.tick_params(axis="y", length=0)
+            axes.invert_yaxis()
+            axes.set_xlim(left=0)
+            axes.set_xlabel("milliseconds per forward pass")
+            axes.set_title(f"batch {condition.batch} · {condition.runtime} · {condition.precision}")
+        for axes in list(grid.flat)[len(conditions) :]:
+            axes.set_visible(False)
+        devices = "; ".join(dict.fromkeys(f"{c.device}, {c.threads} threads" for c in conditions))
+        words = (
+            "Raw latency samples, in order of measurement from top to bottom of each row; bar: median, line: 5th to "
+            f"95th percentile. Measured on {devices}.{view.note}"
+        )
+        return publish(figure, name, words, out)

@@ -1,0 +1,79 @@
+"""Accuracy against cost, with the Pareto front: which cells no other cell beats on both."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from vireid.report.figures.canvas import GREY, colour, light_grid, new_figure, publish, styled
+from vireid.report.figures.labels import place_labels
+from vireid.report.html import Fragment, paragraph
+from vireid.report.load import StudyView, as_sentence
+from vireid.report.tables import AblationTable, CostColumn
+
+
+def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Positions of the points (cost, score) that no other point equals or beats on both, by rising cost."""
+    front: list[int] = []
+    best = float("-inf")
+    for position in sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1])):
+        if points[position][1] > best:
+            front.append(position)
+            best = points[position][1]
+    return front
+
+
+def staircase(front: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Corners of the border of what the front beats: level until the next cell, then up."""
+    corners = [front[0]]
+    for x, y in front[1:]:
+        corners += [(x, corners[-1][1]), (x, y)]
+    return corners
+
+
+def _along(line: Sequence[tuple[float, float]], steps: int = 40) -> list[tuple[float, float]]:
+    """Points close together on a line of corners."""
+    pieces = [np.linspace(start, end, steps) for start, end in itertools.pairwise(line)]
+    return [(float(x), float(y)) for piece in pieces for x, y in piece]
+
+
+def tradeoff(view: StudyView, content: AblationTable, cost: CostColumn, out: Path, name: str) -> Fragment:
+    """Scatter of mAP over a cost, one point per cell; plain scores if there are any, else re-ranked ones."""
+    blocks = list(dict.fromkeys(row.reranking for row in content.rows))
+    shown = "no re-ranking" if "no re-ranking" in blocks else blocks[0] if blocks else ""
+    rows = [
+        row
+        for row in content.rows
+        if row.reranking == shown and row.scores["mAP"] is not None and row.costs[cost.key] is not None
+    ]
+    if not rows:
+        return paragraph(f"No cell has both a score and a measured {cost.in_text} yet.", class_="absent")
+    points = [(row.costs[cost.key] or 0.0, 100 * score.mean) for row in rows if (score := row.scores["mAP"])]
+    order = list(view.cells)
+    colours = [colour(order.index(row.cell)) for row in rows]
+    with styled():
+        figure = new_figure(7.4, 4.3)
+        axes = figure.add_subplot()
+        light_grid(axes, "both")
+        line = staircase([points[i] for i in pareto_front(points)])
+        axes.plot(*zip(*line, strict=True), color=GREY, linewidth=1.2, linestyle=(0, (4, 2)), zorder=1)
+        for row, (x, y), shade in zip(rows, points, colours, strict=True):
+            score = row.scores["mAP"]
+            if score is not None and score.sd is not None:
+                axes.errorbar(x, y, yerr=100 * score.sd, color=shade, capsize=3, linewidth=1.2, zorder=2)
+            axes.scatter(x, y, s=52, color=shade, edgecolor="white", linewidth=0.8, zorder=3)
+        axes.set_xlabel(f"{cost.name} ({cost.unit})")
+        axes.set_ylabel("mAP (%)")
+        axes.margins(x=0.22, y=0.22)
+        place_labels(axes, points, [row.label for row in rows], _along(line))
+        spread = " Whiskers: standard deviation over seeds." if any(row.seeds > 1 for row in rows) else ""
+        condition = view.main_condition(1)
+        where = f" Latency: {condition}." if cost.key == "latency" and condition else ""
+        words = (
+            f"Accuracy against {cost.in_text}: {content.title}, {shown}. Dashed: Pareto front, "
+            f"the cells that no other cell beats on both.{spread}{where}{as_sentence(content.note)}"
+        )
+        return publish(figure, name, words, out)

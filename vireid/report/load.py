@@ -1,0 +1,283 @@
+"""What a report reads: a study's plan joined with the records it names, and nothing else.
+
+Rules kept here, so that no table or figure can break them: re-ranked and plain scores are separate rows; fits from
+unlike accelerators and scores on unlike data stay in separate settings; latencies are pooled only where artefact,
+runtime, precision, batch, threads, resolution and device all agree; published numbers never join measured ones.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import cached_property
+
+import pandas as pd
+
+from vireid.core.config import parse
+from vireid.core.environment import Environment
+from vireid.core.errors import UserError
+from vireid.core.plan import Cell, Plan, PlannedRun
+from vireid.core.records import CostRecord, EvaluationRecord, FitRecord, LatencyRecord, Record
+from vireid.report.protocols import protocol_key, reranking_label
+from vireid.store import Store
+
+METRICS = ("r1", "r5", "r10", "r20", "mAP", "mINP")
+NOT_COMPARABLE = "not comparable with published results"
+_DEVICE_NAME = ("cpu", "cpu_model", "model", "name", "processor", "machine")
+_DEVICE_SIZE = ("cores", "physical_cores", "logical_cores")
+
+
+@dataclass(frozen=True)
+class RunView:
+    """One planned run with the records found for it; ``problems`` says in words what is missing and why."""
+
+    cell: Cell
+    planned: PlannedRun
+    fit: FitRecord | None
+    evaluations: tuple[EvaluationRecord, ...]
+    cost: CostRecord | None
+    problems: tuple[str, ...]
+    stale: bool
+
+    @property
+    def seed(self) -> int:
+        """Training seed."""
+        return self.planned.seed
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What scores must share to stand in one table: protocol (without its re-ranking), data and accelerator."""
+
+    protocol: str  # canonical JSON of the protocol card without re-ranking
+    data: str
+    accelerator: str
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What latency samples must share to be pooled or compared."""
+
+    runtime: str
+    precision: str
+    batch: int
+    threads: int
+    resolution: tuple[int, int]  # height, width in pixels
+    device: str
+
+    @property
+    def setup(self) -> str:
+        """Everything but the batch, in words."""
+        height, width = self.resolution
+        threads = f"{self.threads} thread{'s' if self.threads != 1 else ''}"
+        return f"{self.runtime}, {self.precision}, {threads}, {height}×{width} pixels, {self.device}"
+
+    def __str__(self) -> str:
+        return f"batch {self.batch}, {self.setup}"
+
+
+class StudyView:
+    """Plan and records of one study.
+
+    Args:
+        store: where the records lie.
+        name: the study.
+        stale: ids of records whose component source has changed since; the caller knows the components.
+
+    Raises:
+        UserError: no such study in the store.
+    """
+
+    def __init__(self, store: Store, name: str, stale: Collection[str] = ()) -> None:
+        path = store.study(name) / "plan.json"
+        if not path.is_file():
+            found = sorted(p.parent.name for p in store.root.glob("studies/*/plan.json"))
+            hint = f"; studies there: {', '.join(found)}" if found else ""
+            raise UserError(f"{path}: study '{name}' has no plan in this store; run `vireid ablate` first{hint}")
+        self.store = store
+        self.plan = parse(Plan, json.loads(path.read_text(encoding="utf-8")), str(path))
+        self.records: dict[str, Record] = {record.id: record for record in store.records()}
+        self._failures: dict[str, list[Record]] = {}
+        for failure in store.failures():
+            self._failures.setdefault(failure.id, []).append(failure)
+        self.cells: dict[str, Cell] = {cell.name: cell for cell in self.plan.cells}
+        self.runs = [self._join(run, frozenset(stale)) for run in self.plan.runs]
+
+    def _join(self, run: PlannedRun, stale: frozenset[str]) -> RunView:
+        problems: list[str] = []
+        fit = self._finished(run.fit, "training", problems)
+        evaluations = [self._finished(name, "evaluation", problems) for name in run.evaluations] if fit else []
+        cost = self._finished(run.cost, "profile", problems) if fit else None
+        measured = tuple(e for e in evaluations if isinstance(e, EvaluationRecord) and e.source.kind == "measured")
+        return RunView(
+            cell=self.cells[run.cell],
+            planned=run,
+            fit=fit if isinstance(fit, FitRecord) else None,
+            evaluations=measured,
+            cost=cost if isinstance(cost, CostRecord) else None,
+            problems=tuple(problems),
+            stale=not stale.isdisjoint({run.fit, run.cost, *run.evaluations}),
+        )
+
+    def _finished(self, name: str, what: str, problems: list[str]) -> Record | None:
+        """The record if it holds a result; otherwise add to ``problems`` why not."""
+        record = self.records.get(name)
+        if record is not None and record.status == "ok":
+            return record
+        failures = self._failures.get(name, [])
+        if record is not None:
+            problems.append(f"{what} {record.status}: {record.reason or 'no reason recorded'}")
+        elif failures:
+            last = max(failures, key=lambda failure: failure.ended)
+            times = f" ({len(failures)} attempts)" if len(failures) > 1 else ""
+            problems.append(f"{what} failed{times}: {last.reason or 'no reason recorded'}")
+        else:
+            problems.append(f"{what} not run yet")
+        return None
+
+    @cached_property
+    def baseline(self) -> Cell:
+        """The cell that differences are taken against."""
+        return next((cell for cell in self.plan.cells if cell.baseline), self.plan.cells[0])
+
+    @cached_property
+    def scores(self) -> pd.DataFrame:
+        """One row per cell, seed and evaluation: setting fields, re-ranking label, metrics as fractions."""
+        rows = []
+        for run in self.runs:
+            if run.fit is None:
+                continue
+            for evaluation in run.evaluations:
+                rows.append(
+                    {
+                        "cell": run.cell.name,
+                        "seed": run.seed,
+                        "evaluation": evaluation.id,
+                        "protocol": protocol_key(evaluation.protocol),
+                        "reranking": reranking_label(evaluation.protocol),
+                        "data": data_label(run.fit),
+                        "accelerator": run.fit.environment.accelerator,
+                        "stale": run.stale,
+                        **{name: evaluation.metrics.get(name) for name in METRICS},
+                    }
+                )
+        columns = ["cell", "seed", "evaluation", "protocol", "reranking", "data", "accelerator", "stale", *METRICS]
+        frame = pd.DataFrame(rows, columns=columns)
+        return frame.astype(dict.fromkeys(METRICS, float))
+
+    @cached_property
+    def settings(self) -> list[Setting]:
+        """The settings that have scores, in the order in which the plan meets them."""
+        keys = self.scores[["protocol", "data", "accelerator"]].drop_duplicates()
+        return [Setting(*map(str, row)) for row in keys.itertuples(index=False, name=None)]
+
+    def scores_in(self, setting: Setting) -> pd.DataFrame:
+        """Rows of ``scores`` in a setting."""
+        s = self.scores
+        keep = (s.protocol == setting.protocol) & (s.data == setting.data) & (s.accelerator == setting.accelerator)
+        return s[keep].reset_index(drop=True)
+
+    @cached_property
+    def costs(self) -> dict[str, CostRecord]:
+        """Cost of each cell (seeds share the graph, so the first one found)."""
+        found: dict[str, CostRecord] = {}
+        for run in self.runs:
+            if run.cost is not None:
+                found.setdefault(run.cell.name, run.cost)
+        return found
+
+    @cached_property
+    def latency(self) -> dict[Condition, dict[str, list[float]]]:
+        """Raw seconds per forward pass: condition -> cell -> samples; cells with one artefact share its samples."""
+        cells_of: dict[str, list[str]] = {}
+        for cell, cost in self.costs.items():
+            if cost.artefact is not None:
+                cells_of.setdefault(cost.artefact, []).append(cell)
+        found: dict[Condition, dict[str, list[float]]] = {}
+        for record in self.records.values():
+            if not isinstance(record, LatencyRecord) or record.status != "ok" or record.artefact not in cells_of:
+                continue
+            by_cell = found.setdefault(condition_of(record), {})
+            for cell in cells_of[record.artefact]:
+                by_cell.setdefault(cell, []).extend(record.seconds)
+        order = {name: position for position, name in enumerate(self.cells)}
+        return {
+            condition: dict(sorted(found[condition].items(), key=lambda item: order[item[0]]))
+            for condition in sorted(found, key=lambda c: (c.device, c.runtime, c.precision, c.threads, c.batch))
+        }
+
+    def main_condition(self, batch: int) -> Condition | None:
+        """The condition that tables print for a batch size: most cells measured, then eager before other runtimes."""
+        fitting = [c for c in self.latency if c.batch == batch]
+        return max(
+            fitting,
+            key=lambda c: (len(self.latency[c]), c.runtime.startswith("eager"), c.precision == "fp32"),
+            default=None,
+        )
+
+    @cached_property
+    def data_labels(self) -> list[str]:
+        """What the study's fits were trained on, as captions name it."""
+        return list(dict.fromkeys(data_label(run.fit) for run in self.runs if run.fit is not None))
+
+    @cached_property
+    def note(self) -> str:
+        """What every caption of the study ends with: empty for real data, a warning sentence for synthetic data."""
+        return as_sentence("; ".join(filter(None, (data_note(label) for label in self.data_labels))))
+
+    @cached_property
+    def mixed_sources(self) -> list[str]:
+        """Components whose source differs between runs of this study although their version does not."""
+        seen: dict[tuple[str, str, str], set[str]] = {}
+        for run in self.runs:
+            for role, stamp in (run.fit.components if run.fit else {}).items():
+                seen.setdefault((role, stamp.name, stamp.version), set()).add(stamp.digest)
+        return [f"{role} {name} {version}" for (role, name, version), digests in seen.items() if len(digests) > 1]
+
+    @cached_property
+    def published(self) -> list[EvaluationRecord]:
+        """Published evaluations in the store; shown in a section of their own."""
+        return [r for r in self.records.values() if isinstance(r, EvaluationRecord) and r.source.kind == "published"]
+
+
+def data_label(fit: FitRecord) -> str:
+    """Name of the data of a fit; synthetic data carry their renderer's version."""
+    specification = fit.data.get("specification") or {}
+    if fit.data_kind == "real":
+        return str(fit.data.get("name") or specification.get("name") or "real data")
+    return f"synthetic {specification.get('renderer_version', '')}".strip()
+
+
+def data_note(label: str) -> str:
+    """The warning that goes with a data label; empty for real data."""
+    return f"{label}, {NOT_COMPARABLE}" if label.startswith("synthetic") else ""
+
+
+def as_sentence(note: str) -> str:
+    """A note as the last sentence of a caption; empty for an empty note."""
+    return f" {note[0].upper()}{note[1:]}." if note else ""
+
+
+def device_label(environment: Environment) -> str:
+    """Name of the machine that measured; equal only for like machines."""
+    device = environment.device
+    name = next((str(device[key]) for key in _DEVICE_NAME if device.get(key)), environment.platform)
+    sizes = next((f", {device[key]} cores" for key in _DEVICE_SIZE if device.get(key)), "")
+    host = f"{name}{sizes}"
+    return host if environment.accelerator == "cpu" else f"{environment.accelerator} ({host})"
+
+
+def condition_of(record: LatencyRecord) -> Condition:
+    """The condition of a latency record."""
+    runtime = dict(record.runtime)
+    name = str(runtime.pop("name", "unnamed runtime"))
+    settings = ", ".join(f"{key} {value}" for key, value in sorted(runtime.items()) if value not in (None, False, ""))
+    return Condition(
+        runtime=f"{name} ({settings})" if settings else name,
+        precision=record.precision,
+        batch=record.batch,
+        threads=record.threads,
+        resolution=record.resolution,
+        device=device_label(record.environment),
+    )

@@ -1,0 +1,78 @@
+"""Where the numbers come from: machines, packages, commits, data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vireid.core.environment import Environment
+from vireid.core.records import FitRecord, LatencyRecord
+from vireid.report.html import Column, Content, Fragment, Rows, join, paragraph, table, tag
+from vireid.report.load import StudyView, data_label, data_note, device_label
+
+
+def environment_tables(view: StudyView) -> Fragment:
+    """Software and machines of the study's fits and latencies, and the data that fits were trained on."""
+    fits = [run.fit for run in view.runs if run.fit is not None]
+    if not fits:
+        return paragraph("No finished training.", class_="absent")
+    artefacts = {cost.artefact for cost in view.costs.values()}
+    timed = [r for r in view.records.values() if isinstance(r, LatencyRecord) and r.artefact in artefacts]
+    used = [("training", fit.environment) for fit in fits] + [("latency", record.environment) for record in timed]
+    return join([_environments(used), _data(fits)])
+
+
+def _environments(used: Sequence[tuple[str, Environment]]) -> Fragment:
+    merged: dict[str, tuple[Environment, list[str]]] = {}
+    for purpose, environment in used:
+        merged.setdefault(environment.model_dump_json(), (environment, []))[1].append(purpose)
+    blocks = []
+    for environment, purposes in merged.values():
+        counted = ", ".join(f"{purposes.count(name)} × {name}" for name in dict.fromkeys(purposes))
+        commit: Content = "not run from a checkout"
+        if environment.git_commit:
+            dirty = " with uncommitted changes" if environment.git_dirty else ""
+            commit = tag("span", tag("code", environment.git_commit[:12]), dirty)
+        device = ", ".join(f"{key} {value}" for key, value in environment.device.items())
+        packages = ", ".join(f"{name} {version}" for name, version in environment.packages.items())
+        rows: list[list[Content]] = [
+            ["Machine", device_label(environment)],
+            ["Accelerator", environment.accelerator],
+            ["Threads", str(environment.threads)],
+            ["Device", device or "not described"],
+            ["Platform", environment.platform],
+            ["Python", environment.python],
+            ["Packages", packages],
+            ["Commit", commit],
+        ]
+        blocks.append(Rows(counted, rows))
+    return table(
+        [Column("", text=True), Column("Value", text=True)],
+        blocks,
+        "Environments in which the records of this study were made.",
+    )
+
+
+def _data(fits: Sequence[FitRecord]) -> Fragment:
+    rows: dict[tuple[str, ...], list[Content]] = {}
+    for fit in fits:
+        specification = fit.data.get("specification") or {}
+        words = ", ".join(f"{key} {value}" for key, value in sorted(specification.items()))
+        label = data_label(fit)
+        entry = (
+            str(fit.data.get("name", label)),
+            data_note(label) or "real",
+            str(fit.data.get("images", "–")),
+            str(fit.data.get("identities", "–")),
+            str(fit.data.get("fingerprint", "–")),
+            words,
+        )
+        rows.setdefault(entry, [*entry[:4], tag("code", entry[4][:16]), tag("small", words)])
+    columns = [
+        Column("Data", text=True),
+        Column("Kind", text=True),
+        Column("Images"),
+        Column("Identities"),
+        Column("Fingerprint", text=True),
+        Column("Specification", text=True),
+    ]
+    return table(columns, [Rows("", list(rows.values()))], "Data that the fits were trained on.")

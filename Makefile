@@ -1,26 +1,48 @@
 # Everything a user runs; see README.md. Targets make .venv first where it is absent or outdated.
 .ONESHELL:
+.SILENT:
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install report test check lint bench lock clean
+.PHONY: install report test check bench lock
 install: $(STAMP)
 
 # uv installs in seconds and hard-links packages from its cache, so that a second environment costs no disk;
 # where it is absent, pip brings it in a small environment of its own, and the user's Python stays as it was.
 $(STAMP): pyproject.toml requirements.lock
 	if command -v uv >/dev/null 2>&1; then UV=uv; else
-	  [ -x .venv/bootstrap/bin/uv ] || { $(PYTHON) -m venv .venv/bootstrap; .venv/bootstrap/bin/pip install --quiet uv; }
 	  UV=.venv/bootstrap/bin/uv
+	  [ -x "$$UV" ] || { echo "bringing uv"; $(PYTHON) -m venv .venv/bootstrap; .venv/bootstrap/bin/pip install --quiet uv; }
 	fi
+	echo "installing into .venv (the first time downloads torch; minutes on a slow line)"
 	[ -x $(BIN)/python ] || "$$UV" venv --quiet --allow-existing --python $(PYTHON) .venv
 	"$$UV" pip install --quiet --python $(BIN)/python --requirement requirements.lock
 	"$$UV" pip install --quiet --python $(BIN)/python --no-deps --editable .
 	touch $@
 	echo "installed: $(BIN)/vireid"
+
+# The main job: render a dataset, run the quick ablation of IDKL, profile it, write the report.
+report: $(STAMP)
+	$(BIN)/vireid ablate ablations/quick.yaml --report
+
+# Lint, types, import contracts, fast tests: at most 5 minutes after installation.
+test: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/mypy
+	$(BIN)/pytest -m "not check" -n 2
+
+# Contracts over every component and a smoke study from pixels to HTML: at most 15 minutes more.
+check: $(STAMP)
+	$(BIN)/pytest -m check
+
+# The suite's own speed, each figure beside what it is measured against.
+bench: $(STAMP)
+	$(BIN)/pytest benchmarks --benchmark-only --override-ini testpaths=benchmarks --override-ini python_files='bench_*.py'
 
 lock:
 	uv pip compile --universal --extra dev pyproject.toml --output-file requirements.lock --no-emit-index-url --upgrade --quiet

@@ -1,0 +1,96 @@
+"""Planning: ids follow what decides a result and nothing else, and faults are named before anything runs."""
+
+from pathlib import Path
+
+import pytest
+
+from vireid.ablation.plan import make_plan
+from vireid.ablation.study import read_study
+from vireid.core.errors import UserError
+from vireid.core.identity import is_run_id
+
+STUDIES = sorted((Path(__file__).parents[2] / "ablations").glob("*.yaml"))
+REFERENCE = Path(__file__).parents[2] / "ablations" / "optimized_idkl.yaml"
+
+
+def _fits(overrides=(), **options):
+    plan, _ = make_plan(read_study(REFERENCE), overrides, seeds=[1], **options)
+    return [run.fit for run in plan.runs]
+
+
+@pytest.mark.parametrize("file", STUDIES, ids=lambda file: file.stem)
+def test_every_committed_study_plans(file):
+    study = read_study(file)
+    plan, configs = make_plan(study)
+    assert study.name == file.stem
+    assert len(plan.runs) == len(plan.cells) * len(plan.seeds)
+    assert all(is_run_id(run.fit) for run in plan.runs)
+    assert len({run.fit for run in plan.runs}) == len(plan.runs) == len(configs)
+    assert sum(cell.baseline for cell in plan.cells) == 1
+
+
+def test_the_reference_study_is_a_full_factorial_and_plans_without_data():
+    plan, _ = make_plan(read_study(REFERENCE), ["data=sysu", "data.root=/nowhere/at/all"])
+    assert len(plan.cells) == 16
+    assert len(plan.seeds) >= 3
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "data.root=/elsewhere",
+        "runtime.workers=7",
+        "runtime.device=cpu",
+        "runtime.threads=1",
+        "profile.batches=[4]",
+    ],
+)
+def test_ids_do_not_follow_where_and_how_a_run_is_carried_out(change):
+    assert _fits(["data=sysu", change]) == _fits(["data=sysu"])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "recipe.optimiser.lr=0.002",
+        "recipe.epochs=7",
+        "recipe.identities=4",
+        "model.margin=0.9",
+        "model.width=0.75",
+        "data.height=128",
+        "data.split=dev",
+    ],
+)
+def test_ids_follow_what_decides_a_result(change):
+    before, after = _fits(["data=sysu"]), _fits(["data=sysu", change])
+    assert not set(before) & set(after)
+
+
+def test_ids_follow_the_seed_and_the_rendered_data():
+    study = read_study(REFERENCE)
+    one, two = (make_plan(study, seeds=[seed])[0].runs[0].fit for seed in (1, 2))
+    assert one != two
+    assert make_plan(study, ["data.synthetic.train_ids=99"], seeds=[1])[0].runs[0].fit != one
+
+
+def test_an_impossible_cell_fails_in_planning_with_its_name_and_reason():
+    with pytest.raises(UserError, match=r"cell baseline: model\.ibn = 'z'|model\.backbone = 'resnet19'"):
+        make_plan(read_study(REFERENCE), ["model.backbone=resnet19"])
+
+
+def test_overriding_what_a_factor_sets_is_refused():
+    with pytest.raises(UserError, match="the factor 'ibn' sets this key"):
+        make_plan(read_study(REFERENCE), ["model.ibn=a"])
+
+
+def test_only_keeps_the_baseline_and_matching_cells():
+    plan, _ = make_plan(read_study(REFERENCE), only=["ibn=a", "mha=guidance"])
+    assert [cell.baseline for cell in plan.cells] == [True] + [False] * 4
+    assert all(cell.factors["ibn"] == "a" for cell in plan.cells[1:])
+    with pytest.raises(UserError, match="has no level 'aa'"):
+        make_plan(read_study(REFERENCE), only=["ibn=aa"])
+
+
+def test_a_missing_study_names_the_nearest_one():
+    with pytest.raises(UserError, match="did you mean 'quick'"):
+        read_study(REFERENCE.parent / "quik.yaml")

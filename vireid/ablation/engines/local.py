@@ -1,0 +1,72 @@
+"""The local engine: jobs one after the other on this machine, each in a process of its own with its own log."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from vireid.config import ExperimentConfig
+from vireid.experiment.progress import ProgressCallback
+from vireid.store import Store, unwritable, write_atomically
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a job ended: ``reason`` is None when every step gave its record."""
+
+    reason: str | None
+    log: Path
+
+
+def run_job(
+    config: ExperimentConfig, steps: list[str], store: Store, run: str, progress: ProgressCallback, name: str = "job"
+) -> Outcome:
+    """Run the steps for a configuration in a new process; its files lie in the artefact folder of ``run``.
+
+    The child's output is appended to ``<name>.log``. A child that dies without a word (killed, out of memory) gives
+    a reason too.
+    """
+    directory = store.directory(run)
+    job, log = directory / f"{name}.json", directory / f"{name}.log"
+    payload = {"config": config.model_dump(mode="json"), "steps": steps}
+    write_atomically(job, json.dumps(payload, indent=1))
+    command = [sys.executable, "-m", "vireid.experiment.worker", str(store.root), str(job)]
+    path = os.pathsep.join(p or str(Path.cwd()) for p in sys.path)  # plug-ins beside the study are found there too
+    try:
+        errors = log.open("a", encoding="utf-8")
+    except OSError as error:
+        raise unwritable(log, error) from error
+    with (
+        errors,
+        subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env={**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"},
+        ) as child,
+    ):
+        reason: str | None = None
+        assert child.stdout is not None
+        for line in child.stdout:
+            try:
+                event = json.loads(line)
+                kind = event["event"]
+            except (ValueError, TypeError, KeyError):
+                errors.write(line)  # a library printed something
+                errors.flush()
+                continue
+            if kind == "progress":
+                progress(event["phase"], event["done"], event["total"], event["note"])
+            elif kind == "error":
+                reason = event["message"]
+        code = child.wait()
+    if code != 0 and reason is None:
+        how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        reason = f"the process {how}; its log: {log}"
+    return Outcome(reason, log)

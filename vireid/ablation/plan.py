@@ -1,0 +1,107 @@
+"""Study → plan: cells × seeds with the ids of their records. Needs no data on disk and trains nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vireid.ablation.design import Levels, combinations
+from vireid.ablation.study import Study
+from vireid.config import ExperimentConfig, compose, override_key
+from vireid.core.errors import UserError
+from vireid.core.plan import Cell, Plan, PlannedRun
+from vireid.experiment.identity import cost_id, evaluation_id, fit_id
+
+
+def make_plan(
+    study: Study, overrides: Sequence[str] = (), *, seeds: Sequence[int] | None = None, only: Sequence[str] = ()
+) -> tuple[Plan, dict[str, ExperimentConfig]]:
+    """Plan a study.
+
+    Args:
+        study: the study as read.
+        overrides: ``key=value`` changes of its base, from the command line.
+        seeds: other seeds than the study's.
+        only: ``factor=level`` conditions that cells must meet; the baseline always stays.
+
+    Returns:
+        The plan, and the configuration of every fit by its id.
+
+    Raises:
+        UserError: a cell whose configuration is impossible (the message names cell and reason), or an override of
+            a key that a factor sets.
+    """
+    _refuse_overriding_factors(study, overrides)
+    conditions = _conditions(study, only)
+    cells = [_cell(study, levels) for levels in combinations(study)]
+    cells = [cell for cell in cells if cell.baseline or conditions.items() <= cell.factors.items()]
+    seeds = list(seeds or study.seeds)
+    runs, configs = [], {}
+    for seed in seeds:
+        for cell in cells:
+            changes = [o for factor, level in cell.factors.items() for o in study.factors[factor][level]]
+            applied = [*study.base, *overrides, *changes, f"seed={seed}"]
+            config = compose(applied, f"study {study.name}, cell {cell.name}")
+            fit = fit_id(config)
+            configs[fit] = config
+            runs.append(
+                PlannedRun(
+                    cell=cell.name,
+                    seed=seed,
+                    overrides=[*overrides, *changes, f"seed={seed}"],
+                    fit=fit,
+                    evaluations=[evaluation_id(config, protocol) for protocol in config.evaluation.protocols],
+                    cost=cost_id(config),
+                )
+            )
+    plan = Plan(
+        name=study.name,
+        title=study.title,
+        description=study.description,
+        design=study.design,
+        factors={factor: list(levels) for factor, levels in study.factors.items()},
+        seeds=seeds,
+        cells=cells,
+        runs=runs,
+        study=study.model_dump(mode="json"),
+    )
+    return plan, configs
+
+
+def _cell(study: Study, levels: Levels) -> Cell:
+    changed = {factor: level for factor, level in levels.items() if level != study.baseline[factor]}
+    labels = [
+        study.labels.get(factor, factor) + ("" if len(study.factors[factor]) == 2 else f" {level}")
+        for factor, level in changed.items()
+    ]
+    if study.design == "cumulative" and labels:
+        labels = labels[-1:]  # each row adds one thing to the row above
+    return Cell(
+        name=",".join(f"{factor}={level}" for factor, level in changed.items()) or "baseline",
+        label="+ " + " + ".join(labels) if labels else "baseline",
+        factors=levels,
+        baseline=not changed,
+    )
+
+
+def _conditions(study: Study, only: Sequence[str]) -> dict[str, str]:
+    conditions = {}
+    for text in only:
+        factor, equals, level = text.partition("=")
+        if not equals:
+            raise UserError(f"study {study.name}: --only {text}: expected factor=level")
+        conditions[factor] = level
+    try:
+        study.check_levels(conditions)
+    except ValueError as error:
+        raise UserError(f"study {study.name}: --only: {error}") from error
+    return conditions
+
+
+def _refuse_overriding_factors(study: Study, overrides: Sequence[str]) -> None:
+    for override in overrides:
+        key = override_key(override)
+        if key == "seed":
+            raise UserError(f"study {study.name}: '{override}': seeds come from the study's own list; see --seeds")
+        for factor, levels in study.factors.items():
+            if any(key == override_key(change) for changes in levels.values() for change in changes):
+                raise UserError(f"study {study.name}: '{override}': the factor '{factor}' sets this key in its levels")

@@ -1,0 +1,57 @@
+"""Copy a finished study into the folder of committed reference results."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from vireid.core.errors import UserError
+from vireid.core.plan import Plan
+from vireid.core.records import EvaluationRecord, Record
+from vireid.store import Store, unwritable
+
+
+def publish_study(store: Store, name: str, to: Path) -> int:
+    """Copy plan, records, per-query tables and report of study ``name``; returns the number of records.
+
+    Pictures of people, weights and logs stay behind.
+
+    Raises:
+        UserError: the study is unknown or incomplete, or ``to`` cannot be written.
+    """
+    file = store.study(name) / "plan.json"
+    if not file.is_file():
+        raise UserError(f"study '{name}': no plan at {file}; run `vireid ablate ablations/{name}.yaml` first")
+    plan = Plan.model_validate_json(file.read_bytes())
+    records = _records(store, plan)
+    target = Store(to)
+    try:
+        for record in records:
+            target.put(record)
+            if isinstance(record, EvaluationRecord) and record.per_query_file is not None:
+                source = store.runs / record.per_query_file
+                copy = target.runs / record.per_query_file
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source, copy)
+        target.study(name).mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target.study(name) / "plan.json")
+        report = store.study(name) / "report"
+        if report.is_dir():
+            shutil.copytree(report, target.study(name) / "report", dirs_exist_ok=True)
+    except OSError as error:
+        raise unwritable(to, error) from error
+    return len(records)
+
+
+def _records(store: Store, plan: Plan) -> list[Record]:
+    wanted = {id_ for run in plan.runs for id_ in (run.fit, *run.evaluations, run.cost)}
+    found = {id_: store.get(id_) for id_ in sorted(wanted)}
+    missing = [id_ for id_, record in found.items() if record is None]
+    if missing:
+        raise UserError(
+            f"study '{plan.name}' is incomplete: {len(missing)} of {len(wanted)} records are missing "
+            f"({', '.join(missing[:3])}…); run `vireid ablate` on it again"
+        )
+    records = [record for record in found.values() if record is not None]
+    artefacts = {record.artefact for record in records if record.kind == "cost"}
+    return records + [r for r in store.records() if r.kind == "latency" and r.artefact in artefacts]

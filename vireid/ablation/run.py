@@ -1,0 +1,93 @@
+"""Plan → records: every fit in a process of its own, then costs and latencies with the machine to themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rich.console import Console
+
+from vireid.ablation.engines.local import Outcome, run_job
+from vireid.ablation.study import Study
+from vireid.config import ExperimentConfig
+from vireid.core.errors import UserError
+from vireid.core.plan import Plan, PlannedRun
+from vireid.experiment.check import is_finished
+from vireid.experiment.profile import is_profiled
+from vireid.experiment.progress import PhaseBars, progress_display
+from vireid.experiment.records import failed_fit
+from vireid.store import Store, write_atomically
+
+
+def run_study(study: Study, plan: Plan, configs: Mapping[str, ExperimentConfig], store: Store) -> dict[str, str]:
+    """Run what is missing of a plan; finished records are reused, a broken fit takes up where it stopped.
+
+    A failing run leaves its own record and does not stop the others. Latency is measured after all training, so that
+    nothing runs beside it.
+
+    Returns:
+        What failed: "cell, seed" -> reason.
+    """
+    console = Console(stderr=True)
+    failures: dict[str, str] = {}
+    with store.lock(f"study-{plan.name}"):
+        write_atomically(store.study(plan.name) / "plan.json", plan.model_dump_json(indent=1) + "\n")
+        with progress_display(console) as display:
+            detail = PhaseBars(display)
+            overall = display.add_task(f"study {plan.name}", total=2 * len(plan.runs), note="")
+            for run in plan.runs:
+                display.update(overall, note=f"fit: {run.cell}, seed {run.seed}")
+                steps = ["fit", "evaluate", *(["explain"] if _is_explained(study, plan, run) else [])]
+                outcome = _train(configs[run.fit], steps, store, run, detail)
+                if outcome is not None:
+                    failures[f"{run.cell}, seed {run.seed}"] = outcome
+                detail.clear()
+                display.advance(overall)
+            for run in plan.runs:
+                display.update(overall, note=f"profile: {run.cell}, seed {run.seed}")
+                reason = _measure(configs[run.fit], study, store, run, detail)
+                if reason is not None:
+                    failures[f"profile of {run.cell}, seed {run.seed}"] = reason
+                detail.clear()
+                display.advance(overall)
+            display.update(overall, note="")
+    return failures
+
+
+def _is_explained(study: Study, plan: Plan, run: PlannedRun) -> bool:
+    return study.measure.explain and run.seed == plan.seeds[0]
+
+
+def _train(
+    config: ExperimentConfig, steps: list[str], store: Store, run: PlannedRun, progress: PhaseBars
+) -> str | None:
+    """Bring a planned run to its records; None, or why it failed."""
+    try:
+        explained = "explain" not in steps or (store.directory(run.fit) / "explain" / "retrieval.json").is_file()
+        if explained and is_finished(config, store):
+            return None
+    except UserError as error:
+        return str(error)
+    before = _failures(store, run)
+    outcome = run_job(config, steps, store, run.fit, progress)
+    if outcome.reason is None:
+        return None
+    if store.get(run.fit) is None and _failures(store, run) == before:
+        store.put(failed_fit(config, outcome.reason))  # killed before it could speak for itself
+    return _with_log(outcome)
+
+
+def _failures(store: Store, run: PlannedRun) -> int:
+    return len(list(store.runs.glob(f"{run.fit}.failed-*.json")))
+
+
+def _measure(config: ExperimentConfig, study: Study, store: Store, run: PlannedRun, progress: PhaseBars) -> str | None:
+    steps = (["cost"] if study.measure.cost else []) + (["latency"] if study.measure.latency else [])
+    if not steps or is_profiled(config, store, latency=study.measure.latency):
+        return None
+    outcome = run_job(config, steps, store, run.fit, progress, name="profile")
+    return None if outcome.reason is None else _with_log(outcome)
+
+
+def _with_log(outcome: Outcome) -> str:
+    assert outcome.reason is not None
+    return outcome.reason if str(outcome.log) in outcome.reason else f"{outcome.reason} (log: {outcome.log})"

@@ -1,0 +1,106 @@
+"""The study file: a base, factors whose levels are override lists, a design, seeds, and what to measure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field, model_validator
+
+from vireid.core.config import Strict, parse
+from vireid.core.errors import UserError, did_you_mean
+from vireid.core.plan import Design
+
+
+class Measure(Strict):
+    """What is measured beside the accuracy of every run."""
+
+    cost: bool = True  # parameters and MACs
+    latency: bool = True
+    explain: bool = True  # ranked lists with pictures, for the first seed of every cell
+
+
+class Study(Strict):
+    """A declarative ablation study; adding one adds no code."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    title: str
+    description: str = ""
+    base: list[str]  # overrides that every cell starts from
+    factors: dict[str, dict[str, list[str]]]  # factor -> level -> overrides; the first level is the baseline
+    labels: dict[str, str] = {}  # factor -> what tables call it
+    design: Design
+    cells: list[dict[str, str]] = []  # explicit design only: factor -> level, others at baseline
+    seeds: list[int] = Field(min_length=1)
+    measure: Measure = Measure()
+    report: str = "ablation"  # template in notebooks/
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Study:
+        for factor, levels in self.factors.items():
+            if len(levels) < 2:
+                raise ValueError(f"factor '{factor}' needs a baseline level and at least one other")
+        if (self.design == "explicit") != bool(self.cells):
+            raise ValueError("'cells' belongs to the design 'explicit', which needs it")
+        for cell in self.cells:
+            self.check_levels(cell)
+        for factor in self.labels:
+            if factor not in self.factors:
+                raise ValueError(f"labels: unknown factor '{factor}'{did_you_mean(factor, self.factors)}")
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ValueError(f"seeds repeat: {self.seeds}")
+        return self
+
+    def check_levels(self, cell: dict[str, str]) -> None:
+        """Raise ValueError where a cell names a factor or level that the study does not have."""
+        for factor, level in cell.items():
+            if factor not in self.factors:
+                raise ValueError(f"unknown factor '{factor}'{did_you_mean(factor, self.factors)}")
+            if level not in self.factors[factor]:
+                hint = did_you_mean(level, self.factors[factor])
+                raise ValueError(f"factor '{factor}' has no level '{level}'{hint}")
+
+    @property
+    def baseline(self) -> dict[str, str]:
+        """The first level of every factor."""
+        return {factor: next(iter(levels)) for factor, levels in self.factors.items()}
+
+
+def read_study(path: Path) -> Study:
+    """Read a study file.
+
+    Raises:
+        UserError: missing file, bad YAML, unknown key or level; the message names it.
+    """
+    if not path.is_file():
+        near = did_you_mean(path.stem, [p.stem for p in path.parent.glob("*.yaml")]) if path.parent.is_dir() else ""
+        raise UserError(f"study {path}: no such file{near}")
+    try:
+        data: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise UserError(f"study {path}: not YAML: {error}") from error
+    if not isinstance(data, dict):
+        raise UserError(f"study {path}: expected a mapping with the keys {', '.join(Study.model_fields)}")
+    return parse(Study, _levels_as_text(data), f"study {path}")
+
+
+def _levels_as_text(data: dict[Any, Any]) -> dict[Any, Any]:
+    """YAML reads ``no``, ``off`` and ``1`` as booleans and numbers; level names are text."""
+
+    def text(value: Any) -> str:
+        return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)
+
+    out = dict(data)
+    if isinstance(factors := out.get("factors"), dict):
+        out["factors"] = {
+            factor: {text(level): overrides for level, overrides in levels.items()}
+            if isinstance(levels, dict)
+            else levels
+            for factor, levels in factors.items()
+        }
+    if isinstance(cells := out.get("cells"), list):
+        out["cells"] = [
+            {f: text(level) for f, level in cell.items()} if isinstance(cell, dict) else cell for cell in cells
+        ]
+    return out

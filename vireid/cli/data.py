@@ -1,0 +1,116 @@
+"""Commands on data: render a synthetic dataset, check one, draw a contact sheet."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.table import Table
+
+from vireid.cli import app
+from vireid.cli.show import console
+
+data = typer.Typer(help="Render, check and look at datasets.", no_args_is_help=True)
+app.add_typer(data, name="data")
+
+
+@data.command()
+def synth(
+    out: Annotated[Path, typer.Argument(help="Folder to write; must be new or hold the same data.")],
+    layout: Annotated[Literal["sysu", "regdb", "llcm"], typer.Option(help="On-disk layout.")] = "sysu",
+    ids: Annotated[int, typer.Option(help="Identities: 60 % training, 15 % validation, 25 % test.", min=4)] = 100,
+    seed: Annotated[int, typer.Option(help="Render seed.", min=0)] = 0,
+    height: Annotated[int, typer.Option(help="Image height, pixels.", min=32)] = 288,
+    width: Annotated[int, typer.Option(help="Image width, pixels.", min=16)] = 144,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes; all cores by default. Decides no pixel.", min=1)
+    ] = None,
+) -> None:
+    """Render a synthetic dataset: real JPEG files in the true layout of SYSU-MM01, RegDB or LLCM."""
+    from functools import partial
+
+    from vireid.data.synthetic.config import SyntheticConfig, split_identities
+    from vireid.data.synthetic.dataset import write_dataset
+    from vireid.experiment.progress import bars
+
+    config = SyntheticConfig(layout=layout, seed=seed, height=height, width=width, **split_identities(ids))
+    with bars() as progress:
+        root = write_dataset(
+            out, config, workers=workers or os.cpu_count() or 1, progress=partial(progress, "render images")
+        )
+    console.print(f"{layout} layout, {ids} identities: {root}", soft_wrap=True)
+    console.print(f"check it: vireid data check {root}", soft_wrap=True)
+
+
+@data.command()
+def check(
+    root: Annotated[Path, typer.Argument(help="Folder of a dataset.")],
+    dataset: Annotated[str | None, typer.Option(help="sysu, regdb or llcm; found from the layout by default.")] = None,
+    decode: Annotated[bool, typer.Option("--decode", help="Decode every image to find broken ones.")] = False,
+    credibility: Annotated[
+        Path | None, typer.Option(help="Rendered data only: write the credibility figures to this JSON file.")
+    ] = None,
+) -> None:
+    """Compare a dataset with the literature's counts, name differences and print protocol sizes."""
+    from functools import partial
+
+    from vireid.data.check import check as check_dataset
+    from vireid.experiment.progress import bars
+
+    with bars() as progress:
+        report = check_dataset(root, dataset, decode=decode, progress=partial(progress, "look at images"))
+    table = Table(title=f"{report.dataset} in {report.root}" + (f" ({report.synthetic})" if report.synthetic else ""))
+    for column in ("what", "found", "expected", "", "note"):
+        table.add_column(column, justify="right" if column in ("found", "expected") else "left")
+    for row in report.rows:
+        mark = {True: "[green]ok[/]", False: "[red]differs[/]", None: ""}[row.ok]
+        table.add_row(row.name, _number(row.found), _number(row.expected), mark, row.note)
+    console.print(table)
+    for problem in report.problems[:20]:
+        console.print(f"problem: {problem}", style="red", markup=False, soft_wrap=True)
+    if len(report.problems) > 20:
+        console.print(f"… and {len(report.problems) - 20} more problems", style="red")
+    if credibility is not None:
+        _write_credibility(root, credibility)
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+@data.command()
+def sheet(
+    out: Annotated[Path, typer.Argument(help="PNG file to write.")],
+    layout: Annotated[Literal["sysu", "regdb", "llcm"], typer.Option(help="On-disk layout.")] = "sysu",
+    ids: Annotated[int, typer.Option(help="Identities of the dataset.", min=4)] = 100,
+    seed: Annotated[int, typer.Option(help="Render seed.", min=0)] = 0,
+) -> None:
+    """Draw a contact sheet of a rendered dataset: identities × cameras, both modalities. Needs nothing on disk."""
+    from vireid.data.synthetic.config import SyntheticConfig, split_identities
+    from vireid.data.synthetic.contact_sheet import contact_sheet
+
+    contact_sheet(SyntheticConfig(layout=layout, seed=seed, **split_identities(ids)), out)
+    console.print(f"contact sheet: {out}", soft_wrap=True)
+
+
+def _number(value: int | None) -> str:
+    return "" if value is None else f"{value:,}"
+
+
+def _write_credibility(root: Path, out: Path) -> None:
+    import json
+
+    from vireid.data.synthetic.credibility import credibility_of_dataset
+    from vireid.store import write_atomically
+
+    figures = credibility_of_dataset(root)
+    content = {name: figure.model_dump() for name, figure in figures.items()}
+    write_atomically(out, json.dumps(content, indent=1) + "\n")
+    table = Table(title="What identifies a person here, and what does not (rank-1, %)")
+    for column in ("shortcut", "rank-1", "chance", "queries", "gallery"):
+        table.add_column(column, justify="left" if column == "shortcut" else "right")
+    for name, figure in figures.items():
+        values = (f"{100 * figure.rank1:.1f}", f"{100 * figure.chance:.1f}", str(figure.queries), str(figure.gallery))
+        table.add_row(name, *values)
+    console.print(table)
+    console.print(f"credibility: {out}", soft_wrap=True)

@@ -1,0 +1,71 @@
+"""Commands on the record store: list, show, export, publish."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from vireid.cli import DEFAULT_STORE, StoreOption, app
+from vireid.cli.show import console, record_table
+
+results = typer.Typer(help="Look at, export and publish records.", no_args_is_help=True)
+app.add_typer(results, name="results")
+Kind = Literal["fit", "evaluation", "cost", "latency"]
+
+
+@results.command("list")
+def list_records(
+    kind: Annotated[Kind | None, typer.Option(help="Only records of this kind.")] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Failed attempts instead of results.")] = False,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """List records; a component whose source has changed since a record was made marks it as stale."""
+    from vireid.experiment.reload import stale_components
+    from vireid.store import Store
+
+    place = Store(store)
+    records = [r for r in (place.failures() if failed else place.records()) if kind in (None, r.kind)]
+    if not records:
+        console.print(f"no records in {place.runs}", soft_wrap=True)
+        return
+    console.print(record_table(records, {r.id: stale_components(r) for r in records}))
+
+
+@results.command()
+def show(
+    run: Annotated[str, typer.Argument(help="Id of a record, or its first digits.")], store: StoreOption = DEFAULT_STORE
+) -> None:
+    """Print one record as JSON."""
+    from vireid.store import Store
+
+    typer.echo(Store(store).find(run).model_dump_json(indent=2))
+
+
+@results.command()
+def export(
+    out: Annotated[Path, typer.Argument(help="CSV file to write.")],
+    kind: Annotated[Kind, typer.Option(help="Which records.")] = "evaluation",
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Write records as a flat CSV table."""
+    from vireid.store import Store, write_atomically
+
+    table = Store(store).query(kind)
+    write_atomically(out, table.to_csv(index=False))
+    console.print(f"{len(table)} {kind} records: {out}", soft_wrap=True)
+
+
+@results.command()
+def publish(
+    study: Annotated[str, typer.Argument(help="Name of a finished study.")],
+    to: Annotated[Path, typer.Option("--to", help="Folder for committed records.")] = Path("results"),
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Copy a finished study's plan, records and report into the folder of committed results."""
+    from vireid.ablation.publish import publish_study
+    from vireid.store import Store
+
+    count = publish_study(Store(store), study, to)
+    console.print(f"{count} records: {to}/runs, plan and report: {to}/studies/{study}", soft_wrap=True)

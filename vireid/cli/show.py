@@ -1,0 +1,147 @@
+"""Tables for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from vireid.core.plan import Plan
+from vireid.core.records import CostRecord, EvaluationRecord, LatencyRecord, Record
+
+console = Console()
+METRICS = ("r1", "r10", "r20", "mAP", "mINP")
+
+
+def protocol_label(card: Mapping[str, object]) -> str:
+    """Short text of a protocol card that tells any two cards of a study apart."""
+    parts = [str(card["name"])]
+    parts += [str(card[key]) for key in ("mode", "direction") if card.get(key)]
+    if card.get("shots"):
+        parts.append(f"{card['shots']}-shot")
+    reranking = card.get("reranking")
+    name = reranking.get("name", "none") if isinstance(reranking, Mapping) else reranking
+    parts.append("no re-ranking" if name in (None, "none") else f"re-ranked ({name})")
+    parts.append(str(card.get("split", "")))
+    return " · ".join(filter(None, parts))
+
+
+def evaluation_table(records: Iterable[EvaluationRecord]) -> Table:
+    """Metrics in percent, one row per protocol."""
+    table = Table(title="Evaluation (%)")
+    table.add_column("protocol")
+    for metric in METRICS:
+        table.add_column(metric, justify="right")
+    synthetic = False
+    for record in records:
+        synthetic |= record.data_kind == "synthetic"
+        table.add_row(
+            protocol_label(record.protocol),
+            *(f"{100 * record.metrics[m]:.1f}" if m in record.metrics else "–" for m in METRICS),
+        )
+    if synthetic:
+        table.caption = "synthetic images: not comparable with published results"
+    return table
+
+
+def cost_table(record: CostRecord) -> Table:
+    """Parameters, and MACs by every counter."""
+    height, width = record.resolution
+    table = Table(title=f"Cost of {record.model['name']} at {height}×{width}, 1 image per forward")
+    table.add_column("what")
+    table.add_column("value", justify="right")
+    table.add_column("note")
+    for role, count in record.parameters.items():
+        table.add_row(
+            f"parameters, {role.replace('_', '-')}", f"{count / 1e6:.3f} M", f"at {record.num_classes} classes"
+        )
+    for counter in record.counters:
+        value = counter.get("macs")
+        uncounted = counter.get("uncounted") or {}
+        note = counter.get("reason") or str(counter.get("convention", ""))
+        if uncounted:
+            note += f"; uncounted: {', '.join(uncounted)}"
+        table.add_row(f"MACs by {counter['name']}", "failed" if value is None else f"{value / 1e9:.4f} G", note)
+    if record.disagreement is not None:
+        table.add_row("counters differ by", f"{100 * record.disagreement:.2f} %", "largest relative difference")
+    return table
+
+
+def latency_table(records: Iterable[LatencyRecord]) -> Table:
+    """Median and 90th percentile per forward, throughput."""
+    table = Table(title="Latency")
+    for column in ("runtime", "precision", "threads", "batch", "p50 ms", "p90 ms", "images/s", "samples", "notes"):
+        table.add_column(column, justify="left" if column in ("runtime", "precision", "notes") else "right")
+    for record in records:
+        if record.status != "ok":
+            table.add_row(str(record.runtime.get("name")), record.precision, *[""] * 6, record.reason or record.status)
+            continue
+        p50, p90 = np.percentile(record.seconds, [50, 90])
+        table.add_row(
+            str(record.runtime.get("name")),
+            record.precision,
+            str(record.threads),
+            str(record.batch),
+            f"{1e3 * p50:.2f}",
+            f"{1e3 * p90:.2f}",
+            f"{record.batch / p50:.1f}",
+            str(len(record.seconds)),
+            "; ".join(record.notes),
+        )
+    return table
+
+
+def plan_table(plan: Plan) -> Table:
+    """Cells × seeds with the ids of their fits."""
+    table = Table(title=f"{plan.name}: {len(plan.cells)} cells × {len(plan.seeds)} seeds, {plan.design}")
+    table.add_column("cell")
+    for factor in plan.factors:
+        table.add_column(factor)
+    for seed in plan.seeds:
+        table.add_column(f"fit, seed {seed}", no_wrap=True)
+    for number, cell in enumerate(plan.cells, start=1):
+        fits = {run.seed: run.fit for run in plan.runs_of(cell.name)}
+        table.add_row(str(number), *cell.factors.values(), *(fits[seed] for seed in plan.seeds))
+    return table
+
+
+def failure_lines(failures: Mapping[str, str]) -> list[str]:
+    """One line per failed run."""
+    return [f"failed: {what}: {reason}" for what, reason in failures.items()]
+
+
+def record_table(records: Sequence[Record], stale: Mapping[str, list[str]]) -> Table:
+    """A listing of records; ``stale`` names, by id, the components whose source has changed since."""
+    table = Table()
+    for column in ("id", "kind", "status", "data", "what", "result", "ended", "stale"):
+        table.add_column(column, no_wrap=column in ("id", "kind"))
+    for record in records:
+        what, result = _summary(record)
+        table.add_row(
+            record.id,
+            record.kind,
+            record.status,
+            record.data_kind,
+            what,
+            result,
+            record.ended[:16],
+            ", ".join(stale.get(record.id, [])),
+        )
+    return table
+
+
+def _summary(record: Record) -> tuple[str, str]:
+    if record.status != "ok":
+        return "", record.reason or ""
+    if record.kind == "fit":
+        model = record.config["model"]["name"]
+        return f"{model}, seed {record.seed}", f"{len(record.curves)} epochs, {record.seconds or 0:.0f} s"
+    if record.kind == "evaluation":
+        return f"fit {record.fit}: {protocol_label(record.protocol)}", f"mAP {100 * record.metrics.get('mAP', 0):.1f}"
+    if record.kind == "cost":
+        macs = "–" if record.macs is None else f"{record.macs / 1e9:.3f} GMAC"
+        return f"{record.model['name']} {record.resolution[0]}×{record.resolution[1]}", macs
+    median = float(np.median(record.seconds)) if record.seconds else float("nan")
+    return f"{record.runtime.get('name')} {record.precision} batch {record.batch}", f"{1e3 * median:.2f} ms"

@@ -1,0 +1,100 @@
+"""Commands on studies: ablate and report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+import vireid
+from vireid.cli import DEFAULT_STORE, Overrides, StoreOption, app
+from vireid.cli.show import console, failure_lines, plan_table
+from vireid.core.errors import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    from vireid.store import Store
+
+
+@app.command()
+def ablate(
+    study: Annotated[Path, typer.Argument(help="Study file, e.g. ablations/quick.yaml.")],
+    overrides: Overrides = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Print cells and ids; train nothing, read no data.")] = False,
+    seeds: Annotated[str | None, typer.Option("--seeds", help="Other seeds, comma separated: 1,2,3.")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", help="Only cells with this level: factor=level; repeatable.")
+    ] = None,
+    report: Annotated[bool, typer.Option("--report", help="Render the report at the end.")] = False,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Run a study: every cell is trained, evaluated and profiled; finished runs are reused, broken ones resumed."""
+    from vireid.ablation.plan import make_plan
+    from vireid.ablation.study import read_study
+    from vireid.store import Store
+
+    definition = read_study(study)
+    planned, configs = make_plan(definition, overrides or [], seeds=_numbers(seeds), only=only or [])
+    if plan:
+        console.print(plan_table(planned))
+        return
+
+    from vireid.ablation.run import run_study
+
+    place = Store(store)
+    place.prepare()
+    template = _template(definition.report) if report else None
+    failures = run_study(definition, planned, configs, place)
+    page = None if template is None else _render(place, planned.name, template)
+    for line in failure_lines(failures):
+        console.print(line, style="bold red", markup=False, highlight=False, soft_wrap=True)
+    if page is not None:
+        console.print(f"report: {page}", soft_wrap=True)
+    if failures:
+        raise typer.Exit(1)
+
+
+@app.command()
+def report(
+    study: Annotated[str, typer.Argument(help="Name of a study that has been run.")],
+    template: Annotated[str, typer.Option("--template", help="Notebook in notebooks/, or a path.")] = "ablation",
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Render the report of a study from its records."""
+    from vireid.store import Store
+
+    console.print(f"report: {_render(Store(store), study, _template(template))}", soft_wrap=True)
+
+
+def _render(store: Store, study: str, template: Path) -> Path:
+    from vireid.experiment.reload import stale_components
+    from vireid.report.render import render_report
+
+    console.print(f"rendering {template.name} …", style="dim")
+    stale = [record.id for record in store.records() if stale_components(record)]
+    return render_report(store.root, study, template, stale=stale)
+
+
+def _template(name: str) -> Path:
+    """A notebook given as a path, or by name from ``notebooks/`` here or beside the package."""
+    if name.endswith(".ipynb"):
+        return Path(name)
+    places = [Path.cwd() / "notebooks", Path(vireid.__file__).resolve().parents[1] / "notebooks"]
+    for place in places:
+        if (place / f"{name}.ipynb").is_file():
+            return place / f"{name}.ipynb"
+    known = {file.stem for place in places for file in place.glob("*.ipynb")}
+    raise UserError(
+        f"report template '{name}': no {name}.ipynb in {places[0]} or {places[1]}{did_you_mean(name, known)}"
+    )
+
+
+def _numbers(text: str | None) -> list[int] | None:
+    if text is None:
+        return None
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise typer.BadParameter(
+            f"'{text}' is not a list of whole numbers such as 1,2,3", param_hint="--seeds"
+        ) from error

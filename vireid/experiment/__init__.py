@@ -1,0 +1,1 @@
+"""The composition root: a configuration becomes data, model, fit, evaluations, cost and latency records."""

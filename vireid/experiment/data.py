@@ -1,0 +1,122 @@
+"""A configuration's images: rendered where they are synthetic and absent, indexed, fingerprinted, decoded once."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from vireid.config import ExperimentConfig
+from vireid.core.errors import UserError
+from vireid.core.identity import run_id
+from vireid.core.seeding import generator
+from vireid.core.types import ImageIndex, Modality
+from vireid.data import AUGMENTATIONS, DATASETS
+from vireid.data.cache import ByteArray, cached_images
+from vireid.data.fingerprint import fingerprint
+from vireid.data.layout import Layout
+from vireid.data.loader import EvaluationLoader, TrainingLoader
+from vireid.data.sampler import IdentitySampler
+from vireid.data.synthetic.dataset import write_dataset
+from vireid.experiment.progress import ProgressCallback, silent
+from vireid.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedData:
+    """Indices of the training and evaluation images of a run, with content fingerprints."""
+
+    layout: Layout
+    train: ImageIndex
+    evaluation: ImageIndex
+    train_fingerprint: str
+    evaluation_fingerprint: str
+
+
+def prepare(config: ExperimentConfig, store: Store, progress: ProgressCallback = silent) -> PreparedData:
+    """Find (or render) the images of a configuration and index them.
+
+    Raises:
+        UserError: no root, a root that does not hold the dataset, missing or unreadable files.
+    """
+    layout: Layout = DATASETS.load(config.data.dataset.name)(config.data.dataset, _root(config, store, progress))
+    train = layout.training("final" if config.data.split == "test" else "fit")
+    evaluation = layout.evaluation(config.data.split)
+    cache, threads = cache_directory(store), workers(config)
+    return PreparedData(
+        layout=layout,
+        train=train,
+        evaluation=evaluation,
+        train_fingerprint=fingerprint(train, cache, workers=threads),
+        evaluation_fingerprint=fingerprint(evaluation, cache, workers=threads),
+    )
+
+
+def cache_directory(store: Store) -> Path:
+    """Where decoded images and file digests are kept."""
+    return store.root / "cache"
+
+
+def workers(config: ExperimentConfig) -> int:
+    """Processes or threads for rendering and decoding."""
+    return config.runtime.workers or os.cpu_count() or 1
+
+
+def training_loader(
+    config: ExperimentConfig, data: PreparedData, store: Store, progress: ProgressCallback = silent
+) -> TrainingLoader:
+    """Batches of the training images, decoded on first use."""
+    index = _shuffled(data.train, config.seed) if config.data.shuffle_identities else data.train
+    sampler = IdentitySampler(
+        index.identity,
+        index.modality,
+        batch_size=config.recipe.batch_size,
+        identities=config.recipe.identities,
+        seed=config.seed,
+        steps_per_epoch=config.recipe.steps_per_epoch,
+    )
+    augmentation = AUGMENTATIONS.load(config.augmentation.name)(config.augmentation)
+    return TrainingLoader(_decoded(config, data.train, store, progress), index, sampler, augmentation, seed=config.seed)
+
+
+def evaluation_loader(
+    config: ExperimentConfig, data: PreparedData, store: Store, progress: ProgressCallback = silent
+) -> EvaluationLoader:
+    """All evaluation images in the order of their index."""
+    return EvaluationLoader(_decoded(config, data.evaluation, store, progress), data.evaluation)
+
+
+def _decoded(config: ExperimentConfig, index: ImageIndex, store: Store, progress: ProgressCallback) -> ByteArray:
+    return cached_images(
+        index,
+        config.data.height,
+        config.data.width,
+        cache_directory(store),
+        workers=workers(config),
+        progress=partial(progress, "decode images"),
+    )
+
+
+def _root(config: ExperimentConfig, store: Store, progress: ProgressCallback) -> Path:
+    data = config.data
+    if data.synthetic is None:
+        if data.root is None:
+            raise UserError(
+                f"data.root is not set: add data.root=/path/to/{data.dataset.name} (the unpacked dataset), "
+                f"or use data={data.dataset.name}_synthetic"
+            )
+        return data.root
+    root = data.root or store.root / "data" / f"{data.synthetic.layout}-{run_id(data.synthetic.specification())}"
+    return write_dataset(root, data.synthetic, workers=workers(config), progress=partial(progress, "render images"))
+
+
+def _shuffled(index: ImageIndex, seed: int) -> ImageIndex:
+    """Permute identities among the images of each modality: nothing about them is left to learn."""
+    identity = index.identity.copy()
+    for modality in Modality:
+        rows = np.flatnonzero(index.modality == modality)
+        identity[rows] = identity[generator(seed, "shuffle identities", int(modality)).permutation(rows)]
+    return replace(index, identity=identity)

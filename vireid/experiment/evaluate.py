@@ -1,0 +1,140 @@
+"""Fit record → evaluation records, one per protocol; features are extracted once."""
+
+from __future__ import annotations
+
+import io
+from typing import cast
+
+import numpy as np
+from safetensors.torch import load_file
+from torch import nn
+
+from vireid.config import ExperimentConfig
+from vireid.core.errors import UserError
+from vireid.core.records import EvaluationRecord, FitRecord, now
+from vireid.core.types import FloatArray
+from vireid.evaluation.evaluate import EvaluationResult, evaluate
+from vireid.evaluation.extraction import extract
+from vireid.evaluation.protocols import ProtocolConfig
+from vireid.experiment.data import PreparedData, evaluation_loader, prepare
+from vireid.experiment.fit import build_model, check_same_images, weights_file
+from vireid.experiment.identity import evaluation_id, fit_id
+from vireid.experiment.progress import ProgressCallback, silent
+from vireid.experiment.records import common, device_of
+from vireid.store import Store, file_digest, write_atomically
+
+
+def evaluate_step(
+    config: ExperimentConfig, store: Store, progress: ProgressCallback = silent
+) -> list[EvaluationRecord]:
+    """Evaluate a finished fit under every protocol of the configuration; finished records are reused.
+
+    Raises:
+        UserError: the fit does not exist, its images or weights are gone or changed.
+    """
+    fit = finished_fit(config, store)
+    data = prepare(config, store, progress)
+    check_same_images(fit, data)
+    features: FloatArray | None = None
+    records = []
+    protocols = config.evaluation.protocols
+    for done, protocol in enumerate(protocols):
+        record = store.get(evaluation_id(config, protocol))
+        if isinstance(record, EvaluationRecord):
+            check_same_evaluation_images(record, data)
+        else:
+            started = now()
+            progress("evaluate", done, len(protocols), protocol.name)
+            if features is None:
+                features = embeddings(config, store, data, progress)
+            result = evaluate(features, data.evaluation, protocol, data.layout.permutations(), split=config.data.split)
+            record = _record(config, store, fit, protocol, result, data, started)
+            store.put(record)
+        progress("evaluate", done + 1, len(protocols), protocol.name)
+        records.append(record)
+    return records
+
+
+def finished_fit(config: ExperimentConfig, store: Store) -> FitRecord:
+    """The fit record of a configuration.
+
+    Raises:
+        UserError: it has not been trained.
+    """
+    record = store.get(fit_id(config))
+    if not isinstance(record, FitRecord):
+        raise UserError(f"run {fit_id(config)} has not been trained in {store.runs}; run `vireid train` first")
+    return record
+
+
+def embeddings(
+    config: ExperimentConfig, store: Store, data: PreparedData, progress: ProgressCallback = silent
+) -> FloatArray:
+    """Embeddings (N×D) of all evaluation images by the fit's weights.
+
+    Raises:
+        UserError: the weights are missing or do not fit the model.
+    """
+    fit = finished_fit(config, store)
+    file = weights_file(store, fit.id)
+    if not file.is_file():
+        raise UserError(f"{file}: the weights of run {fit.id} are gone; delete {fit.id}.json beside it to train again")
+    model = build_model(config, fit.data["identities"])
+    cast(nn.Module, model).load_state_dict(load_file(file))
+    return extract(model, evaluation_loader(config, data, store, progress), device=device_of(config))
+
+
+def check_same_evaluation_images(record: EvaluationRecord, data: PreparedData) -> None:
+    """Refuse to reuse an evaluation whose images have changed on disk since.
+
+    Raises:
+        UserError: they have.
+    """
+    if record.fingerprint != data.evaluation_fingerprint:
+        raise UserError(
+            f"run {record.id} evaluated other images than those under {data.evaluation.root} now (fingerprint "
+            f"{record.fingerprint}, now {data.evaluation_fingerprint}); restore the data or use another --store"
+        )
+
+
+def _record(
+    config: ExperimentConfig,
+    store: Store,
+    fit: FitRecord,
+    protocol: ProtocolConfig,
+    result: EvaluationResult,
+    data: PreparedData,
+    started: str,
+) -> EvaluationRecord:
+    run = evaluation_id(config, protocol)
+    table = io.BytesIO()
+    result.per_query.to_parquet(table, index=False)
+    file = f"{fit.id}/per_query-{run}.parquet"
+    write_atomically(store.runs / file, table.getvalue())
+    return EvaluationRecord(
+        id=run,
+        status="ok",
+        fit=fit.id,
+        protocol=result.card,
+        metrics=result.metrics,
+        metric_units=result.metric_units,
+        per_trial=result.per_trial,
+        per_query_file=file,
+        per_query_digest=file_digest(store.runs / file),
+        fingerprint=data.evaluation_fingerprint,
+        **common(config, started),
+    )
+
+
+def top_of_first_protocol(
+    config: ExperimentConfig, store: Store, data: PreparedData, progress: ProgressCallback = silent
+) -> EvaluationResult:
+    """Evaluate the first protocol again for its ranked lists, which records do not hold."""
+    features: FloatArray = np.asarray(embeddings(config, store, data, progress))
+    return evaluate(
+        features,
+        data.evaluation,
+        config.evaluation.protocols[0],
+        data.layout.permutations(),
+        split=config.data.split,
+    )

@@ -1,0 +1,128 @@
+"""Configuration → fit record: training, or the finished record where there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import nn
+
+from vireid.config import ExperimentConfig
+from vireid.core.errors import UserError
+from vireid.core.records import FitRecord, now
+from vireid.core.seeding import seed_everything
+from vireid.core.types import Model
+from vireid.evaluation.evaluate import evaluate
+from vireid.evaluation.extraction import extract
+from vireid.experiment.data import PreparedData, evaluation_loader, prepare, training_loader
+from vireid.experiment.identity import data_specification, fit_id, fit_specification
+from vireid.experiment.progress import ProgressCallback, silent
+from vireid.experiment.records import common, device_of, failed_fit, threads_of
+from vireid.models import MODELS
+from vireid.profiling.memory import PeakMemory
+from vireid.store import Store
+from vireid.training.checkpoint import discard_checkpoint
+from vireid.training.loop import fit as run_training
+from vireid.weighting import WEIGHTINGS
+
+
+def fit_step(config: ExperimentConfig, store: Store, progress: ProgressCallback = silent) -> FitRecord:
+    """Train a configuration, or return its finished record after checking that the images are still the same.
+
+    A broken attempt takes up at its last checkpoint. A failing one leaves a failed record.
+
+    Raises:
+        UserError: bad data, a diverging loss, or data that differ from those of the finished record.
+    """
+    record = store.get(fit_id(config))
+    if isinstance(record, FitRecord):
+        check_same_images(record, prepare(config, store, progress))
+        return record
+    started = now()
+    try:
+        data = prepare(config, store, progress)
+        record = _train(config, store, data, started, progress)
+    except Exception as error:
+        reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        store.put(failed_fit(config, reason, started))
+        raise
+    store.put(record)
+    discard_checkpoint(store.directory(record.id))
+    return record
+
+
+def build_model(config: ExperimentConfig, num_classes: int) -> Model:
+    """Build the model with its initial weights, a function of the seed."""
+    seed_everything(config.seed, "initial weights")
+    model: Model = MODELS.load(config.model.name)(config.model, num_classes)
+    return model
+
+
+def weights_file(store: Store, fit: str) -> Path:
+    """Where a finished fit's weights lie."""
+    return store.directory(fit) / "model.safetensors"
+
+
+def check_same_images(record: FitRecord, data: PreparedData) -> None:
+    """Refuse to reuse a fit whose training images have changed on disk since.
+
+    Raises:
+        UserError: they have.
+    """
+    if record.data["fingerprint"] != data.train_fingerprint:
+        raise UserError(
+            f"run {record.id} was trained on other images than those under {data.train.root} now (fingerprint "
+            f"{record.data['fingerprint']}, now {data.train_fingerprint}); restore the data or use another --store"
+        )
+
+
+def _train(
+    config: ExperimentConfig, store: Store, data: PreparedData, started: str, progress: ProgressCallback
+) -> FitRecord:
+    torch.set_num_threads(threads_of(config))
+    loader = training_loader(config, data, store, progress)
+    model = build_model(config, loader.num_classes)
+    weighting = WEIGHTINGS.load(config.weighting.name)(config.weighting, model.default_weights())
+    run = fit_id(config)
+
+    def on_step(epoch: int, epochs: int, step: int, steps: int, loss: float) -> None:
+        progress("train", (epoch - 1) * steps + step, epochs * steps, f"epoch {epoch}/{epochs}, loss {loss:.2f}")
+
+    def evaluate_on_dev(trained: nn.Module) -> Mapping[str, float]:
+        features = extract(cast(Model, trained), evaluation_loader(config, data, store), device=device_of(config))
+        protocol = config.evaluation.protocols[0]
+        return evaluate(features, data.evaluation, protocol, data.layout.permutations(), split="dev", top_k=0).metrics
+
+    result = run_training(
+        model,
+        loader,
+        config.recipe,
+        weighting,
+        seed=config.seed,
+        directory=store.directory(run),
+        resume_key=run,
+        device=str(device_of(config)),
+        evaluate=evaluate_on_dev if config.recipe.evaluate_every else None,
+        progress=on_step,
+        peak_memory=PeakMemory,
+    )
+    return FitRecord(
+        id=run,
+        status="ok",
+        config=fit_specification(config),
+        seed=config.seed,
+        data={
+            "name": config.data.dataset.name,
+            "specification": data_specification(config),
+            "fingerprint": data.train_fingerprint,
+            "images": len(data.train),
+            "identities": loader.num_classes,
+        },
+        curves=result.curves,
+        step_seconds=result.step_seconds,
+        peak_memory_bytes=result.peak_memory_bytes,
+        seconds=result.seconds,
+        **common(config, started),
+    )

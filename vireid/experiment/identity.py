@@ -1,0 +1,91 @@
+"""Which ids a configuration's records have. Pure: reads no data and builds no model, so planning costs nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vireid.config import ExperimentConfig
+from vireid.core.identity import run_id
+from vireid.core.records import ComponentStamp, DataKind
+from vireid.core.registry import Registry
+from vireid.data import AUGMENTATIONS, DATASETS
+from vireid.evaluation.protocols import ProtocolConfig
+from vireid.models import MODELS
+from vireid.weighting import WEIGHTINGS
+
+REGISTRIES: dict[str, Registry] = {
+    "dataset": DATASETS,
+    "augmentation": AUGMENTATIONS,
+    "model": MODELS,
+    "weighting": WEIGHTINGS,
+}
+
+
+def data_kind(config: ExperimentConfig) -> DataKind:
+    """Whether the images are real or rendered."""
+    return "real" if config.data.synthetic is None else "synthetic"
+
+
+def data_specification(config: ExperimentConfig) -> dict[str, Any]:
+    """What the images are: dataset, split, resolution, renderer and its parameters; never where they lie."""
+    data = config.data
+    return {
+        "dataset": data.dataset.model_dump(mode="json"),
+        "version": DATASETS.load(data.dataset.name).version,
+        "split": data.split,
+        "height": data.height,
+        "width": data.width,
+        "shuffle_identities": data.shuffle_identities,
+        "synthetic": None if data.synthetic is None else data.synthetic.specification(),
+    }
+
+
+def fit_specification(config: ExperimentConfig) -> dict[str, Any]:
+    """Everything that decides a fit."""
+    return {
+        "kind": "fit",
+        "seed": config.seed,
+        "data": data_specification(config),
+        "recipe": config.recipe.model_dump(mode="json"),
+        **{
+            kind: {
+                **getattr(config, kind).model_dump(mode="json"),
+                "version": REGISTRIES[kind].load(getattr(config, kind).name).version,
+            }
+            for kind in ("augmentation", "model", "weighting")
+        },
+    }
+
+
+def fit_id(config: ExperimentConfig) -> str:
+    """Identity of the fit."""
+    return run_id(fit_specification(config))
+
+
+def evaluation_id(config: ExperimentConfig, protocol: ProtocolConfig) -> str:
+    """Identity of the fit's evaluation under one protocol."""
+    return run_id({"kind": "evaluation", "fit": fit_id(config), "protocol": protocol.model_dump(mode="json")})
+
+
+def cost_id(config: ExperimentConfig) -> str:
+    """Identity of the configuration's cost: model and resolution, not how it was trained."""
+    return run_id(
+        {
+            "kind": "cost",
+            "model": config.model.model_dump(mode="json"),
+            "version": MODELS.load(config.model.name).version,
+            "height": config.data.height,
+            "width": config.data.width,
+        }
+    )
+
+
+def stamps(config: ExperimentConfig) -> dict[str, ComponentStamp]:
+    """Version and source digest of every component that takes part."""
+    found = {}
+    for kind, registry in REGISTRIES.items():
+        name = config.data.dataset.name if kind == "dataset" else getattr(config, kind).name
+        found[kind] = ComponentStamp(
+            name=name, version=registry.load(name).version, digest=registry.source_digest(name)
+        )
+    return found

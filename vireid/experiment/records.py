@@ -1,0 +1,57 @@
+"""The fields that every record of a configuration shares, and records of failure."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+
+from vireid.config import ExperimentConfig
+from vireid.core.environment import Environment, snapshot
+from vireid.core.records import FitRecord, now
+from vireid.experiment.identity import data_kind, data_specification, fit_id, fit_specification, stamps
+from vireid.profiling.device import describe_device
+
+
+def device_of(config: ExperimentConfig) -> torch.device:
+    """The device that a run uses: ``runtime.device``, or an accelerator where there is one."""
+    if config.runtime.device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(config.runtime.device)
+
+
+def threads_of(config: ExperimentConfig) -> int:
+    """CPU threads that a run uses."""
+    return config.runtime.threads or os.cpu_count() or 1
+
+
+def environment(config: ExperimentConfig) -> Environment:
+    """Snapshot of this process and machine."""
+    device = device_of(config)
+    accelerator = "cpu" if device.type == "cpu" else torch.cuda.get_device_name(device)
+    return snapshot(accelerator=accelerator, threads=threads_of(config), device=describe_device())
+
+
+def common(config: ExperimentConfig, started: str) -> dict[str, Any]:
+    """Fields of ``RecordBase`` beside id, status and reason."""
+    return {
+        "data_kind": data_kind(config),
+        "environment": environment(config),
+        "components": stamps(config),
+        "started": started,
+        "ended": now(),
+    }
+
+
+def failed_fit(config: ExperimentConfig, reason: str, started: str | None = None) -> FitRecord:
+    """Record of a failed attempt at a fit; kept beside results, never read as one."""
+    return FitRecord(
+        id=fit_id(config),
+        status="failed",
+        reason=reason,
+        config=fit_specification(config),
+        seed=config.seed,
+        data={"specification": data_specification(config)},
+        **common(config, started or now()),
+    )

@@ -1,0 +1,93 @@
+"""From a record back to a configuration, and whether its components have changed since."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vireid.config import ExperimentConfig, choices, compose
+from vireid.core.config import parse
+from vireid.core.errors import UserError
+from vireid.core.records import FitRecord, Record
+from vireid.experiment.identity import REGISTRIES, fit_id
+from vireid.store import Store
+
+
+def config_of_fit(record: Record, protocols: Sequence[str], root: Path | None, store: Store) -> ExperimentConfig:
+    """Rebuild the configuration that a fit was made from, to evaluate or explain it.
+
+    Args:
+        record: a finished fit.
+        protocols: protocols as YAML mappings; when empty, those of the fit's dataset.
+        root: where the images lie now; needed for real data.
+        store: for messages.
+
+    Raises:
+        UserError: not a fit, a bad protocol, or a component whose version has changed since.
+    """
+    if not isinstance(record, FitRecord):
+        raise UserError(f"run {record.id} is a record of kind '{record.kind}'; name a fit (`vireid results list`)")
+    made = record.config
+    specification: dict[str, Any] = made["data"]
+    tree = {
+        "seed": made["seed"],
+        "data": {key: value for key, value in specification.items() if key != "version"} | {"root": root},
+        "recipe": made["recipe"],
+        "evaluation": {"protocols": [_protocol(text) for text in protocols] or _protocols_for(specification)},
+        **{kind: _without_version(made[kind]) for kind in ("augmentation", "model", "weighting")},
+    }
+    if (synthetic := specification["synthetic"]) is not None:
+        known = {key: value for key, value in synthetic.items() if not key.endswith("_version")}
+        tree["data"]["synthetic"] = known
+    config = parse(ExperimentConfig, tree, f"record {store.runs / record.id}.json")
+    if fit_id(config) != record.id:
+        raise UserError(
+            f"run {record.id} was made by other versions of its components ({', '.join(changed_versions(record))}) "
+            "than are installed now; train it again, or check out the commit that its record names"
+        )
+    return config
+
+
+def stale_components(record: Record) -> list[str]:
+    """Components of a record whose source differs now from what the record was made with."""
+    stale = []
+    for kind, stamp in record.components.items():
+        try:
+            digest = REGISTRIES[kind].source_digest(stamp.name)
+        except UserError:
+            digest = None
+        if digest != stamp.digest:
+            stale.append(f"{kind} {stamp.name}")
+    return stale
+
+
+def changed_versions(record: Record) -> list[str]:
+    """Components of a record whose version differs now."""
+    return [
+        f"{kind} {stamp.name}"
+        for kind, stamp in record.components.items()
+        if REGISTRIES[kind].load(stamp.name).version != stamp.version
+    ] or ["renderer"]
+
+
+def _without_version(component: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in component.items() if key != "version"}
+
+
+def _protocol(text: str) -> Any:
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"protocol '{text}': not YAML: {error}") from error
+    return {"name": data} if isinstance(data, str) else data
+
+
+def _protocols_for(specification: dict[str, Any]) -> list[Any]:
+    """The protocols that the config group of the fit's dataset lists."""
+    name = specification["dataset"]["name"]
+    suffix = "" if specification["synthetic"] is None else "_synthetic"
+    group = f"{name}{suffix}" if f"{name}{suffix}" in choices("data") else name
+    return [p.model_dump(mode="json") for p in compose([f"data={group}"]).evaluation.protocols]

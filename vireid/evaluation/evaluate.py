@@ -106,11 +106,11 @@ def _checked(features: FloatArray | Tensor, index: ImageIndex) -> Tensor:
             f"features have shape {tuple(rows.shape)}, but {index.root} lists {len(index)} images; "
             "extract one row per image, in index order"
         )
-    finite = torch.isfinite(rows).all(dim=1)
-    if not bool(finite.all()):
-        bad = int((~finite).nonzero()[0])
+    suspects = (~torch.isfinite(rows.sum(dim=1))).nonzero()[:, 0]  # one pass; a finite row may overflow its sum
+    bad = suspects[~torch.isfinite(rows[suspects]).all(dim=1)]
+    if len(bad):
         raise UserError(
-            f"features of {int((~finite).sum())} images are not finite, the first of them {index.paths[bad]}; "
+            f"features of {len(bad)} images are not finite, the first of them {index.paths[int(bad[0])]}; "
             "check the model's weights or extract in fp32"
         )
     return rows if rows.dtype in (torch.float32, torch.float64) else rows.float()
@@ -143,9 +143,9 @@ def _scores(
     step = max(1, BLOCK_CELLS // len(union))
     for start in range(0, len(query), step):
         block = query[start : start + step]
-        scores = scorer(rows[block], targets).numpy()
+        by_image = np.ascontiguousarray(scorer(rows[block], targets).numpy().T)
         for number, trial in enumerate(trials):
-            yield number, trial, block, np.take(scores, columns[number], axis=1), False
+            yield number, trial, block, by_image[columns[number]].T, False
 
 
 def _query_frame(index: ImageIndex, trials: list[Trial], metrics: list[QueryMetrics]) -> pd.DataFrame:

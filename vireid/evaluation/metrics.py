@@ -116,15 +116,15 @@ def _nothing(query: Labels, gallery: Labels) -> BoolArray | None:  # noqa: ARG00
 
 def _sysu(query: Labels, gallery: Labels) -> BoolArray | None:
     # Cameras 2 and 3 of SYSU-MM01 stand at the same place (Wu et al., ICCV 2017, §4).
-    return np.asarray((query.camera == 3)[:, None] & (gallery.camera == 2)[None, :])
+    return np.asarray((gallery.camera == 2)[:, None] & (query.camera == 3))
 
 
 def _same_id_same_cam(query: Labels, gallery: Labels) -> BoolArray | None:
-    same_identity = query.identity[:, None] == gallery.identity[None, :]
-    return np.asarray(same_identity & (query.camera[:, None] == gallery.camera[None, :]))
+    same_identity = gallery.identity[:, None] == query.identity
+    return np.asarray(same_identity & (gallery.camera[:, None] == query.camera))
 
 
-# A rule tells which gallery images (B×G) do not exist for a query; None where it removes nothing at all.
+# A rule tells which gallery images do not exist for a query (G×B); None where it removes nothing at all.
 CAMERA_RULES: Mapping[str, Callable[[Labels, Labels], BoolArray | None]] = {
     "none": _nothing,
     "sysu": _sysu,
@@ -153,7 +153,7 @@ def rank_queries(
     """AP, INP and first-hit rank of every query.
 
     Args:
-        scores: Q×G similarities (any float type), or distances with ``distance=True``.
+        scores: Q×G similarities (any float type), or distances with ``distance=True``; column-major is fastest.
         query: labels of the Q queries.
         gallery: labels of the G gallery images; their order decides ties.
         rule: which gallery images do not exist for a query.
@@ -168,14 +168,15 @@ def rank_queries(
     values = to_numpy(scores)
     _check(values, query, gallery, rule, cmc)
     order = np.argsort(gallery.identity, kind="stable")  # an identity's images side by side
+    by_image = np.ascontiguousarray(values.T)
     if (order[1:] < order[:-1]).any():
-        values, gallery = np.take(values, order, axis=1), gallery[order]
+        by_image, gallery = by_image[order], gallery[order]
     layout = _Layout.of(gallery, order)
     rows = max(1, block_cells // len(gallery))
     parts = []
     for start in range(0, len(query), rows):
         block = slice(start, start + rows)
-        signed = -values[block] if distance else values[block]
+        signed = -by_image[:, block] if distance else by_image[:, block]
         parts.append(_rank_block(signed, query[block], gallery, layout, rule, cmc))
     return QueryMetrics.concatenate(parts)
 
@@ -194,7 +195,7 @@ def top_matches(
     signed = values.copy() if distance else -values
     removed = CAMERA_RULES[rule](query, gallery)
     if removed is not None:
-        signed[removed] = np.inf
+        signed[removed.T] = np.inf
     best = np.argsort(signed, axis=1, kind="stable")[:, :k]
     return np.where(np.isinf(np.take_along_axis(signed, best, axis=1)), -1, best).astype(np.int64)
 
@@ -203,7 +204,7 @@ def top_matches(
 class _Layout:
     """Where each identity's images lie in a gallery sorted by identity."""
 
-    order: IntArray  # original position of each column: decides ties
+    order: IntArray  # original position of each image: decides ties
     identity: IntArray  # distinct, ascending
     start: IntArray
     count: IntArray
@@ -213,63 +214,74 @@ class _Layout:
         identity, start, count = np.unique(gallery.identity, return_index=True, return_counts=True)
         return _Layout(order, identity, start, count)
 
-    def columns(self, identities: IntArray) -> tuple[IntArray, BoolArray]:
-        """Columns of each query's identity (B×H, padded with 0) and which of them are real."""
+    def rows(self, identities: IntArray) -> tuple[IntArray, BoolArray]:
+        """Gallery rows of each query's identity (H×B, padded with 0) and which of them are real."""
         at = np.minimum(np.searchsorted(self.identity, identities), len(self.identity) - 1)
         count = np.where(self.identity[at] == identities, self.count[at], 0)
-        slots = np.arange(max(1, int(count.max())))
-        real = slots[None, :] < count[:, None]
-        return np.where(real, self.start[at][:, None] + slots[None, :], 0), real
+        slots = np.arange(max(1, int(count.max())))[:, None]
+        real = slots < count
+        return np.where(real, self.start[at] + slots, 0), real
+
+    def identities_with(self, images: BoolArray) -> IntArray:
+        """Number of identities of which some image is marked, per query (``images`` is G×B)."""
+        marked = np.zeros((len(self.identity), images.shape[1]), dtype=np.bool_)
+        for slot in range(int(self.count.max())):
+            long_enough = self.count > slot
+            marked[long_enough] |= images[self.start[long_enough] + slot]
+        return _count(marked)
+
+
+def _count(marks: BoolArray) -> IntArray:
+    """Number of marks in each column; short integers keep the addition in vector registers."""
+    dtype = np.int16 if len(marks) < 2**15 else np.int32
+    return np.asarray(np.add.reduce(marks.view(np.int8), axis=0, dtype=dtype), dtype=np.int64)
 
 
 def _rank_block(
     values: FloatArray, query: Labels, gallery: Labels, layout: _Layout, rule: CameraRule, cmc: CmcConvention
 ) -> QueryMetrics:
-    """Rank one block of queries; ``values`` are B×G similarities with columns sorted by identity.
+    """Rank one block of queries; ``values`` are G×B similarities, gallery rows sorted by identity.
 
-    Only the ranks of the hits are needed, so values are sorted without their indices (several times faster than a
-    stable argsort) and each hit's rank is found by bisection; rows with a tied hit are then corrected.
+    Only the ranks of the hits are needed. A hit's rank is one more than the number of images that score higher, so
+    nothing is sorted: each of the H hits is compared with the gallery, many queries at a time. Tied hits are then
+    corrected by gallery order.
     """
-    columns, real = layout.columns(query.identity)
+    columns = np.arange(len(query))
+    rows, real = layout.rows(query.identity)
     removed = CAMERA_RULES[rule](query, gallery)
     if removed is not None:
         values = np.where(removed, -np.inf, values)
-        real &= ~np.take_along_axis(removed, columns, axis=1)
-    hits = np.take_along_axis(values, columns, axis=1)
-    ascending = torch.from_numpy(np.sort(np.ascontiguousarray(values), axis=1))
-    wanted = torch.from_numpy(np.ascontiguousarray(hits))
-    width = values.shape[1]
-    better = width - torch.searchsorted(ascending, wanted, right=True).numpy()
-    as_good = width - torch.searchsorted(ascending, wanted).numpy()
-    ranks = 1 + better
-    tied = real & (as_good - better > 1)
-    rows = np.flatnonzero(tied.any(axis=1))
-    for slot in np.flatnonzero(tied[rows].any(axis=0)):
-        column = columns[rows, slot]
-        equal = values[rows] == hits[rows, slot, None]
-        ranks[rows, slot] += (equal & (layout.order[None, :] < layout.order[column][:, None])).sum(axis=1)
+        real &= ~removed[rows, columns]
+    hits = values[rows, columns]
+    ranks = np.empty(rows.shape, dtype=np.int64)
+    tied = np.empty(rows.shape, dtype=np.bool_)
+    for slot, hit in enumerate(hits):
+        better = _count(values > hit)
+        ranks[slot] = 1 + better
+        tied[slot] = _count(values >= hit) > better + 1
+    for slot, column in np.argwhere(tied & real):
+        equal = values[:, column] == hits[slot, column]
+        ranks[slot, column] += (equal & (layout.order < layout.order[rows[slot, column]])).sum()
 
-    count = real.sum(axis=1)
+    count = real.sum(axis=0)
     valid = count > 0
-    ranks = np.where(real, ranks, width + 1)  # what is no hit sorts behind every hit
-    best = ranks.argmin(axis=1)
-    everyone = np.arange(len(query))
-    first = ranks[everyone, best]
+    ranks[~real] = len(gallery) + 1  # what is no hit sorts behind every hit
+    best = ranks.argmin(axis=0)
+    first = ranks[best, columns]
     if cmc == "dedup":
-        score, column = hits[everyone, best][:, None], columns[everyone, best]
-        ahead = values > score
-        loose = np.flatnonzero(tied[everyone, best])
-        earlier = layout.order[None, :] < layout.order[column[loose]][:, None]
-        ahead[loose] |= (values[loose] == score[loose]) & earlier
-        first = 1 + np.logical_or.reduceat(ahead, layout.start, axis=1).sum(axis=1)
-    ranks.sort(axis=1)
-    so_far = np.arange(1, ranks.shape[1] + 1)
-    precision = np.where(so_far[None, :] <= count[:, None], so_far / ranks, 0.0)
+        ahead = values > hits[best, columns]
+        for column in np.flatnonzero(tied[best, columns] & valid):
+            slot = best[column]
+            equal = values[:, column] == hits[slot, column]
+            ahead[:, column] |= equal & (layout.order < layout.order[rows[slot, column]])
+        first = 1 + layout.identities_with(ahead)
+    ranks.sort(axis=0)
+    so_far = np.arange(1, len(ranks) + 1)[:, None]
+    precision = np.where(so_far <= count, so_far / ranks, 0.0)
     divisor = np.where(valid, count, 1)
-    last = ranks[everyone, divisor - 1]
     return QueryMetrics(
-        ap=np.where(valid, precision.sum(axis=1) / divisor, np.nan),
-        inp=np.where(valid, count / last, np.nan),
+        ap=np.where(valid, precision.sum(axis=0) / divisor, np.nan),
+        inp=np.where(valid, count / ranks[divisor - 1, columns], np.nan),
         first_hit_rank=np.where(valid, first, 0).astype(np.int64),
         valid=valid,
     )

@@ -1,0 +1,80 @@
+"""What all weightings share: base weights by term name, and the vector form of a dict of terms."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vireid.core.errors import UserError, did_you_mean
+
+
+class BaseWeighting(nn.Module):
+    """Turns named unweighted loss terms into one loss.
+
+    A subclass gives ``_weigh``. Whatever it learns lies in parameters and buffers, so that a checkpoint holds it.
+    N is the number of terms that the base weights name; n of them may be present in a call (a stage may use fewer).
+    """
+
+    base: Tensor  # N
+
+    def __init__(self, base_weights: Mapping[str, float]) -> None:
+        """Args: weight of every term, as ``Model.default_weights`` gives it.
+
+        Raises:
+            UserError: a weight that is negative or not finite.
+        """
+        super().__init__()
+        for name, weight in base_weights.items():
+            if not (math.isfinite(weight) and weight >= 0):
+                raise UserError(f"weight of loss term '{name}' is {weight}; give a finite number of at least 0")
+        self.names = tuple(base_weights)
+        self.register_buffer("base", torch.tensor([float(w) for w in base_weights.values()]))
+        self._rows: dict[tuple[tuple[str, ...], torch.device], Tensor] = {}
+
+    def forward(self, terms: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the weighted total (scalar) and the weight of each term (detached scalars).
+
+        Raises:
+            UserError: a term without a base weight.
+        """
+        losses = torch.stack([value.float() for value in terms.values()])
+        total, weights = self._weigh(losses, self._rows_of(tuple(terms)))
+        return total, dict(zip(terms, weights.detach().unbind(), strict=True))
+
+    def _weigh(self, losses: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Total (scalar) and weights (n) of ``losses`` (n), whose positions among all N terms are ``rows`` (n)."""
+        raise NotImplementedError
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Optimiser groups, as a model's; none by default."""
+        return []
+
+    def end_epoch(self, mean_terms: Mapping[str, float]) -> None:
+        """Learn from the epoch's mean unweighted terms; nothing by default."""
+
+    def _rows_of(self, names: tuple[str, ...]) -> Tensor:
+        key = (names, self.base.device)
+        if key not in self._rows:
+            for name in names:
+                if name not in self.names:
+                    raise UserError(f"loss term '{name}' has no weight{did_you_mean(name, self.names)}")
+            positions = [self.names.index(name) for name in names]
+            self._rows[key] = torch.tensor(positions, device=self.base.device)
+        return self._rows[key]
+
+    def _matching(self, patterns: list[str]) -> Tensor:
+        """Mask (N) of the terms that fit one of ``patterns`` and whose base weight is above 0.
+
+        Raises:
+            UserError: a pattern that fits no term.
+        """
+        for pattern in patterns:
+            if not any(fnmatchcase(name, pattern) for name in self.names):
+                raise UserError(f"weighting.adapt: '{pattern}' fits no loss term{did_you_mean(pattern, self.names)}")
+        fits = [any(fnmatchcase(name, pattern) for pattern in patterns) for name in self.names]
+        return torch.tensor(fits, dtype=torch.bool) & (self.base > 0)

@@ -1,0 +1,32 @@
+"""Fixed weights: every term times the weight that the method gives it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from torch import Tensor
+
+from vireid.core.config import Component
+from vireid.weighting.base import BaseWeighting
+
+
+class FixedConfig(Component):
+    """Nothing to set: the weights are the model's."""
+
+    name: Literal["fixed"] = "fixed"
+
+
+class FixedWeighting(BaseWeighting):
+    """L = Σ wᵢ·Lᵢ."""
+
+    Config = FixedConfig
+    version = "1"
+
+    def __init__(self, config: FixedConfig, base_weights: Mapping[str, float]) -> None:
+        super().__init__(base_weights)
+        self.config = config
+
+    def _weigh(self, losses: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        weights = self.base[rows]
+        return (weights * losses).sum(), weights

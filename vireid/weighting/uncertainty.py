@@ -1,0 +1,60 @@
+"""Weights from homoscedastic uncertainty (Kendall, Gal and Cipolla, CVPR 2018)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from vireid.core.config import Component
+from vireid.weighting.base import BaseWeighting
+
+
+class UncertaintyConfig(Component):
+    """Which terms adapt, how fast, and how far."""
+
+    name: Literal["uncertainty"] = "uncertainty"
+    adapt: list[str] = Field(default=["*"], min_length=1)  # globs over term names; the others keep their base weight
+    lr_scale: float = Field(default=1.0, gt=0)  # learning rate of s relative to the recipe's
+    bound: float = Field(default=5.0, gt=0)  # |s| stays within; a weight stays within e^±bound of its base
+
+
+class UncertaintyWeighting(BaseWeighting):
+    """L = Σ wᵢ·exp(−sᵢ)·Lᵢ + sᵢ/2 over the adapting terms, Σ wᵢ·Lᵢ over the others; sᵢ = log σᵢ² is learned.
+
+    This is the paper's form for classification with the base weight multiplied in. At s = 0, where it starts, it
+    equals fixed weighting. For constant losses the optimum is sᵢ = log(2·wᵢ·Lᵢ): the weight becomes 1/(2·Lᵢ), so a
+    term counts the less the larger it stays. As Lᵢ goes to 0 that optimum goes to −∞, hence ``bound``: s is projected
+    back before every forward pass. Terms with base weight 0 never adapt. No weight decay on s.
+    """
+
+    Config = UncertaintyConfig
+    version = "1"
+    adapting: Tensor  # N, 1 where a term adapts
+
+    def __init__(self, config: UncertaintyConfig, base_weights: Mapping[str, float]) -> None:
+        super().__init__(base_weights)
+        self.config = config
+        self.register_buffer("adapting", self._matching(config.adapt).float())
+        self.log_variance = nn.Parameter(torch.zeros(len(self.names)))
+
+    def _weigh(self, losses: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.no_grad():
+            self.log_variance.clamp_(-self.config.bound, self.config.bound)
+        s = (self.log_variance * self.adapting)[rows]
+        weights = self.base[rows] * torch.exp(-s)
+        return (weights * losses + 0.5 * s).sum(), weights
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """One group, s, at its own learning rate and without weight decay."""
+        return [
+            {
+                "params": [self.log_variance],
+                "lr_scale": self.config.lr_scale,
+                "weight_decay": 0.0,
+                "name": "log_variance",
+            }
+        ]

@@ -1,0 +1,180 @@
+"""A synthetic identity: what can be said of a person, and which modality can show it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from vireid.core.seeding import generator
+from vireid.data.synthetic import difficulty
+from vireid.data.synthetic.wardrobe import COLOURS, HAIR_COLOURS, MATERIALS, STYLES, Garment, pick, wardrobe
+
+HAIR_STYLES = ("short", "short", "bob", "long", "bun", "ponytail", "curly", "bald")
+HEADWEAR = ("cap", "beanie", "hat", "hood")
+BAGS = ("backpack", "backpack", "shoulder bag", "handbag")
+FOOTWEAR = ("shoes", "sneakers", "boots")
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Continuous body parameters; 1 is the average, lengths are shares of the stature."""
+
+    stature: float  # metres
+    girth: float
+    shoulders: float
+    hips: float
+    belly: float
+    legs: float  # leg length
+    head: float  # head size
+    stride: float  # amplitude of the gait
+    stoop: float  # forward lean in radians
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """An identity. Discrete attributes have names fit for captions; an identity keeps its clothes in all images.
+
+    A dress has the same garment as ``upper`` and ``lower``. Colours show in the visible alone, materials and inks in
+    the infrared alone.
+    """
+
+    seed: int
+    identity: int
+    build: str  # slim, average, broad
+    height: str  # short, medium, tall
+    hair_style: str  # short, bob, long, bun, ponytail, curly, bald
+    hair_colour: str
+    headwear: str  # none, cap, beanie, hat, hood
+    headwear_colour: str
+    headwear_material: str
+    upper: Garment  # t-shirt, shirt, hoodie, jacket, coat, tank top, dress
+    lower: Garment  # trousers, wide trousers, shorts, short skirt, long skirt, dress
+    inner_colour: str  # what an open jacket or coat shows below it
+    inner_material: str
+    open_front: bool
+    tucked: bool  # a shirt or top worn inside the waistband
+    footwear: str  # shoes, sneakers, boots
+    footwear_colour: str
+    footwear_material: str
+    bag: str  # none, backpack, shoulder bag, handbag
+    bag_size: str  # small, large
+    bag_colour: str
+    bag_material: str
+    left_sided: bool  # side on which a bag is carried
+    skin: float  # 0 light to 1 dark
+    shape: Shape
+    reflectance_shift: float  # change of all near-infrared reflectances of the clothes
+
+    def shared_attributes(self) -> tuple[str, ...]:
+        """Attributes that both modalities can show: shape, cut, pattern, bag, hair style, headwear."""
+        parts = [
+            f"build: {self.build}",
+            f"height: {self.height}",
+            f"hair: {self.hair_style}",
+            f"headwear: {self.headwear}",
+            f"upper: {self.upper.kind}",
+            f"sleeves: {self.upper.sleeves}",
+            f"upper pattern: {self.upper.pattern}",
+            f"front: {'open' if self.open_front else 'closed'}",
+            f"lower: {self.lower.kind}",
+            f"lower pattern: {self.lower.pattern}",
+            f"tucked: {'yes' if self.tucked else 'no'}",
+            f"footwear: {self.footwear}",
+            f"bag: {self.bag if self.bag == 'none' else f'{self.bag_size} {self.bag}'}",
+        ]
+        return tuple(parts)
+
+    def visible_attributes(self) -> tuple[str, ...]:
+        """Attributes that only the visible modality shows: colours."""
+        parts = [f"hair colour: {self.hair_colour}", f"upper colour: {self.upper.colour}"]
+        if self.upper.pattern != "plain":
+            parts.append(f"upper second colour: {self.upper.second_colour}")
+        if self.open_front:
+            parts.append(f"inner colour: {self.inner_colour}")
+        parts.append(f"lower colour: {self.lower.colour}")
+        if self.lower.pattern != "plain":
+            parts.append(f"lower second colour: {self.lower.second_colour}")
+        parts.append(f"footwear colour: {self.footwear_colour}")
+        if self.headwear not in ("none", "hood"):
+            parts.append(f"headwear colour: {self.headwear_colour}")
+        if self.bag != "none":
+            parts.append(f"bag colour: {self.bag_colour}")
+        return tuple(parts)
+
+    def infrared_attributes(self) -> tuple[str, ...]:
+        """Attributes that only the infrared shows: materials, and how patterns survive there."""
+        parts = [f"upper material: {self.upper.material}", f"lower material: {self.lower.material}"]
+        if self.upper.pattern != "plain":
+            parts.append(f"upper ink: {self.upper.ink}")
+        if self.lower.pattern != "plain":
+            parts.append(f"lower ink: {self.lower.ink}")
+        parts.append(f"footwear material: {self.footwear_material}")
+        if self.headwear not in ("none", "hood"):
+            parts.append(f"headwear material: {self.headwear_material}")
+        if self.bag != "none":
+            parts.append(f"bag material: {self.bag_material}")
+        return tuple(parts)
+
+
+@lru_cache(maxsize=4096)
+def draw_person(seed: int, identity: int) -> Person:
+    """Draw an identity, a pure function of ``seed`` and ``identity``, dressed from the seed's limited wardrobe."""
+    rng = generator(seed, "synthetic/person", identity)
+    style = str(rng.choice(STYLES, p=difficulty.STYLE_SHARE))
+    uppers, lowers = wardrobe(seed)[style]
+    upper = uppers[int(rng.integers(len(uppers)))]
+    lower = upper if upper.kind == "dress" else lowers[int(rng.integers(len(lowers)))]
+    build = pick(rng, ("slim", "average", "broad"))
+    height = pick(rng, ("short", "medium", "tall"))
+    headwear = pick(rng, HEADWEAR) if rng.random() < difficulty.HEADWEAR_SHARE else "none"
+    if headwear == "hood" and upper.kind not in ("hoodie", "jacket", "coat"):
+        headwear = "cap"
+    bag = pick(rng, BAGS) if rng.random() < difficulty.BAG_SHARE else "none"
+    colours, materials = tuple(COLOURS), tuple(MATERIALS)
+    return Person(
+        seed=seed,
+        identity=identity,
+        build=build,
+        height=height,
+        hair_style=pick(rng, HAIR_STYLES),
+        hair_colour=pick(rng, tuple(HAIR_COLOURS)),
+        headwear=headwear,
+        headwear_colour=pick(rng, colours),
+        headwear_material=pick(rng, materials),
+        upper=upper,
+        lower=lower,
+        inner_colour=pick(rng, tuple(c for c in colours if c != upper.colour)),
+        inner_material=pick(rng, tuple(m for m in materials if m != upper.material)),
+        open_front=bool(upper.kind in ("jacket", "coat") and rng.random() < 0.6),
+        tucked=bool(upper.kind in ("shirt", "t-shirt", "tank top") and rng.random() < 0.45),
+        footwear=pick(rng, FOOTWEAR),
+        footwear_colour=pick(rng, ("black", "brown", "white", "grey", "charcoal", "red", "navy")),
+        footwear_material=pick(rng, materials),
+        bag=bag,
+        bag_size=pick(rng, ("small", "large")),
+        bag_colour=pick(rng, colours),
+        bag_material=pick(rng, materials),
+        left_sided=bool(rng.random() < 0.5),
+        skin=float(rng.random()),
+        shape=_draw_shape(build, height, rng),
+        reflectance_shift=float(rng.uniform(-1, 1)) * difficulty.REFLECTANCE_SHIFT,
+    )
+
+
+def _draw_shape(build: str, height: str, rng: np.random.Generator) -> Shape:
+    girth = {"slim": 0.84, "average": 1.02, "broad": 1.26}[build] * (1 + 0.04 * rng.standard_normal())
+    stature = {"short": 1.57, "medium": 1.71, "tall": 1.86}[height] + 0.03 * rng.standard_normal()
+    return Shape(
+        stature=float(stature),
+        girth=float(girth),
+        shoulders=float((1 + 0.35 * (girth - 1)) * rng.uniform(0.90, 1.12)),
+        hips=float(rng.uniform(0.90, 1.14)),
+        belly=float(max(0.0, girth - 0.95) * rng.uniform(0.0, 1.6)),
+        # Taller people have longer legs and a smaller head against their stature: what a crop can show of height.
+        legs=float(1 + 0.28 * (stature - 1.71) + 0.012 * rng.standard_normal()),
+        head=float(1 - 0.55 * (stature - 1.71) + 0.02 * rng.standard_normal()),
+        stride=float(rng.uniform(0.30, 0.52)),
+        stoop=float(rng.normal(0.04, 0.03)),
+    )

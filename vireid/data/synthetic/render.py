@@ -1,0 +1,123 @@
+"""One image of one person: the renderer's entry point."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from vireid.core.seeding import generator
+from vireid.data.synthetic import difficulty
+from vireid.data.synthetic.attributes import Person, draw_person
+from vireid.data.synthetic.body import draw_pose
+from vireid.data.synthetic.cameras import Camera, Spectrum, cameras_for
+from vireid.data.synthetic.dressed import Viewpoint, cast_person, dress
+from vireid.data.synthetic.occlusion import add_bystander, add_occluder
+from vireid.data.synthetic.scene import backdrop, window
+from vireid.data.synthetic.sensor import expose
+from vireid.data.synthetic.shading import shade
+
+__all__ = ["RENDERER_VERSION", "Camera", "Person", "Rendering", "Spectrum", "cameras_for", "draw_person", "render"]
+
+RENDERER_VERSION = "1"
+"""Raised whenever a pixel of any image changes for the same arguments."""
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Rendering:
+    """An image and what the renderer knows of it.
+
+    ``image``: H×W×3 uint8, sRGB; infrared has three equal channels. ``mask``: H×W bool, the visible part of the
+    person. ``box``: (x0, y0, x1, y1) in pixels, the detector-like crop in the camera's full frame.
+    """
+
+    image: npt.NDArray[np.uint8]
+    mask: npt.NDArray[np.bool_]
+    box: tuple[int, int, int, int]
+
+
+def render(person: Person, camera: Camera, *, seed: int, shot: int, height: int, width: int) -> Rendering:
+    """Render one shot of a person, a pure function of its arguments.
+
+    Args:
+        person: who.
+        camera: where; one of ``cameras_for``.
+        seed: render seed; with identity, camera and shot it keys pose, viewpoint, crop, light and noise.
+        shot: number of the shot of this person by this camera.
+        height: H, pixels.
+        width: W, pixels.
+    """
+    rng = generator(seed, "synthetic/shot", person.identity, camera.spectrum, camera.number, shot)
+    distance = float(rng.uniform(*camera.distance))
+    box = window(camera, distance, width / height, rng)
+    view = _viewpoint(camera, height, width, rng)
+    hits, body = cast_person(
+        dress(person), draw_pose(person.shape, difficulty.POSE_JITTER, rng), view, height, width
+    )
+    values = shade(person, dress(person), camera, hits, body, view.scale, rng)
+    gain = math.exp(difficulty.EXPOSURE_JITTER * float(rng.standard_normal()))
+    if camera.spectrum == "visible":
+        values *= np.float32(math.sqrt(camera.exposure))
+    elif camera.spectrum == "nir":
+        values *= np.float32((camera.distance[0] / distance) ** 0.25)
+    picture = _background(camera, box, height, width)
+    if rng.random() < difficulty.BYSTANDER_CHANCE:
+        add_bystander(picture, camera, rng)
+    if camera.spectrum != "thermal":
+        _ground_shadow(picture, camera, view)
+    picture.reshape(-1, 3)[hits.flat] = values
+    mask = np.zeros(height * width, dtype=bool)
+    mask[hits.flat] = True
+    mask = mask.reshape(height, width)
+    if rng.random() < difficulty.OCCLUSION_CHANCE:
+        add_occluder(picture, mask, camera, rng)
+    far = distance / camera.distance[0]
+    blur = camera.blur * height / 288 * (0.7 + 0.3 * math.sqrt(far))
+    image = expose(picture, camera, gain, blur, box, rng)
+    x0, y0, x1, y1 = (round(value) for value in box)
+    return Rendering(image, mask, (x0, y0, x1, y1))
+
+
+def _viewpoint(camera: Camera, height: int, width: int, rng: np.random.Generator) -> Viewpoint:
+    """Draw direction and detector jitter: every person fills the box alike, whatever their stature."""
+    spread = camera.yaw_spread * difficulty.YAW_SPREAD_SCALE
+    yaw = float(camera.yaws[int(rng.integers(len(camera.yaws)))]) + spread * float(rng.standard_normal())
+    elevation = float(rng.uniform(*camera.elevation))
+    shift, drop, grow = difficulty.CROP_JITTER * rng.standard_normal(3)
+    # From above, the body shortens and the feet reach out: head to foot sole as they appear.
+    extent = math.cos(elevation) + 0.08 * math.sin(elevation)
+    scale = 0.90 * height / extent * math.exp(-abs(float(grow)))
+    return Viewpoint(
+        yaw=yaw,
+        elevation=elevation,
+        scale=scale,
+        column=width * (0.5 + 0.8 * float(shift)),
+        row=height * (0.945 + 0.5 * float(drop)),
+    )
+
+
+def _background(camera: Camera, box: tuple[float, float, float, float], height: int, width: int) -> Array:
+    left, top, right, bottom = box
+    crop = backdrop(camera).resize((width, height), Image.Resampling.BILINEAR, box=(left, max(top, 0), right, bottom))
+    picture = np.asarray(crop).astype(np.float32)
+    picture *= np.float32(1 / 255)
+    return picture
+
+
+def _ground_shadow(picture: Array, camera: Camera, view: Viewpoint) -> None:
+    """Darken the floor around the feet, and along the way the light falls."""
+    height, width = picture.shape[:2]
+    top = max(0, int(view.row - 0.16 * view.scale))
+    flat = max(0.18, math.sin(view.elevation))
+    slant = 0.0 if camera.spectrum == "nir" else -camera.light[0]
+    x = (np.arange(width, dtype=np.float32) - np.float32(view.column)) / np.float32(0.16 * view.scale)
+    y = (np.arange(top, height, dtype=np.float32) - np.float32(view.row)) / np.float32(0.16 * view.scale * flat * 1.4)
+    near = np.exp(-(x**2)[None, :] * 1.6 - (y**2)[:, None] * 2.2)
+    away = np.exp(-((x[None, :] - np.float32(1.3 * slant)) ** 2) * 0.7 - ((y - 0.2) ** 2)[:, None] * 1.8)
+    picture[top:] *= (1 - 0.42 * near - 0.20 * away)[..., None]

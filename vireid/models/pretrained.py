@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
-from vireid.core.errors import UserError, did_you_mean
+from vireid.core.errors import UserError
 from vireid.models.resnet import Branch, Stem
 
 _COUNTER = "num_batches_tracked"  # absent from checkpoints older than PyTorch 0.4.1
@@ -27,13 +27,10 @@ def load_trunk(path: Path, stem: Stem, branches: list[Branch]) -> None:
     """
     state = {key.removeprefix("module."): value for key, value in _read(path).items()}
     state = {key: value for key, value in state.items() if not key.startswith("fc.")}
-    for index, branch in enumerate(branches):
-        whole: dict[str, nn.Module] = {"stem": stem, "branch": branch} if index == 0 else {"branch": branch}
-        expected = dict(stem.state_dict()) | dict(branch.state_dict())
-        _check(path, state, expected)
-        for part in whole.values():
-            own = part.state_dict()
-            part.load_state_dict({key: state.get(key, own[key]) for key in own})
+    _check(path, state, stem.state_dict() | branches[0].state_dict())
+    for part in (stem, *branches):
+        own = part.state_dict()
+        part.load_state_dict({key: state.get(key, own[key]) for key in own})
 
 
 def _read(path: Path) -> Mapping[str, Tensor]:
@@ -59,13 +56,13 @@ def _check(path: Path, state: Mapping[str, Tensor], expected: Mapping[str, Tenso
     missing = [key for key in expected if key not in state and not key.endswith(_COUNTER)]
     unknown = [key for key in state if key not in expected]
     if missing or unknown:
-        faults = []
-        if missing:
-            faults.append(f"{len(missing)} keys missing, first '{missing[0]}'{did_you_mean(missing[0], unknown)}")
-        if unknown:
-            faults.append(f"{len(unknown)} keys unknown, first '{unknown[0]}'")
+        faults = [
+            f"{len(keys)} {kind} ({', '.join(keys[:3])}{', …' if len(keys) > 3 else ''})"
+            for kind, keys in (("missing", missing), ("unknown", unknown))
+            if keys
+        ]
         raise UserError(
-            f"pretrained weights {path}: {'; '.join(faults)}; check that 'backbone' and 'ibn' are those of the file"
+            f"pretrained weights {path}: keys {' and '.join(faults)}; 'backbone' and 'ibn' must be the file's"
         )
     for key, value in state.items():
         if value.shape != expected[key].shape:

@@ -42,8 +42,10 @@ class IDKLConfig(Component):
     width: float = Field(default=1.0, gt=0, le=4)  # scales every channel count of the trunk
     last_stride: Literal[1, 2] = 1
     ibn: IBNKind = "none"
+    # guidance: positions of the shared map attend to the purified specific map; the attended feature has a neck and a
+    # classifier of its own (term guidance_id), and shared and attended logits are pulled together (guidance_kl).
     mha: Literal["none", "guidance"] = "none"
-    heads: int = Field(default=2, ge=1)  # of the attention
+    heads: int = Field(default=2, ge=1)  # of the attention; without it they decide nothing
     gem_p: float = Field(default=3.0, gt=0)
     gem_learnable: bool = False
     margin: float = Field(default=1.3, ge=0)  # of the triplet terms, un-normalised Euclidean

@@ -29,10 +29,11 @@ def complexity(
     asked for or failed, the first one that succeeded.
 
     Returns:
-        ``artefact`` (see ``artefact_digest``), ``macs`` (None if every counter failed), ``macs_counter``,
-        ``convention``, ``resolution``, ``images_per_forward``, ``disagreement`` (largest relative difference to the
-        smallest figure, None with fewer than two), ``disagreement_flagged`` (above 1 %), ``counters`` (one row each;
-        a failed one has its reason).
+        ``artefact`` (see ``artefact_digest``), ``macs`` (None if every counter failed), ``convention``,
+        ``resolution``, ``images_per_forward``, ``disagreement`` (largest relative difference between counters, None
+        with fewer than two), ``counters``: one row each with ``name``, ``status``, ``reason``, ``headline`` (whether
+        ``macs`` is its figure), ``difference`` to the headline (relative), ``flagged`` (above 1 %), and the fields of
+        ``Count``. A failed counter's row has ``status`` "failed", its reason, and no figures.
     """
     images = example_images(1, height, width)
     executed = log_execution(counting_copy(module), images)
@@ -40,16 +41,18 @@ def complexity(
     counted = {row["name"]: row["macs"] for row in rows if row["status"] == "ok"}
     headline = HEADLINE if HEADLINE in counted else next(iter(counted), None)
     figures = list(counted.values())
+    for row in rows:
+        if row["status"] == "ok" and headline is not None:
+            difference = abs(row["macs"] - counted[headline]) / max(counted[headline], 1)
+            row.update(headline=row["name"] == headline, difference=difference, flagged=difference > FLAG_ABOVE)
     disagreement = (max(figures) - min(figures)) / max(min(figures), 1) if len(figures) > 1 else None
     return {
         "artefact": _digest(module, executed),
         "macs": None if headline is None else counted[headline],
-        "macs_counter": headline,
         "convention": MAC_CONVENTION,
         "resolution": [height, width],
         "images_per_forward": 1,
         "disagreement": disagreement,
-        "disagreement_flagged": disagreement is not None and disagreement > FLAG_ABOVE,
         "counters": rows,
     }
 

@@ -22,6 +22,7 @@ from vireid.profiling.runtimes.base import Session
 
 STEADY_WITHIN = 0.05  # relative change of the median between two windows of warm-up calls
 STEADY_WINDOW = 3  # calls
+STEADY_AFTER = 0.2  # share of the warm-up time before which no timing counts as settled (clocks ramp up)
 NOISY_SPREAD = 1.3  # p90 ÷ p50 above which a note is made
 NOISY_NEIGHBOURS = 0.15  # share of the usable cores that other processes kept busy
 
@@ -71,9 +72,9 @@ def thread_limit(threads: int) -> Iterator[None]:
 def measure(session: Session, images: Tensor, *, threads: int, budget: LatencyBudget) -> LatencySamples:
     """Time ``session`` on ``images`` (B×3×H×W), one sample per forward.
 
-    Calls are discarded until the median of the last three differs by less than 5 % from that of the three before, or
-    the warm-up time is spent. Garbage collection is off while timing. What else kept the machine busy is noted: such
-    samples are kept, since the reader must judge them.
+    Calls are discarded until the median of the last three differs by less than 5 % from that of the three before (and
+    a fifth of the warm-up time has passed), or the warm-up time is spent. Garbage collection is off while timing. What
+    else kept the machine busy is noted: such samples are kept, since the reader must judge them.
     """
     notes: list[str] = []
     with thread_limit(threads):
@@ -94,7 +95,7 @@ def measure(session: Session, images: Tensor, *, threads: int, budget: LatencyBu
     if summary.p90 > NOISY_SPREAD * summary.p50:
         notes.append(f"noisy: p90 is {summary.p90 / summary.p50:.2f} times the median")
     if elapsed > 0.2 and busy / elapsed > NOISY_NEIGHBOURS * available_cores():
-        notes.append(f"other processes kept {busy / elapsed:.1f} cores busy during the measurement")
+        notes.append(f"other work on the machine kept {busy / elapsed:.1f} cores busy during the measurement")
     if len(seconds) < budget.min_repeats:
         notes.append(f"{len(seconds)} samples only: the time limit of {budget.max_seconds:g} s was reached")
     return LatencySamples(seconds, len(images), threads, affinity(), warmup, steady, notes)
@@ -105,12 +106,13 @@ def _warm_up(session: Session, images: Tensor, budget: LatencyBudget) -> tuple[i
     recent: list[float] = []
     while True:
         recent.append(_timed(session, images))
-        if len(recent) >= 2 * STEADY_WINDOW:
+        elapsed = time.perf_counter() - begin
+        if len(recent) >= 2 * STEADY_WINDOW and elapsed >= STEADY_AFTER * budget.warmup_seconds:
             last = statistics.median(recent[-STEADY_WINDOW:])
             previous = statistics.median(recent[-2 * STEADY_WINDOW : -STEADY_WINDOW])
             if abs(last - previous) <= STEADY_WITHIN * previous:
                 return len(recent), True
-        if time.perf_counter() - begin >= budget.warmup_seconds:
+        if elapsed >= budget.warmup_seconds:
             return len(recent), False
 
 
@@ -133,7 +135,7 @@ def _timed(session: Session, images: Tensor) -> float:
 
 
 def _busy_seconds() -> float:
-    """CPU seconds that other processes have used since boot."""
+    """CPU seconds since boot that did not go to this process (the hypervisor's share included)."""
     times = psutil.cpu_times()
     everything = sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0)
     own = os.times()

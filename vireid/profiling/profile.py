@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -13,7 +12,7 @@ from vireid.profiling import RUNTIMES
 from vireid.profiling.complexity import complexity, example_images
 from vireid.profiling.config import ProfileConfig
 from vireid.profiling.device import available_cores
-from vireid.profiling.latency import measure, summarise, thread_limit
+from vireid.profiling.latency import measure, thread_limit
 from vireid.profiling.memory import inference_memory
 from vireid.profiling.parameters import parameter_counts, size_bytes
 
@@ -70,17 +69,16 @@ def latency(
         device: where to run.
 
     Yields:
-        One dictionary per combination: ``status`` ("ok"; "skipped" where the runtime is not available; "failed"),
-        ``reason``, ``artefact``, ``runtime``, ``runtime_version``, ``precision``, ``batch``, ``resolution``,
-        ``threads``, ``affinity``, ``warmup``, ``steady``, ``seconds`` (raw), ``summary``, ``memory``,
-        ``peak_memory_bytes``, ``notes``.
+        The measured fields of a ``LatencyRecord``, per combination: ``status`` ("ok"; "skipped" where the runtime is
+        not available; "failed"), ``reason``, ``artefact``, ``runtime`` (its configuration and version),
+        ``precision``, ``batch``, ``resolution``, ``threads``, ``warmup``, ``seconds`` (raw), ``peak_memory_bytes``
+        (see ``inference_memory``), ``notes``.
     """
     for runtime_config in config.runtimes:
         for threads in config.threads or [available_cores()]:
             for batch in config.batches:
                 yield {
                     "artefact": artefact,
-                    "runtime": runtime_config.model_dump(mode="json"),
                     "batch": batch,
                     "resolution": [height, width],
                     "threads": threads,
@@ -99,10 +97,15 @@ def _one(
     device: torch.device | str,
 ) -> dict[str, Any]:
     runtime = RUNTIMES.load(runtime_config.name)(runtime_config)
-    result: dict[str, Any] = {"runtime_version": runtime.version, "precision": runtime.precision, "seconds": []}
+    result: dict[str, Any] = {
+        "runtime": {**runtime_config.model_dump(mode="json"), "version": runtime.version},
+        "precision": runtime.precision,
+        "seconds": [],
+        "notes": [],
+    }
     reason = runtime.available()
     if reason is not None:
-        return {**result, "status": "skipped", "reason": reason, "notes": []}
+        return {**result, "status": "skipped", "reason": reason}
     images = example_images(batch, height, width, device)
     try:
         session = runtime.prepare(deployable, images)
@@ -112,13 +115,13 @@ def _one(
             with thread_limit(threads):
                 memory = inference_memory(session, deployable, images)
     except Exception as error:  # recorded as a failed measurement; the other combinations still run
-        return {**result, "status": "failed", "reason": f"{type(error).__name__}: {error}", "notes": []}
+        return {**result, "status": "failed", "reason": f"{type(error).__name__}: {error}"}
     return {
         **result,
-        **asdict(samples),
         "status": "ok",
         "reason": None,
-        "summary": asdict(summarise(samples.seconds, batch)),
-        "memory": memory,
+        "warmup": samples.warmup,
+        "seconds": samples.seconds,
+        "notes": samples.notes,
         "peak_memory_bytes": None if memory is None else memory["peak_bytes"],
     }

@@ -20,8 +20,8 @@ class Count:
     """One counter's figures for one forward pass."""
 
     macs: int  # convolution, linear and matrix products, in MACs
-    native: float  # what the counter itself reports, in its own unit
-    native_unit: str  # its convention, in words
+    native: float  # what the counter itself reports, in its own convention
+    convention: str  # what `native` counts, in words
     elementwise: int  # operations outside `macs` that have a rule
     by_operator: dict[str, int] = field(default_factory=dict)
     uncounted: dict[str, int] = field(default_factory=dict)  # operator → calls that entered no figure

@@ -48,7 +48,7 @@ class FvcoreCounter:
         return Count(
             macs=int(macs),
             native=float(macs - sum(by_operator[name] for name in _RULED_MACS) + sum(stock)),
-            native_unit="'flops' by fvcore's own handles: 1 per MAC, 2 per batch-normalised and 1 per pooled element",
+            convention="reports 1 per MAC, 2 per normalised, 1 per pooled element; prunes what the output does not use",
             elementwise=int(sum(by_operator.values()) - macs),
             by_operator=sorted_counts(by_operator),
             uncounted=sorted_counts({op: n for op, n in unsupported.items() if plain_name(op) not in FREE}),

@@ -63,7 +63,7 @@ class ThopCounter:
         return Count(
             macs=macs + added,
             native=float(native),
-            native_unit="'MACs' by module class, convolution and linear together with thop's rules for the rest",
+            convention="reports MACs by module class, with its own rules for norms and pooling in the same sum",
             elementwise=elementwise,
             by_operator=sorted_counts(by_operator),
             uncounted=sorted_counts(uncounted),

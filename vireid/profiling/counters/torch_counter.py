@@ -40,7 +40,7 @@ class TorchCounter:
         return Count(
             macs=total // 2,
             native=total,
-            native_unit="FLOPs of matrix products and convolutions, 2 per MAC",
+            convention="reports FLOPs, 2 per MAC, of executed products and convolutions",
             elementwise=elementwise,
             by_operator=sorted_counts(by_operator),
             uncounted=sorted_counts(uncounted),

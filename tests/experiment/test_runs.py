@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from tests.tiny import tiny
 from vireid.core.errors import TrainingDivergedError, UserError
 from vireid.core.records import EvaluationRecord, FitRecord
 from vireid.experiment.check import is_finished
@@ -13,8 +14,6 @@ from vireid.experiment.fit import fit_step, weights_file
 from vireid.experiment.identity import fit_id
 from vireid.experiment.reload import config_of_fit, stale_components
 from vireid.store import Store
-
-from .conftest import tiny
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,6 @@
-"""A rendered set of a few people, and a store on it, shared by the tests of a process."""
-
-from pathlib import Path
-
-import pytest
+"""The configuration of a few small rendered people, which tests share."""
 
 from vireid.config import ExperimentConfig, compose
-from vireid.store import Store
 
 TINY = (
     "data=sysu_quick",
@@ -29,12 +24,3 @@ TINY = (
 
 def tiny(*overrides: str) -> ExperimentConfig:
     return compose([*TINY, *overrides], "test")
-
-
-@pytest.fixture(scope="session")
-def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Root of the tiny rendered set, made once."""
-    from vireid.experiment.data import prepare
-
-    store = Store(tmp_path_factory.mktemp("rendered"))
-    return prepare(tiny(), store).train.root

@@ -1,0 +1,94 @@
+"""Bad input: one clear message that names the culprit, a non-zero exit, no traceback."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.tiny import TINY
+
+ABLATIONS = Path(__file__).parents[2] / "ablations"
+
+
+def _refused(result, *words):
+    assert result.returncode != 0
+    text = " ".join(result.stderr.split())
+    assert "Traceback" not in result.stderr
+    for word in words:
+        assert word in text, f"'{word}' not in: {text}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["config", "recipe.batchsize=8"], ["recipe.batchsize", "did you mean 'batch_size'"]),
+        (["config", "modle=idkl"], ["modle", "did you mean 'model'"]),
+        (["config", "model=idlk"], ["model=idlk", "did you mean 'idkl'"]),
+        (["config", "model.backbone=resnet19"], ["model.backbone = 'resnet19'", "did you mean"]),
+        (
+            ["config", "recipe.batch_size=60", "recipe.identities=8"],
+            ["batch_size 60 over 8 identities", "even integer"],
+        ),
+        (["config", "model.name=nowhere:Thing"], ["module 'nowhere'"]),
+        (["train", "data=sysu"], ["data.root is not set"]),
+        (["train", "data=sysu", "data.root=/no/such/place"], ["/no/such/place", "not a directory"]),
+        (["ablate", str(ABLATIONS / "quick.yaml"), "--only", "ibn=c", "--plan"], ["factor 'ibn' has no level 'c'"]),
+        (["ablate", "missing.yaml"], ["missing.yaml", "no such file"]),
+        (["report", "nothing"], ["nothing"]),
+        (["results", "show", "abc"], ["run 'abc'", "no record matches"]),
+        (["evaluate", "abc"], ["run 'abc'"]),
+    ],
+)
+def test_faults_on_the_command_line_are_named(shell, arguments, words):
+    _refused(shell.run(*arguments), *words)
+
+
+def test_a_study_with_an_unknown_level_is_refused_before_anything_runs(shell):
+    study = (ABLATIONS / "quick.yaml").read_text().replace("design: cumulative", "design: explicit\ncells: [{ibn: aa}]")
+    (shell.folder / "study.yaml").write_text(study)
+    _refused(shell.run("ablate", "study.yaml"), "study.yaml", "factor 'ibn' has no level 'aa'", "did you mean 'a'")
+    assert not shell.store.exists()
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and not Path("/proc").is_dir(), reason="root may write anywhere")
+def test_a_store_that_cannot_be_written_is_named(shell):
+    place = "/proc/vireid" if os.geteuid() == 0 else "/vireid-store"
+    _refused(shell.run("train", *TINY, "--store", place), place, "cannot write")
+
+
+def test_a_store_below_a_file_is_named(shell):
+    (shell.folder / "file").write_text("")
+    _refused(shell.run("train", *TINY, "--store", "file/store"), "file/store")
+
+
+def test_a_corrupt_image_is_named_with_its_path(shell, rendered_copy):
+    victim = sorted((rendered_copy / "cam1").rglob("*.jpg"))[0]
+    victim.write_bytes(victim.read_bytes()[:200])
+    checked = shell.run("data", "check", str(rendered_copy), "--decode")
+    assert checked.returncode == 1
+    assert victim.name in checked.stdout
+    split = (rendered_copy / "exp" / "train_id.txt").read_text()
+    if int(victim.parent.name) in {int(part) for part in split.split(",")}:
+        _refused(shell.run("train", *TINY, f"data.root={rendered_copy}"), str(victim))
+
+
+def test_a_learning_rate_that_breaks_the_loss_stops_with_term_and_epoch(shell, rendered_copy):
+    result = shell.run("train", *TINY, f"data.root={rendered_copy}", "recipe.optimiser.lr=1e30")
+    _refused(result, "epoch 1", "learning rate")
+    assert list(shell.store.glob("runs/*.failed-1.json"))
+
+
+def test_help_is_real(shell):
+    for command in (
+        ["data", "synth"],
+        ["train"],
+        ["evaluate"],
+        ["profile"],
+        ["ablate"],
+        ["report"],
+        ["results", "list"],
+    ):
+        result = shell.run(*command, "--help")
+        assert result.returncode == 0
+        assert "Usage" in result.stdout
+        assert len(result.stdout.splitlines()) > 6

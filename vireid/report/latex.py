@@ -23,10 +23,11 @@ def to_latex(view: StudyView, content: AblationTable) -> str:
     width = 1 + len(SCORES) + len(COSTS)
     heads = ["Configuration", *SCORES.values(), *(column.name for column in COSTS)]
     units = ["", *("%" for _ in SCORES), *(column.unit for column in COSTS)]
+    words = caption(view, content, "In small print the difference")
     lines = [
         r"\begin{table}",
         r"\centering",
-        rf"\caption{{{escape(caption(view, content))}}}",
+        rf"\caption{{{escape(words)}}}",
         rf"\begin{{tabular}}{{l{'r' * (width - 1)}}}",
         r"\toprule",
         " & ".join(map(escape, heads)) + r" \\",

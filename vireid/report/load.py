@@ -96,7 +96,11 @@ class StudyView:
             hint = f"; studies there: {', '.join(found)}" if found else ""
             raise UserError(f"{path}: study '{name}' has no plan in this store; run `vireid ablate` first{hint}")
         self.store = store
-        self.plan = parse(Plan, json.loads(path.read_text(encoding="utf-8")), str(path))
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise UserError(f"{path}: not readable as JSON ({error}); plan the study again") from error
+        self.plan = parse(Plan, content, str(path))
         self.records: dict[str, Record] = {record.id: record for record in store.records()}
         self._failures: dict[str, list[Record]] = {}
         for failure in store.failures():

@@ -145,7 +145,7 @@ def _page(notebook: Any, study: str) -> str:
     """The notebook's text and outputs as one page: no code, no script, nothing fetched from elsewhere."""
     from nbconvert import HTMLExporter
 
-    exporter = HTMLExporter(exclude_anchor_links=True)  # type: ignore[no-untyped-call]
+    exporter = HTMLExporter(anchor_link_text="")  # type: ignore[no-untyped-call]
     exporter.raw_template = (_TEMPLATES / "index.html.j2").read_text(encoding="utf-8")
     headings = [
         line.removeprefix("## ").strip()

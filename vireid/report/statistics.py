@@ -81,9 +81,9 @@ def difference(blocks: Sequence[float]) -> Difference | None:
     mean = float(np.mean(blocks))
     if n < MIN_SEEDS:
         return Difference(mean, n)
-    error = float(np.std(blocks, ddof=1)) / math.sqrt(n)
-    if error == 0:  # equal differences at every seed: the interval is a point
+    if math.isclose(min(blocks), max(blocks), rel_tol=1e-12):  # no spread but rounding: the interval is a point
         return Difference(mean, n, mean, mean, 1.0 if mean == 0 else 0.0)
+    error = float(np.std(blocks, ddof=1)) / math.sqrt(n)
     half = float(stats.t.ppf((1 + LEVEL) / 2, n - 1)) * error
     p = float(2 * stats.t.sf(abs(mean) / error, n - 1))
     return Difference(mean, n, mean - half, mean + half, p)
@@ -180,13 +180,17 @@ def signed(value: float, decimals: int = 1) -> str:
     return text.replace("-", "−") if float(text) != 0 else f"±{0:.{decimals}f}"
 
 
+def _plain(value: float) -> str:
+    return signed(value).lstrip("+±")
+
+
 def sentence(effect: Effect, levels: int = 1) -> str:
     """One plain sentence, in points of percent; ``levels`` above one adds the level's name."""
     name = factor_label(effect.factor) + (f" ({effect.level})" if levels > 1 else "")
     change = effect.difference
     gain = f"{signed(100 * change.mean)} {effect.metric}"
     if change.low is not None and change.high is not None:
-        gain += f" [{signed(100 * change.low)}, {signed(100 * change.high)}]"
+        gain += f" [{_plain(100 * change.low)}, {_plain(100 * change.high)}]"
     if effect.latency_ratio is not None:
         cost = f"latency ×{effect.latency_ratio:.2f}"
     elif effect.macs_ratio is not None:

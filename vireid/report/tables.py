@@ -42,7 +42,7 @@ class Row:
     cell: str
     label: str
     reranking: str
-    seeds: int
+    seeds: int  # 0 where the cell has no score here
     baseline: bool
     stale: bool
     scores: dict[str, Summary | None]
@@ -93,10 +93,10 @@ def throughput(view: StudyView, cell: str) -> float | None:
 
 COSTS = (
     CostColumn("params", "Params", "M, deployed", 2, _cost(_millions("deployed"))),
-    CostColumn("params_training", "Params", "M, training only", 2, _cost(_millions("training_only"))),
+    CostColumn("params_training", "Params", "M, training", 2, _cost(_millions("training_only"))),
     CostColumn("macs", "MACs", "G per image", 3, _cost(lambda c: None if c.macs is None else c.macs / 1e9)),
-    CostColumn("latency", "Latency", "ms, batch 1, median", 2, latency_ms),
-    CostColumn("throughput", "Throughput", "images/s, batch 32", 0, throughput),
+    CostColumn("latency", "Latency", "ms, batch 1", 2, latency_ms),
+    CostColumn("throughput", "Throughput", "img/s, batch 32", 0, throughput),
 )
 
 
@@ -107,8 +107,6 @@ def ablation_table(view: StudyView, setting: Setting) -> AblationTable:
     for reranking, block in scores.groupby("reranking", sort=False):
         for name, cell in view.cells.items():
             own = block[block.cell == name]
-            if own.empty:
-                continue
             pair = ((view.baseline.name, name),)
             rows.append(
                 Row(
@@ -144,18 +142,21 @@ def to_html(view: StudyView, content: AblationTable, files: Content = "") -> Fra
     for reranking in dict.fromkeys(row.reranking for row in content.rows):
         inside = [_html_row(content, row) for row in content.rows if row.reranking == reranking]
         blocks.append(Rows(reranking[0].upper() + reranking[1:], inside))
-    return table(columns, blocks, caption(view, content), files)
+    words = caption(view, content, "Below each value its difference (of costs the ratio)")
+    return table(columns, blocks, words, files)
 
 
-def caption(view: StudyView, content: AblationTable) -> str:
-    """What the table shows, under which condition, and what it may be compared with."""
+def caption(view: StudyView, content: AblationTable, differences: str) -> str:
+    """What the table shows, how it prints ``differences``, under which condition, and what it may be compared with."""
     condition = view.main_condition(1) or view.main_condition(32)
     parts = [f"{view.plan.title}: {content.title}, trained on {content.setting.accelerator}."]
     if any(row.seeds > 1 for row in content.rows):
         parts.append("Scores are mean ± standard deviation over seeds.")
-    parts.append(f"Below each value its difference from {view.baseline.label}, paired by seed; costs as a ratio.")
+    parts.append(f"{differences} from {view.baseline.label}, paired by seed.")
+    if any(0 < row.seeds < MIN_SEEDS for row in content.rows):
+        parts.append(f"Grey differences: fewer than {MIN_SEEDS} seeds, no effect claimed.")
     if condition:
-        parts.append(f"Latency: {condition.setup}.")
+        parts.append(f"Latency is a median: {condition.setup}.")
     return " ".join(parts) + as_sentence(content.note)
 
 
@@ -163,7 +164,9 @@ def _html_row(content: AblationTable, row: Row) -> list[Content]:
     marks: list[Content] = [tag("strong", row.label) if row.baseline else row.label]
     if row.stale:
         marks += [" ", tag("span", "stale", class_="badge", title="a component has changed since this was measured")]
-    if row.seeds < MIN_SEEDS and not row.baseline:
+    if row.seeds == 0:
+        marks.append(tag("small", "no score, see above", class_="bad"))
+    elif row.seeds < MIN_SEEDS and not row.baseline:
         marks.append(tag("small", seeds_phrase(row.seeds), class_="unclaimed"))
     else:
         marks.append(tag("small", f"{row.seeds} seed{'s' if row.seeds != 1 else ''}", class_="seeds"))

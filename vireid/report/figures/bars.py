@@ -17,7 +17,8 @@ def bars(
 ) -> Fragment:
     """One panel per metric, one bar per cell; re-ranked scores are hatched and stand below the plain ones."""
     scores = view.scores_in(content.setting)
-    rows = sorted(content.rows, key=lambda row: list(view.cells).index(row.cell))
+    scored = [row for row in content.rows if row.seeds]
+    rows = sorted(scored, key=lambda row: list(view.cells).index(row.cell))
     several = len({row.reranking for row in rows}) > 1
     labels = [row.label if row.reranking == "no re-ranking" or not several else "re-ranked" for row in rows]
     with styled():

@@ -39,14 +39,11 @@ STYLE: dict[str, Any] = {
     "axes.axisbelow": True,
     "axes.titlelocation": "left",
     "axes.formatter.limits": (-3, 5),
-    "axes.formatter.use_mathtext": True,
     "grid.color": "#E3E3E3",
     "grid.linewidth": 0.8,
     "lines.linewidth": 1.6,
     "legend.frameon": False,
     "figure.dpi": 96,
-    "savefig.bbox": "tight",
-    "savefig.pad_inches": 0.05,
     "svg.hashsalt": "vireid",
     "pdf.fonttype": 42,
 }
@@ -85,6 +82,8 @@ def publish(figure: Figure, name: str, caption: str, out: Path) -> Fragment:
     The page carries the SVG as a data address, so that it shows wherever the file is taken.
     """
     folder = out / "figures"
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # laid out once, the same in every copy
     drawings: dict[str, bytes] = {}
     for kind, metadata in (
         ("svg", {"Date": None, "Title": caption}),

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.transforms import Bbox
@@ -16,6 +17,7 @@ _DISTANCES = (9.0, 16.0, 26.0, 40.0, 58.0, 80.0)  # points
 _FORBIDDEN = 1000.0  # cost of covering something, against the rank of a place
 _FONT = 9
 Point = tuple[float, float]
+FloatArray = npt.NDArray[np.float64]
 
 
 def place_labels(axes: Axes, points: Sequence[Point], texts: Sequence[str], keep_free: Sequence[Point] = ()) -> None:
@@ -32,8 +34,9 @@ def place_labels(axes: Axes, points: Sequence[Point], texts: Sequence[str], keep
     figure.set_layout_engine("none")
     scale = figure.dpi / 72
     frame = axes.get_window_extent(renderer)
-    taken = [_around(axes, point, 5 * scale) for point in points]
-    taken += [_around(axes, point, 2 * scale) for point in keep_free]
+    taken = np.array(
+        [_around(axes, point, 5 * scale) for point in points] + [_around(axes, point, 2 * scale) for point in keep_free]
+    )
     for point, text in zip(points, texts, strict=True):
         places: list[tuple[float, float, dict[str, str], Point, Bbox]] = []
         for rank, (distance, degrees) in enumerate(itertools.product(_DISTANCES, _DIRECTIONS)):
@@ -42,7 +45,7 @@ def place_labels(axes: Axes, points: Sequence[Point], texts: Sequence[str], keep
             trial = axes.annotate(text, point, offset, textcoords="offset points", fontsize=_FONT, **align)  # type: ignore[arg-type]
             box = trial.get_window_extent(renderer).padded(1.5 * scale)
             trial.remove()
-            covered = sum(_overlap(box, other) for other in taken) + _outside(box, frame)
+            covered = _covered(box, taken) + _outside(box, frame)
             places.append((rank + _FORBIDDEN * covered, distance, align, offset, box))
         _, distance, align, offset, box = min(places, key=lambda place: place[0])
         leader = {"arrowstyle": "-", "color": "#999999", "linewidth": 0.7, "shrinkA": 0, "shrinkB": 4}
@@ -55,7 +58,7 @@ def place_labels(axes: Axes, points: Sequence[Point], texts: Sequence[str], keep
             arrowprops=leader if distance > _DISTANCES[1] else None,
             **align,  # type: ignore[arg-type]
         )
-        taken.append(box)
+        taken = np.vstack([taken, box.extents])
 
 
 def _alignment(dx: float, dy: float) -> dict[str, str]:
@@ -66,21 +69,20 @@ def _alignment(dx: float, dy: float) -> dict[str, str]:
     }
 
 
-def _around(axes: Axes, point: Point, half: float) -> Bbox:
+def _around(axes: Axes, point: Point, half: float) -> tuple[float, float, float, float]:
     x, y = axes.transData.transform(point)
-    return Bbox.from_bounds(x - half, y - half, 2 * half, 2 * half)
+    return x - half, y - half, x + half, y + half
 
 
-def _overlap(one: Bbox, other: Bbox) -> float:
-    """Shared area as a share of the smaller box."""
-    shared = Bbox.intersection(one, other)
-    if shared is None:
-        return 0.0
-    smaller = min(one.width * one.height, other.width * other.height)
-    return float(shared.width * shared.height / smaller)
+def _covered(box: Bbox, taken: FloatArray) -> float:
+    """Sum over the taken boxes (rows x0, y0, x1, y1) of the area shared with ``box``, as a share of the smaller one."""
+    width = np.clip(np.minimum(taken[:, 2], box.x1) - np.maximum(taken[:, 0], box.x0), 0, None)
+    height = np.clip(np.minimum(taken[:, 3], box.y1) - np.maximum(taken[:, 1], box.y0), 0, None)
+    areas = (taken[:, 2] - taken[:, 0]) * (taken[:, 3] - taken[:, 1])
+    return float((width * height / np.minimum(areas, box.width * box.height)).sum())
 
 
 def _outside(box: Bbox, frame: Bbox) -> float:
     """Pixels by which a box leaves the frame."""
-    beyond = [box.x1 - frame.x1, box.y1 - frame.y1, frame.y0 - box.y0, frame.x0 - box.x0]
-    return float(np.clip(beyond, 0, None).sum())
+    gaps = (box.x1 - frame.x1, box.y1 - frame.y1, frame.y0 - box.y0, frame.x0 - box.x0)
+    return float(sum(max(0.0, gap) for gap in gaps))

@@ -59,16 +59,18 @@ def tradeoff(view: StudyView, content: AblationTable, cost: CostColumn, out: Pat
         axes = figure.add_subplot()
         light_grid(axes, "both")
         line = staircase([points[i] for i in pareto_front(points)])
+        covered = _along(line)
         axes.plot(*zip(*line, strict=True), color=GREY, linewidth=1.2, linestyle=(0, (4, 2)), zorder=1)
         for row, (x, y), shade in zip(rows, points, colours, strict=True):
             score = row.scores["mAP"]
             if score is not None and score.sd is not None:
+                covered += [(x, y + step) for step in np.linspace(-100 * score.sd, 100 * score.sd, 9)]
                 axes.errorbar(x, y, yerr=100 * score.sd, color=shade, capsize=3, linewidth=1.2, zorder=2)
             axes.scatter(x, y, s=52, color=shade, edgecolor="white", linewidth=0.8, zorder=3)
         axes.set_xlabel(f"{cost.name} ({cost.unit})")
         axes.set_ylabel("mAP (%)")
         axes.margins(x=0.22, y=0.22)
-        place_labels(axes, points, [row.label for row in rows], _along(line))
+        place_labels(axes, points, [row.label for row in rows], covered)
         spread = " Whiskers: standard deviation over seeds." if any(row.seeds > 1 for row in rows) else ""
         condition = view.main_condition(1)
         where = f" Latency: {condition}." if cost.key == "latency" and condition else ""

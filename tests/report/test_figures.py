@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Annotation
+
+from tests.report.studies import BuildStore, add_panel
+from vireid.core.errors import UserError
+from vireid.report.figures.canvas import OKABE_ITO, colour, dashes, new_figure
+from vireid.report.figures.curves import training_curves, weight_curves
+from vireid.report.figures.labels import place_labels
+from vireid.report.figures.retrieval import material
+from vireid.report.figures.tradeoff import pareto_front, staircase
+from vireid.report.load import StudyView
+from vireid.report.page import open_report
+
+
+def test_pareto_front_equals_naive_search() -> None:
+    rng = np.random.default_rng(3)
+    for _ in range(50):
+        points = [(float(x), float(y)) for x, y in rng.integers(0, 6, (12, 2))]
+        naive = {
+            p for p in points if not any(q != p and q[0] <= p[0] and q[1] >= p[1] for q in points)
+        }  # fmt: skip
+        front = [points[i] for i in pareto_front(points)]
+        assert set(front) == naive
+        assert len(front) == len(naive)
+        assert front == sorted(front)
+    assert staircase([(1, 1), (2, 3)]) == [(1, 1), (2, 1), (2, 3)]
+
+
+def test_labels_do_not_cover_each_other() -> None:
+    figure = new_figure(7, 4)
+    axes = figure.add_subplot()
+    points = [(1.0, 1.0), (1.01, 1.01), (1.0, 1.02), (1.02, 1.0), (3.0, 3.0)]
+    axes.scatter(*zip(*points, strict=True))
+    axes.margins(0.3)
+    place_labels(axes, points, [f"configuration {n}" for n in range(5)])
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    boxes = [a.get_tightbbox(renderer) for a in axes.get_children() if isinstance(a, Annotation)]
+    texts = [a for a in axes.get_children() if isinstance(a, Annotation)]
+    assert len(texts) == 5
+    extents = [a.get_window_extent(renderer) if a.arrow_patch is None else None for a in texts]
+    plain = [e for e in extents if e is not None]
+    assert not any(a.overlaps(b) for i, a in enumerate(plain) for b in plain[i + 1 :])
+    frame = axes.get_window_extent(renderer)
+    assert all(frame.x0 <= b.x0 and b.x1 <= frame.x1 for b in boxes if b is not None)
+
+
+def test_cells_beyond_the_palette_differ_by_dashes() -> None:
+    looks = [(colour(n), str(dashes(n))) for n in range(3 * len(OKABE_ITO))]
+    assert len(set(looks)) == len(looks)
+
+
+def test_every_figure_has_vector_copies_and_says_what_it_is(build_store: BuildStore, tmp_path: Path) -> None:
+    store = build_store((0, 1))
+    fit = StudyView(store, "quick").runs[0].planned.fit
+    add_panel(store, fit, queries=1)
+    report = open_report(store.root, "quick", tmp_path)
+    page = "".join(
+        getattr(report, section)().html
+        for section in ("scores", "accuracy_against_cost", "training", "latency", "retrieval")
+    )
+    captions = re.findall(r"<figcaption>(.*?)</figcaption>", page, re.DOTALL)
+    assert len(captions) == 9
+    assert all("ynthetic 1.0, not comparable with published results" in caption for caption in captions)
+    names = {"scores-1", "tradeoff-latency", "tradeoff-macs", "curves", "weights", "latency", f"retrieval-{fit}"}
+    assert {p.name for p in (tmp_path / "figures").iterdir()} == {f"{n}.{k}" for n in names for k in ("svg", "pdf")}
+    for name in names:
+        assert (tmp_path / "figures" / f"{name}.pdf").read_bytes().startswith(b"%PDF")
+        assert "<svg" in (tmp_path / "figures" / f"{name}.svg").read_text()
+
+
+def test_curves_bear_missing_keys(build_store: BuildStore, tmp_path: Path) -> None:
+    store = build_store()
+    view = StudyView(store, "quick")
+    for run in view.runs:
+        assert run.fit is not None
+        store.put(run.fit.model_copy(update={"curves": [{"epoch": 0}, {"epoch": 1, "loss": 2.0, "terms": None}]}))
+    view = StudyView(store, "quick")
+    assert "total loss" in training_curves(view, tmp_path).html
+    assert weight_curves(view, tmp_path) is None
+
+
+def test_panel_absent_names_the_command_and_broken_names_the_file(build_store: BuildStore, tmp_path: Path) -> None:
+    store = build_store()
+    report = open_report(store.root, "quick", tmp_path)
+    run = report.view.runs[0]
+    assert f"vireid explain {run.planned.fit}" in report.retrieval().html
+    add_panel(store, run.planned.fit, queries=1)
+    (material(report.view, run).parent / "q0_r3.jpg").write_bytes(b"no image")
+    with pytest.raises(UserError, match=r"q0_r3.jpg.*vireid explain"):
+        report.retrieval()
+    material(report.view, run).write_text("{}")
+    with pytest.raises(UserError, match=r"retrieval.json: not a retrieval panel"):
+        report.retrieval()

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import pytest
+
+from tests.report.studies import PLAIN, BuildStore, card, environment
+from vireid.core.errors import UserError
+from vireid.core.identity import run_id
+from vireid.core.records import EvaluationRecord, LatencyRecord, Source
+from vireid.report.load import StudyView, device_label
+from vireid.report.protocols import protocol_key, protocol_title, reranking_label
+
+
+def test_unknown_study_names_the_ones_there(build_store: BuildStore) -> None:
+    with pytest.raises(UserError, match=r"plan.json.*'slow'.*studies there: quick"):
+        StudyView(build_store(), "slow")
+
+
+def test_unreadable_plan_is_named(build_store: BuildStore) -> None:
+    store = build_store()
+    (store.study("quick") / "plan.json").write_text("{")
+    with pytest.raises(UserError, match=r"plan.json: not readable"):
+        StudyView(store, "quick")
+
+
+def test_plain_and_reranked_scores_are_rows_of_their_own(build_store: BuildStore) -> None:
+    view = StudyView(build_store((0, 1)), "quick")
+    assert len(view.settings) == 1
+    scores = view.scores_in(view.settings[0])
+    assert len(scores) == 5 * 2 * 2
+    assert not scores.duplicated(["cell", "seed", "reranking"]).any()
+    assert set(scores.reranking) == {"no re-ranking", "re-ranked (zhong, k1 20, k2 6, λ 0.3)"}
+
+
+def test_failed_cell_keeps_its_reason_and_gives_no_score(build_store: BuildStore) -> None:
+    view = StudyView(build_store(broken=(2,)), "quick")
+    assert "c2" not in set(view.scores.cell)
+    (run,) = [r for r in view.runs if r.cell.name == "c2"]
+    assert run.problems == ("training failed: loss term 'triplet' became NaN at epoch 3, step 41",)
+
+
+def test_missing_run_says_so(build_store: BuildStore) -> None:
+    store = build_store()
+    plan = StudyView(store, "quick").plan
+    (store.runs / f"{plan.runs[1].fit}.json").unlink()
+    assert StudyView(store, "quick").runs[1].problems == ("training not run yet",)
+
+
+def test_accelerator_and_cpu_fits_are_separate_settings(build_store: BuildStore) -> None:
+    store = build_store()
+    view = StudyView(store, "quick")
+    fit = view.runs[0].fit
+    assert fit is not None
+    store.put(fit.model_copy(update={"environment": environment("Example GPU")}))
+    settings = StudyView(store, "quick").settings
+    assert [s.accelerator for s in settings] == ["Example GPU", "cpu"]
+    assert len({s.protocol for s in settings}) == 1
+
+
+def test_unlike_devices_are_never_merged(build_store: BuildStore) -> None:
+    store = build_store()
+    view = StudyView(store, "quick")
+    artefact = view.costs["c0"].artefact
+    one = next(r for r in view.records.values() if isinstance(r, LatencyRecord) and r.artefact == artefact)
+    other = one.model_copy(
+        update={"id": run_id("elsewhere"), "environment": environment(cpu="Other CPU"), "seconds": [1.0] * 5}
+    )
+    store.put(other)
+    merged = StudyView(store, "quick").latency
+    lengths = {(c.device, c.batch): len(cells["c0"]) for c, cells in merged.items() if "c0" in cells}
+    assert lengths[("Other CPU, 2 cores", one.batch)] == 5
+    assert lengths[("Example CPU @ 2.6 GHz, 2 cores", one.batch)] == len(one.seconds)
+    assert device_label(environment("Example GPU")).startswith("Example GPU (")
+
+
+def test_cells_with_one_graph_share_its_latency(build_store: BuildStore) -> None:
+    view = StudyView(build_store((0, 1, 2)), "quick")
+    condition = view.main_condition(1)
+    assert condition is not None
+    samples = view.latency[condition]
+    assert list(samples) == ["c0", "c1", "c2", "c3", "c4"]
+    assert samples["c1"] == samples["c4"] != samples["c0"]
+    assert len(samples["c1"]) == 100  # seeds do not repeat them
+
+
+def test_published_numbers_never_enter_scores(build_store: BuildStore) -> None:
+    store = build_store()
+    view = StudyView(store, "quick")
+    evaluation = view.runs[0].evaluations[0]
+    source = Source(kind="published", citation="Someone 2024")
+    store.put(evaluation.model_copy(update={"source": source}))
+    after = StudyView(store, "quick")
+    assert isinstance(after.published[0], EvaluationRecord)
+    assert evaluation.id not in set(after.scores.evaluation)
+
+
+def test_stale_ids_mark_their_runs(build_store: BuildStore) -> None:
+    store = build_store()
+    fit = StudyView(store, "quick").runs[3].planned.fit
+    assert [run.stale for run in StudyView(store, "quick", [fit]).runs] == [False, False, False, True, False]
+
+
+def test_synthetic_data_carry_version_and_warning(build_store: BuildStore) -> None:
+    view = StudyView(build_store(), "quick")
+    assert view.data_labels == ["synthetic 1.0"]
+    assert view.note == " Synthetic 1.0, not comparable with published results."
+
+
+def test_protocol_words() -> None:
+    assert reranking_label(card(PLAIN)) == reranking_label({}) == "no re-ranking"
+    assert (
+        protocol_title(card(PLAIN, shots=10, mode="indoor")) == "sysu/official · indoor · infrared to visible · 10-shot"
+    )
+    assert protocol_key(card(PLAIN)) != protocol_key(card(PLAIN, tta="flip"))
+    assert protocol_key(card(PLAIN)) == protocol_key(card({"name": "zhong"}))

@@ -8,6 +8,7 @@ from vireid.data.synthetic.figure import Figure, Surface, widths
 
 
 def add_head(figure: Figure, person: Person) -> None:
+    """Add neck, skull, jaw, nose, ears and hair."""
     rx, ry, rz = figure.lengths.head
     torso = figure.lengths.torso
     figure.frustum(Bone.TORSO, (torso - 0.03, torso + 0.075), (0.034, 0.034), 0.027, Surface.SKIN, z=0.004)
@@ -43,6 +44,7 @@ def add_head(figure: Figure, person: Person) -> None:
 
 
 def add_headwear(figure: Figure, person: Person) -> None:
+    """Add cap, beanie, hat or hood."""
     rx, ry, rz = figure.lengths.head
     grow = 1.28 if person.hair_style == "curly" else 1.0
     if person.headwear == "cap":
@@ -66,6 +68,7 @@ def add_headwear(figure: Figure, person: Person) -> None:
 
 
 def add_bag(figure: Figure, person: Person) -> None:
+    """Add a bag's body and handles; the straps across the trunk are painted on."""
     large = person.bag_size == "large"
     sign = 1.0 if person.left_sided else -1.0
     torso = figure.lengths.torso

@@ -29,7 +29,7 @@ _THICKNESS: Final = {"tank top": 0.25, "t-shirt": 0.30, "dress": 0.32, "shirt": 
 
 @dataclass(frozen=True, slots=True)
 class Points:
-    """P surface points: ``bone``, ``surface`` (values of the enumerations) and ``body``, coordinates in the bone's frame."""
+    """P surface points: their ``bone``, ``surface`` and ``body`` coordinates (P×3) in the bone's frame."""
 
     bone: Array
     surface: Array
@@ -96,16 +96,16 @@ def _draw_face(lengths: Proportions, points: Points, surface: Array, share: Arra
     rows = np.flatnonzero(points.surface == Surface.FACE)
     if not len(rows):
         return
-    x, y, z = (points.body[rows] / np.float32(lengths.head)).T
+    x, y, z = (points.body[rows] / np.asarray(lengths.head, dtype=np.float32)).T
     front, across = z > 0.15, np.abs(x)
-    eye = front & (np.abs(across - 0.42) < 0.17) & (np.abs(y + 0.02) < 0.075)
-    brow = front & (np.abs(across - 0.42) < 0.24) & (np.abs(y - 0.17 + 0.1 * (across - 0.42)) < 0.045)
+    eye = front & (np.abs(across - 0.40) < 0.13) & (np.abs(y + 0.02) < 0.055)
+    brow = front & (np.abs(across - 0.42) < 0.20) & (np.abs(y - 0.18 + 0.1 * (across - 0.42)) < 0.040)
     lip = front & (across < 0.30) & (np.abs(y + 0.55) < 0.065)
     surface[rows[eye]] = Surface.EYE
     surface[rows[brow]] = Surface.HAIR
     surface[rows[lip]] = Surface.LIP
     # Cheeks, sockets and chin: a face is not one tone.
-    share[rows] = np.where(front & (np.abs(y + 0.02) < 0.2) & (across > 0.15), 0.5, 0.0)
+    share[rows] = np.where(front & (np.abs(y + 0.02) < 0.11) & (across > 0.2) & (across < 0.62), 0.55, 0.0)
 
 
 def _pattern(garment: Garment, lengths: Proportions, bone: Array, body: Array, is_upper: bool) -> Array:
@@ -121,26 +121,35 @@ def _pattern(garment: Garment, lengths: Proportions, bone: Array, body: Array, i
     v = sign[bone] * y + drop[bone]
     trunk = bone == Bone.TORSO
     period = np.float32(garment.scale)
-    match garment.pattern:
-        case "horizontal stripes":
-            return _wave(v / period)
-        case "two-tone":
-            return (v > lengths.torso * (0.45 + 0.2 * garment.length)) if is_upper else (v < -0.22)
-        case "print":
-            low = lengths.torso * (0.40 - 0.10 * garment.length)
-            return trunk & (np.abs(x) < 0.035 + 0.3 * period) & (v > low) & (v < low + 0.9 * period + 0.03)
-        case "side stripe":
-            outside = np.where((bone == Bone.THIGH_LEFT) | (bone == Bone.SHANK_LEFT), x, -x)
-            return (outside > 0.2 * np.abs(z)) & (np.abs(z) < 0.017) & ~trunk
-    u = np.arctan2(x, z) * radius[bone]
-    if garment.pattern == "vertical stripes":
-        return _wave(u / (0.7 * period))
-    if garment.pattern == "checks":
-        return 0.5 * _wave(u / period) + 0.5 * _wave(v / period)
-    row = np.floor(v / (0.6 * period))
-    du = np.mod(u / (0.6 * period) + 0.5 * np.mod(row, 2), 1) - 0.5
-    dv = v / (0.6 * period) - row - 0.5
-    return du * du + dv * dv < 0.085
+    share: Array
+    if garment.pattern == "horizontal stripes":
+        share = _wave(v / period)
+    elif garment.pattern == "two-tone":
+        share = v > lengths.torso * (0.45 + 0.2 * garment.length) if is_upper else v < -0.22
+    elif garment.pattern == "print":
+        low = lengths.torso * (0.40 - 0.10 * garment.length)
+        share = trunk & (np.abs(x) < 0.035 + 0.3 * period) & (v > low) & (v < low + 0.9 * period + 0.03)
+    elif garment.pattern == "side stripe":
+        outside = np.where((bone == Bone.THIGH_LEFT) | (bone == Bone.SHANK_LEFT), x, -x)
+        share = (outside > 0.2 * np.abs(z)) & (np.abs(z) < 0.017) & ~trunk
+    else:
+        u = np.arctan2(x, z) * radius[bone]
+        if garment.pattern == "vertical stripes":
+            share = _wave(u / (0.7 * period))
+        elif garment.pattern == "checks":
+            share = 0.5 * _wave(u / period) + 0.5 * _wave(v / period)
+        else:
+            share = _dots(u / (0.6 * period), v / (0.6 * period))
+    return share
+
+
+def _dots(u: Array, v: Array) -> Array:
+    """Discs in rows, every other row shifted by half a period."""
+    row = np.floor(v)
+    du = np.mod(u + 0.5 * np.mod(row, 2), 1) - 0.5
+    dv = v - row - 0.5
+    discs: Array = du * du + dv * dv < 0.085
+    return discs
 
 
 def _wave(position: Array) -> Array:
@@ -150,8 +159,8 @@ def _wave(position: Array) -> Array:
 
 
 def tones(person: Person, spectrum: Spectrum) -> npt.NDArray[np.float32]:
-    """Two tones of every surface (surfaces × 2 × 3): linear colour, reflectance, or warmth from 0 to 1."""
-    table = np.zeros((len(Surface), 2, 3), dtype=np.float32)
+    """Two tones of every surface, surfaces × 2 × channels: linear colour (3), reflectance or warmth (1), 0 to 1."""
+    table = np.zeros((len(Surface), 2, 3 if spectrum == "visible" else 1), dtype=np.float32)
     if spectrum == "visible":
         _visible_tones(person, table)
     elif spectrum == "nir":

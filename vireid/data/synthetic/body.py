@@ -58,7 +58,7 @@ ANKLE = 0.042
 
 def proportions(shape: Shape) -> Proportions:
     """Return the lengths of a body of a given shape."""
-    hip = 0.520 * shape.legs
+    hip = 0.528 * shape.legs
     shoulder_line = 0.815 + 0.03 * (1 - shape.head)
     leg = hip - ANKLE
     return Proportions(
@@ -129,7 +129,7 @@ def pose_frames(lengths: Proportions, pose: Pose) -> Array:
     place(Bone.HEAD, skull, neck + skull @ np.array([0.0, lengths.head[1] * 1.02, 0.012]))
     lowest = math.inf
     for side, sign in enumerate((1.0, -1.0)):
-        shoulder = pelvis + trunk @ np.array([sign * lengths.shoulder, lengths.torso - 0.028, 0.0])
+        shoulder = pelvis + trunk @ np.array([sign * (lengths.shoulder - 0.017), lengths.torso - 0.040, 0.0])
         upper = trunk @ _about_z(sign * pose.spread[side]) @ _about_x(-pose.arms[side]) @ _DOWN
         elbow = shoulder + lengths.arm * upper[:, 1]
         lower = upper @ _about_x(pose.elbows[side])

@@ -39,7 +39,7 @@ class Camera:
     exposure: float
     haze: float  # lifts black: stray light, low contrast
     noise: float  # standard deviation, 8-bit levels
-    blur: float  # point spread, pixels at height 288
+    rows: int  # how many sensor rows a person's box covers: the resolution before scaling to the file's size
     vignette: float  # loss of brightness at the corners of the frame
     jpeg_quality: int
 
@@ -68,7 +68,7 @@ def _visible(number: int, place: Place, seed: int, yaws: tuple[float, ...], **ch
         "exposure": 1.0,
         "haze": 0.02,
         "noise": 3.0,
-        "blur": 0.8,
+        "rows": 224,
         "vignette": 0.15,
         "jpeg_quality": 85,
     }
@@ -82,11 +82,11 @@ def _near_infrared(number: int, place: Place, seed: int, yaws: tuple[float, ...]
         "night": True,
         # The lamps sit around the lens: light comes from where the camera is, and falls off with distance.
         "light": (0.05, 0.15, 1.0),
-        "light_colour": (0.85, 0.85, 0.85),
-        "ambient": (0.12, 0.12, 0.12),
+        "light_colour": (1.05, 1.05, 1.05),
+        "ambient": (0.18, 0.18, 0.18),
         "haze": 0.03,
-        "noise": 5.0,
-        "blur": 1.0,
+        "noise": 4.0,
+        "rows": 204,
         "vignette": 0.35,
         "jpeg_quality": 82,
     }
@@ -109,7 +109,7 @@ def _sysu(seed: int) -> list[Camera]:
         ),
         _near_infrared(3, "corridor", seed, _ALL_ROUND, elevation=(0.10, 0.25)),
         _visible(
-            4, "street", seed, _BACK_SIDE + _FRONT_SIDE, light=(-0.6, 0.7, 0.3), exposure=1.08, blur=0.9, noise=3.5
+            4, "street", seed, _BACK_SIDE + _FRONT_SIDE, light=(-0.6, 0.7, 0.3), exposure=1.08, rows=216, noise=3.5
         ),
         _visible(
             5,
@@ -122,16 +122,16 @@ def _sysu(seed: int) -> list[Camera]:
             jpeg_quality=78,
             elevation=(0.2, 0.36),
         ),
-        _near_infrared(6, "street", seed, _ALL_ROUND, noise=6.5, exposure=0.95, blur=1.2, vignette=0.45),
+        _near_infrared(6, "street", seed, _ALL_ROUND, noise=5.5, exposure=0.95, rows=188, vignette=0.45),
     ]
 
 
 def _regdb(seed: int) -> list[Camera]:
     roof = {"elevation": (0.28, 0.42), "distance": (10.0, 18.0)}
     yaws = (0.0, 0.5, -0.5, np.pi)
-    thermal = {"noise": 2.0, "blur": 2.2, "vignette": 0.1, "night": False, "name": "thermal 1", "spectrum": "thermal"}
+    thermal = {"noise": 2.0, "rows": 116, "vignette": 0.1, "night": False, "name": "thermal 1", "spectrum": "thermal"}
     return [
-        _visible(1, "plaza", seed, yaws, blur=1.1, noise=4.0, **roof),
+        _visible(1, "plaza", seed, yaws, rows=196, noise=4.0, **roof),
         _near_infrared(1, "plaza", seed, yaws, **(roof | thermal)),
     ]
 
@@ -144,7 +144,7 @@ def _llcm(seed: int) -> list[Camera]:
         warm = float(rng.uniform(-0.12, 0.14))
         dim = float(rng.uniform(0.5, 0.95))  # low light is what LLCM is about
         low = float(rng.uniform(0.08, 0.2))
-        view = {"elevation": (low, low + 0.14), "blur": float(rng.uniform(0.7, 1.3))}
+        view = {"elevation": (low, low + 0.14), "rows": int(rng.integers(180, 232))}
         cameras.append(
             _visible(
                 number,

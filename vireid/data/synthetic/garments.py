@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 from vireid.data.synthetic.attributes import Person
@@ -51,9 +52,9 @@ def _add_trunk(figure: Figure, person: Person) -> None:
     middle, top = waist(figure), torso - 0.02
     waist_size = body["waist"] + ease, body["waist_depth"] + ease
     chest = body["chest"] + 0.6 * ease
-    figure.frustum(Bone.TORSO, (middle, top - 0.01), waist_size, chest, Surface.UPPER)
+    figure.frustum(Bone.TORSO, (middle - 0.012, top - 0.01), waist_size, chest, Surface.UPPER)
     shoulder = figure.lengths.shoulder + 0.012
-    yoke = (shoulder + 0.3 * ease, 0.042 + 0.4 * ease, 0.85 * body["chest_depth"] + 0.6 * ease)
+    yoke = (shoulder + 0.006 + 0.3 * ease, 0.044 + 0.4 * ease, 0.85 * body["chest_depth"] + 0.6 * ease)
     figure.ball(Bone.TORSO, (0, top - 0.022, 0), yoke, Surface.UPPER)
     figure.ball(
         Bone.TORSO,
@@ -69,8 +70,8 @@ def _add_trunk(figure: Figure, person: Person) -> None:
         if person.tucked or person.upper.kind == "dress":
             start, end = waist_size[0] * 1.02, waist_size[0]
         else:
-            start, end = hip * flare, waist_size[0]
-        depth = max(body["hip_depth"] + ease + 0.006, waist_size[1]) * flare
+            start, end = (hip + 0.010) * flare, waist_size[0]
+        depth = max(body["hip_depth"] + ease + 0.014 + 0.25 * max(0.0, -low), waist_size[1]) * flare
         # The frustum's depth tapers with its width; the larger end decides, so that the hips stay covered.
         figure.frustum(Bone.TORSO, (low, middle), (start, depth), end, Surface.UPPER)
     if person.tucked:
@@ -95,19 +96,19 @@ def _add_arm(figure: Figure, person: Person, side: int) -> None:
     arm, forearm = figure.lengths.arm, figure.lengths.forearm
     bare = Surface.SKIN
     cloth = bare if sleeves == "none" else Surface.UPPER
-    shoulder = body["arm"] + (0.004 if sleeves == "none" else ease + 0.004)
-    figure.ball(upper, (0, 0.004, 0), (shoulder, shoulder, shoulder), cloth)
+    shoulder = body["arm"] + (0.002 if sleeves == "none" else ease + 0.002)
+    figure.ball(upper, (0, 0.010, 0), (0.96 * shoulder, 0.92 * shoulder, 0.96 * shoulder), cloth)
     if sleeves == "long":
         elbow = body["elbow"] + ease
         cuff = body["wrist"] + 0.8 * ease + 0.003
-        figure.frustum(upper, (0, arm), (shoulder, shoulder), elbow, cloth)
+        figure.frustum(upper, (0.012, arm), (0.95 * shoulder, 0.95 * shoulder), elbow, cloth)
         figure.ball(upper, (0, arm, 0), (elbow, elbow, elbow), cloth)
         figure.frustum(lower, (0, forearm * 0.98), (elbow, elbow), cuff, cloth)
     else:
         end = 0.55 + 0.35 * person.upper.length
         if sleeves == "short":
             opening = body["arm"] + ease + 0.007
-            figure.frustum(upper, (0, end * arm), (shoulder, shoulder), opening, cloth)
+            figure.frustum(upper, (0.012, end * arm), (0.95 * shoulder, 0.95 * shoulder), opening, cloth)
         figure.frustum(upper, (0, arm), (body["arm"], body["arm"]), body["elbow"], bare)
         figure.ball(upper, (0, arm, 0), (body["elbow"],) * 3, bare)
         figure.frustum(lower, (0, forearm), (body["elbow"], body["elbow"]), body["wrist"], bare)
@@ -125,7 +126,8 @@ def _add_leg(figure: Figure, person: Person, side: int) -> None:
         figure.ball(upper, (0, 0, 0), (top, top, top), Surface.LOWER)
         figure.frustum(upper, (0, thigh), (top, top), knee, Surface.LOWER)
         figure.ball(upper, (0, thigh, 0), (knee, knee, knee), Surface.LOWER)
-        figure.frustum(lower, (0, shank * 0.99), (knee, knee), opening, Surface.LOWER)
+        tucked_in = person.footwear == "boots" and not wide
+        figure.frustum(lower, (0, shank * (0.55 if tucked_in else 0.99)), (knee, knee), opening, Surface.LOWER)
     else:
         if kind == "shorts":
             top = body["thigh"] + 0.010
@@ -136,8 +138,7 @@ def _add_leg(figure: Figure, person: Person, side: int) -> None:
         figure.ball(upper, (0, thigh, 0), (body["knee"],) * 3, Surface.SKIN)
         figure.ball(lower, (0, 0.30 * shank, -0.006), (body["calf"], 0.32 * shank, 1.08 * body["calf"]), Surface.SKIN)
         figure.frustum(lower, (0, shank), (body["knee"], body["knee"]), body["ankle"], Surface.SKIN)
-    if person.footwear == "boots":
-        # Tall boots go over narrow trousers.
+    if person.footwear == "boots" and kind != "wide trousers":
         shaft = body["calf"] + 0.010
         figure.frustum(lower, (0.45 * shank, shank), (shaft, shaft), 0.030, Surface.SHOE)
     sole = 0.058 if person.footwear == "shoes" else 0.064
@@ -158,5 +159,7 @@ def _add_skirt(figure: Figure, person: Person) -> None:
         return
     top = 0.08
     start = body["hip"] + 0.018 + 0.13 * -low
-    depth = body["hip_depth"] + 0.020 + 0.20 * -low
+    # Wide enough for the wearer's own stride.
+    step = body["thigh"] + math.sin(1.1 * person.shape.stride) * (-low + 0.03)
+    depth = max(body["hip_depth"] + 0.020 + 0.20 * -low, step)
     figure.frustum(Bone.TORSO, (low, top), (start, depth), body["waist"] + 0.008, surface)

@@ -44,14 +44,14 @@ def _passer_by(camera: Camera, number: int) -> Image.Image:
 
 
 def add_bystander(picture: Array, camera: Camera, rng: np.random.Generator) -> None:
-    """Put a smaller stranger behind where the person will stand; changes ``picture`` (H×W×3, 0 to 1)."""
+    """Put a smaller stranger behind where the person will stand; changes ``picture`` (h×w×channels, 0 to 1)."""
     height, width = picture.shape[:2]
     size = float(rng.uniform(0.45, 0.8))
     _paste(picture, None, camera, size, float(rng.uniform(0, 1)) * width, float(rng.uniform(0.55, 0.85)) * height, rng)
 
 
 def add_occluder(picture: Array, mask: Array, camera: Camera, rng: np.random.Generator) -> None:
-    """Hide part of the person; changes ``picture`` (H×W×3, 0 to 1) and ``mask`` (H×W)."""
+    """Hide part of the person; changes ``picture`` (h×w×channels, 0 to 1) and ``mask`` (h×w)."""
     height, width = mask.shape
     kind = rng.random()
     side = 1.0 if rng.random() < 0.5 else -1.0
@@ -79,11 +79,17 @@ def _tone(camera: Camera, rng: np.random.Generator) -> Array:
         tint = np.sqrt(np.asarray(camera.light_colour) * camera.exposure)
         return (rng.uniform(0.15, 0.6) * tint * (1 + 0.15 * rng.standard_normal(3))).clip(0.03, 0.9).astype(np.float32)
     level = rng.uniform(0.16, 0.34) if camera.spectrum == "thermal" else rng.uniform(0.2, 0.7)
-    return np.full(3, level, dtype=np.float32)
+    return np.full(1, level, dtype=np.float32)
 
 
 def _paste(
-    picture: Array, mask: Array | None, camera: Camera, size: float, column: float, feet: float, rng: np.random.Generator
+    picture: Array,
+    mask: Array | None,
+    camera: Camera,
+    size: float,
+    column: float,
+    feet: float,
+    rng: np.random.Generator,
 ) -> None:
     height, width = picture.shape[:2]
     sprite = _passer_by(camera, int(rng.integers(_PASSERS_BY)))
@@ -97,7 +103,7 @@ def _paste(
     cut = pixels[y0 - top : y1 - top, x0 - left : x1 - left]
     alpha = (cut[..., 3:] > 127).astype(np.float32)
     # Resampling mixes the sprite's border with black; where it counts as solid, that is undone.
-    solid = cut[..., :3] / np.maximum(cut[..., 3:], 1).astype(np.float32)
+    solid = cut[..., : picture.shape[2]] / np.maximum(cut[..., 3:], 1).astype(np.float32)
     region = picture[y0:y1, x0:x1]
     region += alpha * (solid - region)
     if mask is not None:

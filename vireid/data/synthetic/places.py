@@ -11,7 +11,9 @@ from PIL import ImageDraw
 
 from vireid.data.synthetic.cameras import Place, Spectrum
 
-SIZE: Final = (1600, 720)
+SIZE: Final = (1600, 540)
+"""Width and height of the drawing, in its own units."""
+
 HORIZON: Final = 140
 BASE: Final = 330
 """Row where the floor meets the wall."""
@@ -24,6 +26,7 @@ class Painter:
     """Draws in the colours of a spectrum: in the infrared everything is grey, and its tone is drawn anew."""
 
     draw: ImageDraw.ImageDraw
+    scale: float  # pixels per unit of the drawing
     rng: np.random.Generator
     spectrum: Spectrum
 
@@ -39,11 +42,22 @@ class Painter:
 
     def box(self, x: float, y: float, width: float, height: float, colour: Colour) -> None:
         """Fill a rectangle."""
-        self.draw.rectangle((x, y, x + width, y + height), fill=colour)
+        k = self.scale
+        self.draw.rectangle((k * x, k * y, k * (x + width), k * (y + height)), fill=colour)
 
     def blob(self, x: float, y: float, rx: float, ry: float, colour: Colour) -> None:
         """Fill an ellipse."""
-        self.draw.ellipse((x - rx, y - ry, x + rx, y + ry), fill=colour)
+        k = self.scale
+        self.draw.ellipse((k * (x - rx), k * (y - ry), k * (x + rx), k * (y + ry)), fill=colour)
+
+    def polygon(self, corners: Sequence[tuple[float, float]], colour: Colour) -> None:
+        """Fill a polygon."""
+        self.draw.polygon([(self.scale * x, self.scale * y) for x, y in corners], fill=colour)
+
+    def line(self, x0: float, y0: float, x1: float, y1: float, colour: Colour, thick: int = 1) -> None:
+        """Draw a line; ``thick`` is in pixels."""
+        k = self.scale
+        self.draw.line((k * x0, k * y0, k * x1, k * y1), fill=colour, width=thick)
 
     def uniform(self, low: float, high: float) -> float:
         """Draw a number."""
@@ -74,26 +88,25 @@ def draw_place(painter: Painter, place: Place) -> None:
 
 def _floor(p: Painter, colour: Colour, tiles: float, gap: float) -> None:
     """Floor with joints that meet in the vanishing point; ``gap`` is the joints' brightness against the floor."""
-    for row in range(BASE, SIZE[1], 4):
-        far = (SIZE[1] - row) / (SIZE[1] - BASE)
-        p.box(0, row, SIZE[0], 4, shade(colour, 1.04 - 0.16 * far))
+    for strip in range(BASE, SIZE[1], 4):
+        far = (SIZE[1] - strip) / (SIZE[1] - BASE)
+        p.box(0, strip, SIZE[0], 5, shade(colour, 1.04 - 0.16 * far))
     joint = shade(colour, gap)
-    depth = 1.0
-    while depth < 8:
-        row = HORIZON + (SIZE[1] - HORIZON) / depth
-        p.draw.line((0, row, SIZE[0], row), fill=joint, width=2 if row > 500 else 1)
-        depth *= 1 + 0.09 * tiles
+    row = float(SIZE[1])
+    while row > BASE:
+        p.line(0, row, SIZE[0], row, joint, 2 if row > 400 else 1)
+        row = HORIZON + (row - HORIZON) / (1 + 0.09 * tiles)
     middle = SIZE[0] / 2
     step = 110 * tiles
     for k in range(-60, 61):
         foot = middle + k * step
         top = middle + (foot - middle) * (BASE - HORIZON) / (SIZE[1] - HORIZON)
-        p.draw.line((foot, SIZE[1], top, BASE), fill=joint, width=1)
+        p.line(foot, SIZE[1], top, BASE, joint)
 
 
 def _wall(p: Painter, colour: Colour, dado: float) -> None:
     for row in range(0, BASE, 6):
-        p.box(0, row, SIZE[0], 6, shade(colour, 0.86 + 0.16 * row / BASE))
+        p.box(0, row, SIZE[0], 7, shade(colour, 0.86 + 0.16 * row / BASE))
     if dado < 1:
         p.box(0, BASE - 150, SIZE[0], 150, shade(colour, dado))
         p.box(0, BASE - 153, SIZE[0], 4, shade(colour, 0.6))
@@ -140,7 +153,7 @@ def _hall(p: Painter) -> None:
     for x in np.arange(p.uniform(0, 200), SIZE[0], p.uniform(330, 440)):
         colour = p.tone((150, 146, 138))
         for stripe in range(10):
-            p.box(float(x) + 6 * stripe, 0, 6, BASE + 26, shade(colour, 1.12 - 0.055 * stripe))
+            p.box(float(x) + 6 * stripe, 0, 7, BASE + 26, shade(colour, 1.12 - 0.055 * stripe))
     _benches(p, 5, (98, 74, 52))
 
 
@@ -159,7 +172,9 @@ def _room(p: Painter) -> None:
                 while left < x + 134:
                     wide = p.uniform(5, 13)
                     high = p.uniform(26, 46)
-                    book = p.tone(p.choice(((150, 60, 50), (60, 90, 130), (200, 190, 160), (70, 110, 80), (40, 40, 44))))
+                    book = p.tone(
+                        p.choice(((150, 60, 50), (60, 90, 130), (200, 190, 160), (70, 110, 80), (40, 40, 44)))
+                    )
                     p.box(left, 148 + 58 * shelf - high, wide, high, book)
                     left += wide + 1
             x += 160
@@ -190,7 +205,13 @@ def _street(p: Painter) -> None:
                 p.box(float(left) - 3, 12 + 84 * row, 46, 62, shade(colour, 1.2))
                 p.box(float(left), 15 + 84 * row, 40, 56, p.tone((74, 86, 100)))
         if p.uniform(0, 1) < 0.6:
-            p.box(x + 12, 190, wide - 24, 30, p.tone(p.choice(((150, 42, 40), (38, 84, 66), (40, 62, 110), (196, 160, 70)))))
+            p.box(
+                x + 12,
+                190,
+                wide - 24,
+                30,
+                p.tone(p.choice(((150, 42, 40), (38, 84, 66), (40, 62, 110), (196, 160, 70)))),
+            )
             p.box(x + 18, 222, wide - 36, BASE - 226, p.tone((96, 106, 110)))
             p.box(x + wide * 0.6, 222, 54, BASE - 222, p.tone((58, 52, 48)))
         else:
@@ -208,7 +229,7 @@ def _street(p: Painter) -> None:
 
 def _plaza(p: Painter) -> None:
     sky = p.tone((196, 210, 224))
-    p.box(0, 0, SIZE[0], 120, sky)
+    p.box(0, 0, SIZE[0], BASE, sky)
     x = -40.0
     while x < SIZE[0]:
         wide, top = p.uniform(160, 320), p.uniform(0, 80)
@@ -235,9 +256,9 @@ def _park(p: Painter) -> None:
             p.blob(float(x) + p.uniform(-25, 25), 60 + 80 * layer, p.uniform(50, 90), p.uniform(50, 90), colour)
     _floor(p, p.tone((96, 122, 72), foliage=True), 3.0, 0.97)
     path = p.tone((176, 160, 134))
-    p.draw.polygon([(0, BASE + 70), (SIZE[0], BASE + 40), (SIZE[0], SIZE[1]), (0, SIZE[1])], fill=path)
-    for x in np.arange(p.uniform(0, 200), SIZE[0], p.uniform(200, 330)):
-        _tree(p, float(x), BASE + p.uniform(10, 50), p.uniform(1.0, 1.5))
+    p.polygon([(0, BASE + 70), (SIZE[0], BASE + 40), (SIZE[0], SIZE[1]), (0, SIZE[1])], path)
+    for trunk in np.arange(p.uniform(0, 200), SIZE[0], p.uniform(200, 330)):
+        _tree(p, float(trunk), BASE + p.uniform(10, 50), p.uniform(1.0, 1.5))
     _benches(p, 4, (104, 80, 56))
 
 
@@ -254,11 +275,12 @@ def _tree(p: Painter, x: float, foot: float, size: float) -> None:
 def _car(p: Painter, x: float, foot: float) -> None:
     colour = p.tone(p.choice(((186, 188, 190), (54, 56, 60), (148, 36, 38), (46, 70, 116), (218, 216, 210))))
     p.blob(x + 90, foot + 4, 100, 8, (40, 40, 42))
-    p.draw.polygon([(x + 30, foot - 44), (x + 55, foot - 78), (x + 125, foot - 78), (x + 155, foot - 44)], fill=colour)
+    p.polygon([(x + 30, foot - 44), (x + 55, foot - 78), (x + 125, foot - 78), (x + 155, foot - 44)], colour)
     glass = p.tone((60, 72, 84))
-    p.draw.polygon([(x + 40, foot - 46), (x + 60, foot - 72), (x + 88, foot - 72), (x + 88, foot - 46)], fill=glass)
-    p.draw.polygon([(x + 93, foot - 46), (x + 93, foot - 72), (x + 121, foot - 72), (x + 143, foot - 46)], fill=glass)
-    p.draw.rounded_rectangle((x, foot - 46, x + 184, foot - 8), 12, fill=colour)
+    p.polygon([(x + 40, foot - 46), (x + 60, foot - 72), (x + 88, foot - 72), (x + 88, foot - 46)], glass)
+    p.polygon([(x + 93, foot - 46), (x + 93, foot - 72), (x + 121, foot - 72), (x + 143, foot - 46)], glass)
+    p.box(x + 4, foot - 46, 176, 38, colour)
+    p.box(x, foot - 38, 184, 26, colour)
     p.box(x + 2, foot - 20, 180, 10, shade(colour, 0.7))
     for wheel in (38, 146):
         p.blob(x + wheel, foot - 10, 17, 17, (26, 26, 28))

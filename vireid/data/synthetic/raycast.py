@@ -52,38 +52,54 @@ def cast(placed: Array, ball: Array, taper: Array, slab: Array, height: int, wid
     boxes = _boxes(placed, ball, taper, height, width)
     depth = np.full((height, width), _FAR, dtype=np.float32)
     parts = np.full((height, width), -1, dtype=np.int16)
-    columns, rows = np.arange(width) + 0.5, np.arange(height) + 0.5
-    for part, (x0, y0, x1, y1) in enumerate(boxes):
-        if x1 <= x0 or y1 <= y0:
-            continue
-        q, axis, (low, high) = quadric[part], inverse[part, 1], slab[part]
-        a = q[2, 2]
-        if abs(a) < 1e-12:
-            continue
-        x, y = columns[x0:x1], rows[y0:y1, None]
-        # B = q20·x + q21·y + q23, disc = B² − a·C: both polynomials, so their one-variable parts stay one-dimensional.
-        bx, by = q[2, 0] * x, q[2, 1] * y + q[2, 3]
-        cx = q[0, 0] * x * x + 2 * q[0, 3] * x
-        cy = q[1, 1] * y * y + 2 * q[1, 3] * y + q[3, 3]
-        disc_x = (bx * bx - a * cx).astype(np.float64)
-        disc_y = by * by - a * cy
-        cross = 2 * (q[2, 0] * by - a * q[0, 1] * y)
-        disc = (cross * x + disc_x + disc_y).astype(np.float32)
-        hit = disc > 0
-        z = np.sqrt(np.maximum(disc, 0, out=disc), out=disc)
-        z *= np.float32(1 / a)
-        z -= (bx / a).astype(np.float32)
-        z -= (by / a).astype(np.float32)
+    cut = (slab[:, 0] > -1) | (slab[:, 1] < 1) | ~ball
+    with np.errstate(invalid="ignore"):
+        for part, box in enumerate(boxes):
+            if box[0] < box[2] and box[1] < box[3]:
+                _cast_one(part, box, quadric[part], inverse[part, 1] if cut[part] else None, slab[part], depth, parts)
+    return _collect(depth, parts, quadric)
+
+
+def _cast_one(
+    part: int, box: list[int], quadric: Array, axis: Array | None, slab: Array, depth: Array, parts: Array
+) -> None:
+    """Cast one primitive into the depth and part images.
+
+    With A z² + 2 B z + C = 0 along a ray, B is linear and C quadratic in column and row. So is the discriminant
+    B² − A C, of which only the mixed term needs a two-dimensional product. Rays that miss have a negative one, whose
+    root is NaN, and NaN is never nearer than anything.
+    """
+    x0, y0, x1, y1 = box
+    # About the middle of the box, so that single precision suffices for the two-dimensional part.
+    middle = np.array([(x0 + x1) / 2, (y0 + y1) / 2])
+    x, y = np.arange(x0, x1) + (0.5 - middle[0]), np.arange(y0, y1) + (0.5 - middle[1])
+    q = quadric
+    a = q[2, 2]
+    if abs(a) < 1e-12:
+        return
+    b0 = q[2, 0] * middle[0] + q[2, 1] * middle[1] + q[2, 3]
+    cx, cy = q[0, :2] @ middle + q[0, 3], q[1, :2] @ middle + q[1, 3]
+    c0 = middle @ q[:2, :2] @ middle + 2 * (q[:2, 3] @ middle) + q[3, 3]
+    across = ((q[2, 0] ** 2 - a * q[0, 0]) * x + 2 * (b0 * q[2, 0] - a * cx)) * x + (b0 * b0 - a * c0)
+    down = ((q[2, 1] ** 2 - a * q[1, 1]) * y + 2 * (b0 * q[2, 1] - a * cy)) * y
+    mixed = 2 * (q[2, 0] * q[2, 1] - a * q[0, 1])
+    z = np.multiply.outer((mixed * y).astype(np.float32), x.astype(np.float32))
+    z += across.astype(np.float32)
+    z += down.astype(np.float32)[:, None]
+    np.sqrt(z, out=z)
+    z *= np.float32(1 / a)
+    z -= ((q[2, 0] * x + b0) / a).astype(np.float32)
+    z -= (q[2, 1] * y / a).astype(np.float32)[:, None]
+    window = depth[y0:y1, x0:x1]
+    hit = z > window
+    if axis is not None:
+        low, high = slab
         along = z * np.float32(axis[2])
         along += (axis[0] * x).astype(np.float32)
-        along += (axis[1] * y + axis[3]).astype(np.float32)
-        hit &= along >= low
-        hit &= along <= high
-        window = depth[y0:y1, x0:x1]
-        hit &= z > window
-        np.copyto(window, z, where=hit)
-        np.copyto(parts[y0:y1, x0:x1], part, where=hit)
-    return _collect(depth, parts, quadric, columns, rows, width)
+        along += (axis[1] * y + (axis[:2] @ middle + axis[3] - (low + high) / 2)).astype(np.float32)[:, None]
+        hit &= np.abs(along, out=along) <= np.float32((high - low) / 2)
+    np.copyto(window, z, where=hit)
+    np.copyto(parts[y0:y1, x0:x1], part, where=hit)
 
 
 def _quadrics(inverse: Array, ball: Array, taper: Array) -> Array:
@@ -111,12 +127,15 @@ def _boxes(placed: Array, ball: Array, taper: Array, height: int, width: int) ->
     return boxes
 
 
-def _collect(depth: Array, parts: Array, quadric: Array, columns: Array, rows: Array, width: int) -> Hits:
+def _collect(depth: Array, parts: Array, quadric: Array) -> Hits:
+    width = depth.shape[1]
     flat = np.flatnonzero(parts.ravel() >= 0)
     part = parts.ravel()[flat].astype(np.int64)
     point = np.empty((len(flat), 3), dtype=np.float32)
-    point[:, 0] = columns[flat % width]
-    point[:, 1] = rows[flat // width]
+    row = flat // width
+    point[:, 0] = flat - row * width
+    point[:, 1] = row
+    point[:, :2] += np.float32(0.5)
     point[:, 2] = depth.ravel()[flat]
     normal = transform(quadric[:, :3], part, point)
     normal[:, 1] *= -1
@@ -136,5 +155,7 @@ def transform(maps: Array, part: Array, point: Array) -> npt.NDArray[np.float32]
         P×3 float32.
     """
     flat = maps.astype(np.float32).reshape(len(maps), 12).take(part, axis=0).reshape(-1, 3, 4)
-    moved: npt.NDArray[np.float32] = np.einsum("pij,pj->pi", flat[:, :, :3], point) + flat[:, :, 3]
+    moved: npt.NDArray[np.float32] = flat[:, :, 3] + flat[:, :, 0] * point[:, :1]
+    moved += flat[:, :, 1] * point[:, 1:2]
+    moved += flat[:, :, 2] * point[:, 2:]
     return moved

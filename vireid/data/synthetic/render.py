@@ -54,34 +54,34 @@ def render(person: Person, camera: Camera, *, seed: int, shot: int, height: int,
         width: W, pixels.
     """
     rng = generator(seed, "synthetic/shot", person.identity, camera.spectrum, camera.number, shot)
+    rows, columns = camera.rows, max(8, round(camera.rows * width / height))
     distance = float(rng.uniform(*camera.distance))
     box = window(camera, distance, width / height, rng)
-    view = _viewpoint(camera, height, width, rng)
-    hits, body = cast_person(
-        dress(person), draw_pose(person.shape, difficulty.POSE_JITTER, rng), view, height, width
-    )
-    values = shade(person, dress(person), camera, hits, body, view.scale, rng)
+    view = _viewpoint(camera, rows, columns, rng)
+    dressed = dress(person)
+    pose = draw_pose(person.shape, difficulty.POSE_JITTER, rng)
+    hits, body = cast_person(dressed, pose, view, rows, columns)
+    values = shade(person, dressed, camera, hits, body, view.scale, rng)
     gain = math.exp(difficulty.EXPOSURE_JITTER * float(rng.standard_normal()))
     if camera.spectrum == "visible":
         values *= np.float32(math.sqrt(camera.exposure))
     elif camera.spectrum == "nir":
-        values *= np.float32((camera.distance[0] / distance) ** 0.25)
-    picture = _background(camera, box, height, width)
+        # The lamp's light falls off with distance; automatic exposure takes back most of it.
+        values *= np.float32(camera.exposure * (camera.distance[0] / distance) ** 0.3)
+    picture = _background(camera, box, rows, columns)
     if rng.random() < difficulty.BYSTANDER_CHANCE:
         add_bystander(picture, camera, rng)
     if camera.spectrum != "thermal":
         _ground_shadow(picture, camera, view)
-    picture.reshape(-1, 3)[hits.flat] = values
-    mask = np.zeros(height * width, dtype=bool)
-    mask[hits.flat] = True
-    mask = mask.reshape(height, width)
+    picture.reshape(rows * columns, -1)[hits.flat] = values
+    mask = np.zeros((rows, columns), dtype=bool)
+    mask.ravel()[hits.flat] = True
     if rng.random() < difficulty.OCCLUSION_CHANCE:
         add_occluder(picture, mask, camera, rng)
-    far = distance / camera.distance[0]
-    blur = camera.blur * height / 288 * (0.7 + 0.3 * math.sqrt(far))
-    image = expose(picture, camera, gain, blur, box, rng)
+    image = expose(picture, camera, gain, box, (height, width), rng)
+    full_mask = np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST))
     x0, y0, x1, y1 = (round(value) for value in box)
-    return Rendering(image, mask, (x0, y0, x1, y1))
+    return Rendering(image, full_mask, (x0, y0, x1, y1))
 
 
 def _viewpoint(camera: Camera, height: int, width: int, rng: np.random.Generator) -> Viewpoint:
@@ -102,12 +102,10 @@ def _viewpoint(camera: Camera, height: int, width: int, rng: np.random.Generator
     )
 
 
-def _background(camera: Camera, box: tuple[float, float, float, float], height: int, width: int) -> Array:
-    left, top, right, bottom = box
-    crop = backdrop(camera).resize((width, height), Image.Resampling.BILINEAR, box=(left, max(top, 0), right, bottom))
-    picture = np.asarray(crop).astype(np.float32)
-    picture *= np.float32(1 / 255)
-    return picture
+def _background(camera: Camera, box: tuple[float, float, float, float], rows: int, columns: int) -> Array:
+    crop = backdrop(camera).resize((columns, rows), Image.Resampling.BILINEAR, box=box)
+    picture = np.asarray(crop, dtype=np.float32).reshape(rows, columns, -1)
+    return picture * np.float32(1 / 255)
 
 
 def _ground_shadow(picture: Array, camera: Camera, view: Viewpoint) -> None:

@@ -1,4 +1,4 @@
-"""What the camera does to the light: blur, vignette, stray light, noise."""
+"""What the camera does to the light: point spread, vignette, stray light, noise, scaling to the file's size."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageFilter
+from PIL import Image
 
 from vireid.core.seeding import generator
 from vireid.data.synthetic.cameras import Camera
@@ -19,41 +19,61 @@ _FIELD: Final = 512
 
 
 @lru_cache(maxsize=2)
-def _noise_field(grey: bool) -> Array:
-    """Unit noise that repeats without a seam (512×512×3), mostly brightness; with three equal channels if ``grey``."""
-    rng = generator(0, "synthetic/noise", int(grey))
-    field = np.repeat(rng.standard_normal((_FIELD, _FIELD, 1), dtype=np.float32), 3, axis=2)
-    if not grey:
+def _noise_field(channels: int) -> Array:
+    """Unit noise that repeats without a seam (512×512×channels), in colour mostly of brightness."""
+    rng = generator(0, "synthetic/noise", channels)
+    field = rng.standard_normal((_FIELD, _FIELD, 1), dtype=np.float32)
+    if channels == 3:
         field = 0.8 * field + 0.6 * rng.standard_normal((_FIELD, _FIELD, 3), dtype=np.float32)
     return field
 
 
 def expose(
-    picture: Array, camera: Camera, gain: float, blur: float, box: tuple[float, ...], rng: np.random.Generator
+    picture: Array, camera: Camera, gain: float, box: tuple[float, ...], size: tuple[int, int], rng: np.random.Generator
 ) -> npt.NDArray[np.uint8]:
-    """Turn shown values (H×W×3, 0 to 1) into the camera's image (H×W×3 uint8).
+    """Turn shown values into the camera's image.
 
     Args:
-        picture: what arrives at the lens; overwritten.
+        picture: what arrives at the sensor (h×w×1 or h×w×3, 0 to 1); overwritten.
         camera: the camera.
         gain: the shot's exposure.
-        blur: point spread in pixels of this image.
         box: left, top, right, bottom of the crop in the frame, for the vignette.
+        size: height and width of the image.
         rng: the shot's generator.
+
+    Returns:
+        H×W×3 uint8.
     """
-    height, width = picture.shape[:2]
-    across = (np.linspace(box[0], box[2], width, dtype=np.float32) / FRAME[0] - 0.5) * 2
-    down = (np.linspace(box[1], box[3], height, dtype=np.float32) / FRAME[1] - 0.5) * 2
-    vignette = np.float32(camera.vignette / 2)
-    scale = 255 * gain * (1 - camera.haze) * (1 - vignette * (across**2)[None, :] - vignette * (down**2)[:, None])
+    height, width, channels = picture.shape
+    across = (np.linspace(box[0], box[2], width) / FRAME[0] - 0.5) * 2
+    down = (np.linspace(box[1], box[3], height) / FRAME[1] - 0.5) * 2
+    loss = camera.vignette / 2
+    scale = 255 * gain * (1 - camera.haze) * (1 - loss * (across**2)[None, :] - loss * (down**2)[:, None])
+    picture = _spread(picture)
     picture *= scale.astype(np.float32)[..., None]
+    row, column = (int(start) for start in rng.integers(0, _FIELD, 2))
+    field = _noise_field(channels).take(np.arange(row, row + height), axis=0, mode="wrap")
+    noise = field.take(np.arange(column, column + width), axis=1, mode="wrap")
+    noise *= np.float32(camera.noise)
+    picture += noise
     picture += np.float32(255 * camera.haze)
     np.clip(picture, 0, 255, out=picture)
-    image = Image.fromarray(picture.astype(np.uint8)).filter(ImageFilter.GaussianBlur(blur))
-    rows, columns = ((rng.integers(_FIELD) + np.arange(n)) % _FIELD for n in (height, width))
-    noisy = _noise_field(camera.spectrum != "visible")[rows][:, columns]
-    noisy *= np.float32(camera.noise)
-    noisy += np.asarray(image)
-    np.clip(noisy, 0, 255, out=noisy)
-    result: npt.NDArray[np.uint8] = noisy.astype(np.uint8)
+    levels = picture.astype(np.uint8)
+    image = Image.fromarray(levels if channels == 3 else levels[..., 0])
+    result: npt.NDArray[np.uint8] = np.asarray(image.resize((size[1], size[0]), Image.Resampling.BICUBIC))
+    return result if channels == 3 else np.repeat(result[..., None], 3, axis=2)
+
+
+def _spread(picture: Array) -> Array:
+    """Blur by (1, 2, 1)/4 in both directions; the lens does it, and it smooths the cut-out's edges."""
+    blurred = picture.copy()
+    blurred[1:-1] *= 2
+    blurred[1:-1] += picture[:-2]
+    blurred[1:-1] += picture[2:]
+    blurred[1:-1] *= np.float32(0.25)
+    result = blurred.copy()
+    result[:, 1:-1] *= 2
+    result[:, 1:-1] += blurred[:, :-2]
+    result[:, 1:-1] += blurred[:, 2:]
+    result[:, 1:-1] *= np.float32(0.25)
     return result

@@ -22,7 +22,7 @@ Array = npt.NDArray[Any]
 _FOLD_DEPTH: Final = np.zeros(len(Surface), dtype=np.float32)
 _FOLD_DEPTH[[Surface.UPPER, Surface.INNER]] = 0.34
 _FOLD_DEPTH[Surface.LOWER] = 0.30
-_FOLD_DEPTH[Surface.HAIR] = 0.55
+_FOLD_DEPTH[Surface.HAIR] = 0.22
 _FOLD_DEPTH[[Surface.BAG, Surface.HEADWEAR]] = 0.10
 
 
@@ -39,28 +39,29 @@ def _folds() -> Array:
 def shade(
     person: Person, dressed: Dressed, camera: Camera, hits: Hits, body: Array, scale: float, rng: np.random.Generator
 ) -> npt.NDArray[np.float32]:
-    """Return the value of every hit (P×3), as shown: 0 to 1 and possibly above."""
+    """Return the value of every hit (P×3, in the infrared P×1), as shown: 0 to 1 and possibly above."""
     points = Points(dressed.bone[hits.part], dressed.surface[hits.part], body)
     surface, share = paint(person, dressed.lengths, points)
     table = tones(person, camera.spectrum)
-    rows = 2 * surface
-    first = table.reshape(-1, 3).take(rows, axis=0)
+    first = table[:, 0].take(surface, axis=0)
     first += share[:, None] * (table[:, 1] - table[:, 0]).take(surface, axis=0)
     normal = _fold(hits.normal, surface, body, rng)
     if camera.spectrum == "thermal":
         warmth: npt.NDArray[np.float32] = first * (0.86 + 0.14 * normal[:, 2:])
         return warmth
-    light = np.asarray(camera.light, dtype=np.float32)
-    light = light + np.float32(0.12) * rng.standard_normal(3).astype(np.float32)
-    light /= np.sqrt(light @ light)
+    towards = np.asarray(camera.light) + 0.12 * rng.standard_normal(3)
+    light = (towards / np.linalg.norm(towards)).astype(np.float32)
     facing = (normal @ light + np.float32(0.25)) / np.float32(1.25)
     np.maximum(facing, 0, out=facing)
     facing *= _self_shadow(hits, light, scale)
     # Light from above fills what the lamp leaves; the ground gives some back.
     fill = np.float32(0.72) + np.float32(0.28) * normal[:, 1]
-    tint, ambient = np.float32(camera.light_colour), np.float32(camera.ambient)
+    channels = first.shape[1]
+    tint = np.asarray(camera.light_colour[:channels], dtype=np.float32)
+    ambient = np.asarray(camera.ambient[:channels], dtype=np.float32)
     first *= facing[:, None] * tint + fill[:, None] * ambient
-    np.sqrt(first, out=first)
+    if camera.spectrum == "visible":
+        np.sqrt(first, out=first)
     return first
 
 

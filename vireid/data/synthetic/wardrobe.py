@@ -35,6 +35,9 @@ COLOURS: Final[dict[str, tuple[int, int, int]]] = {
 }
 """Visible colour by name, sRGB 0-255. It says nothing about the near infrared."""
 
+_COMMON: Final = ("black", "charcoal", "grey", "white", "navy", "blue", "beige", "olive", "brown")
+"""Colours that most clothes have; the others are worn more rarely."""
+
 HAIR_COLOURS: Final[dict[str, tuple[int, int, int]]] = {
     "black": (26, 23, 22),
     "dark brown": (54, 38, 28),
@@ -140,7 +143,7 @@ def _lower(kind: str, rng: np.random.Generator) -> Garment:
 
 
 def _garment(kind: str, sleeves: str, pattern: str, rng: np.random.Generator) -> Garment:
-    colour = pick(rng, tuple(COLOURS))
+    colour = pick(rng, _COMMON if rng.random() < 0.55 else tuple(COLOURS))
     second = pick(rng, tuple(name for name in COLOURS if _contrast(name, colour) > 150))
     ink = str(rng.choice(tuple(difficulty.INK_SHARE), p=tuple(difficulty.INK_SHARE.values())))
     return Garment(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -106,7 +107,7 @@ def _train(
         device=str(device_of(config)),
         evaluate=evaluate_on_dev if config.recipe.evaluate_every else None,
         progress=on_step,
-        peak_memory=PeakMemory,
+        peak_memory=partial(PeakMemory, device_of(config)),
     )
     return FitRecord(
         id=run,

@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 
 from vireid.core.errors import UserError
+from vireid.data.synthetic.config import SyntheticConfig
 from vireid.data.synthetic.credibility import credibility, credibility_of_dataset, rank1
+from vireid.data.synthetic.dataset import write_dataset
 
 
 def test_rank1_equals_a_naive_loop_with_ties_by_expectation():
@@ -21,15 +23,16 @@ def test_rank1_equals_a_naive_loop_with_ties_by_expectation():
         tied = [g for g in row if similarity[q, g] == best]
         hits.append(sum(match[q, g] for g in tied) / len(tied))
         chances.append(sum(match[q, g] for g in row) / len(row))
-    figure = rank1(similarity, match, allowed)
+    figure = rank1(similarity, identity[0], match, allowed)
     assert figure.queries == len(hits) < 30
     assert figure.rank1 == pytest.approx(np.mean(hits), abs=1e-12)
     assert figure.chance == pytest.approx(np.mean(chances), abs=1e-12)
+    assert figure.low < figure.rank1 < figure.high
 
 
 def test_no_match_anywhere_is_refused():
     with pytest.raises(UserError, match="no image has a second image"):
-        rank1(np.zeros((2, 2)), np.zeros((2, 2), dtype=bool), np.ones((2, 2), dtype=bool))
+        rank1(np.zeros((2, 2)), np.arange(2), np.zeros((2, 2), dtype=bool), np.ones((2, 2), dtype=bool))
 
 
 def planted(leak: str | None) -> dict[str, float]:
@@ -63,8 +66,9 @@ def test_each_planted_leak_is_found_and_by_its_own_figure():
     for name in ("across_background_pixels", "across_silhouette", "across_file_size", "across_raw_pixels"):
         assert clean[name] < 0.2
     assert planted("background")["across_background_pixels"] > 0.9
-    assert planted("silhouette")["across_silhouette"] > 0.9
-    assert planted("silhouette")["across_background_pixels"] < 0.2, "an outline is not background"
+    outlined = planted("silhouette")
+    assert outlined["across_silhouette"] > 0.9
+    assert outlined["across_background_pixels"] < 0.2, "an outline is not background"
     assert planted("file_size")["across_file_size"] > 0.9
     assert clean["across_shared_attributes"] > 0.9
 
@@ -84,3 +88,19 @@ def test_what_is_no_synthetic_dataset_or_split_is_refused(datasets, tmp_path):
         credibility_of_dataset(tmp_path)
     with pytest.raises(UserError, match="no images in split 'dev'"):
         credibility_of_dataset(datasets["sysu"], "dev")
+
+
+@pytest.mark.check
+@pytest.mark.parametrize("layout", ["sysu", "regdb", "llcm"])
+def test_a_rendered_dataset_is_credible(layout, tmp_path):
+    config = SyntheticConfig(layout=layout, train_ids=1, val_ids=40, test_ids=1, height=96, width=48, seed=11)
+    figures = credibility_of_dataset(write_dataset(tmp_path / layout, config))
+    at_chance = ("background_pixels", "background_histogram", "file_size", "order", "box", "metadata")
+    for name in at_chance:
+        figure = figures[f"across_{name}"]
+        assert figure.low - 0.02 <= figure.chance <= figure.high + 0.02, (name, figure)
+    assert figures["across_raw_pixels"].rank1 < figures["across_raw_pixels"].chance + 0.06
+    assert figures["across_shared_attributes"].rank1 >= 0.9
+    for modality in ("visible", "infrared"):
+        assert figures[f"{modality}_stripes"].rank1 > 0.6
+        assert figures[f"{modality}_stripes"].rank1 > figures["across_stripes"].rank1 + 0.5

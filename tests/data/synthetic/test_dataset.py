@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from vireid.core.errors import UserError
-from vireid.data.synthetic import dataset
+from vireid.data.synthetic import dataset, rendering_worker
 from vireid.data.synthetic.config import SyntheticConfig, split_identities
 from vireid.data.synthetic.dataset import plan_dataset, write_dataset
 from vireid.data.synthetic.rendering_worker import decode_mask
@@ -81,6 +81,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.check
 def test_a_killed_writing_leaves_no_dataset_and_the_next_one_clears_up(tmp_path):
     root = tmp_path / "root"
     config = tiny("regdb", train_ids=400)
@@ -100,6 +101,18 @@ def test_a_killed_writing_leaves_no_dataset_and_the_next_one_clears_up(tmp_path)
     assert len(list(tmp_path.glob(".root.*.partial"))) == 1
     write_dataset(root, tiny("regdb"))
     assert [path.name for path in tmp_path.iterdir()] == ["root"]
+
+
+def die(*_: object) -> None:
+    os._exit(1)
+
+
+@pytest.mark.check
+def test_a_dead_worker_is_reported(tmp_path, monkeypatch):
+    monkeypatch.setattr(rendering_worker, "write_identity", die)
+    with pytest.raises(UserError, match="a rendering process died"):
+        write_dataset(tmp_path / "root", tiny("regdb"), workers=2)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_writing_in_progress_is_not_cleared_away(tmp_path):

@@ -67,7 +67,7 @@ def contact_sheet(
         left = _SIDE + place * (column_width + _GAP)
         centre = left + column_width // 2
         draw.text((centre, 12), f"camera {camera}", _INK, _font(14, bold=True), anchor="mt")
-        draw.text((centre, 30), _WORD[spectrum], _FRAME[spectrum], _font(12), anchor="mt")
+        draw.text((centre, 30), _WORD[spectrum], _INK, _font(12), anchor="mt")
         for row, identity in enumerate(chosen):
             top = _HEAD + row * (row_height + _GAP)
             taken = by_place.get((identity, spectrum, camera), [])[:shots_per_camera]
@@ -99,16 +99,10 @@ def _paste(
     size: tuple[int, int],
     spectrum: Spectrum,
 ) -> None:
-    """Place one image in a frame of its modality's colour; infrared frames are dashed as well."""
+    """Place one image in a frame of its modality's colour."""
     left, top = corner
     right, bottom = left + size[0] + 2 * _BORDER - 1, top + size[1] + 2 * _BORDER - 1
     draw.rectangle((left, top, right, bottom), fill=_FRAME[spectrum])
-    if modality_of(spectrum):
-        for x in range(left, right + 1, 12):
-            draw.rectangle((x, top, min(x + 4, right), bottom), fill=_PAPER)
-        for y in range(top, bottom + 1, 12):
-            draw.rectangle((left, y, left + _BORDER - 1, min(y + 4, bottom)), fill=_PAPER)
-            draw.rectangle((right - _BORDER + 1, y, right, min(y + 4, bottom)), fill=_PAPER)
     picture = Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS)
     sheet.paste(picture, (left + _BORDER, top + _BORDER))
 

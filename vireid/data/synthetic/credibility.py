@@ -17,6 +17,7 @@ from PIL import Image
 
 from vireid.core.config import Strict
 from vireid.core.errors import UserError
+from vireid.core.seeding import generator
 from vireid.core.types import IntArray, Modality
 from vireid.data.synthetic.dataset import ATTRIBUTES, SILHOUETTES, read_card
 from vireid.data.synthetic.rendering_worker import decode_mask
@@ -31,19 +32,26 @@ _BINS = 4
 
 
 class Figure(Strict):
-    """A rank-1 rate with what is needed to read it; ``chance`` is the rate of a random ranking of the same gallery."""
+    """A rank-1 rate with what is needed to read it.
+
+    ``chance`` is the rate of a random ranking of the same gallery; ``low`` and ``high`` bound the rate with 95 %
+    confidence by resampling the queried identities, whose images are not independent.
+    """
 
     rank1: float
+    low: float
+    high: float
     chance: float
     queries: int
     gallery: int
 
 
-def rank1(similarity: Floats, match: Bools, allowed: Bools) -> Figure:
+def rank1(similarity: Floats, identity: IntArray, match: Bools, allowed: Bools) -> Figure:
     """Share of queries whose most similar gallery image is of the same identity, ties counted by their expectation.
 
     Args:
         similarity: Q×G, larger is more alike.
+        identity: Q, of the queries.
         match: Q×G, same identity.
         allowed: Q×G, gallery images that the query may be compared with. A query without an allowed match is left out.
 
@@ -53,13 +61,30 @@ def rank1(similarity: Floats, match: Bools, allowed: Bools) -> Figure:
     usable = (match & allowed).any(axis=1)
     if not usable.any():
         raise UserError("credibility: no image has a second image of the same person to be found; render more of each")
-    similarity, match, allowed = similarity[usable], match[usable], allowed[usable]
+    similarity, identity, match, allowed = similarity[usable], identity[usable], match[usable], allowed[usable]
     similarity = np.where(allowed, similarity, -np.inf)
     best = similarity.max(axis=1, keepdims=True)
     tied = similarity >= best - 1e-9 * np.maximum(1.0, np.abs(best))
     hits = (tied & match).sum(axis=1) / tied.sum(axis=1)
     chance = (match & allowed).sum(axis=1) / allowed.sum(axis=1)
-    return Figure(rank1=float(hits.mean()), chance=float(chance.mean()), queries=len(match), gallery=match.shape[1])
+    low, high = _interval(hits, identity)
+    return Figure(
+        rank1=float(hits.mean()),
+        low=low,
+        high=high,
+        chance=float(chance.mean()),
+        queries=len(match),
+        gallery=match.shape[1],
+    )
+
+
+def _interval(hits: Floats, identity: IntArray, resamples: int = 2000) -> tuple[float, float]:
+    """95 % percentile interval of the mean of ``hits`` when identities are drawn again with replacement."""
+    _, member = np.unique(identity, return_inverse=True)
+    sums, counts = np.bincount(member, weights=hits), np.bincount(member)
+    drawn = generator("credibility").integers(len(counts), size=(resamples, len(counts)))
+    low, high = np.percentile(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1), (2.5, 97.5))
+    return float(low), float(high)
 
 
 def credibility(
@@ -111,7 +136,10 @@ def credibility(
     allowed = np.ones_like(match)
     for query_camera, gallery_camera in excluded:
         allowed &= ~((camera[infrared] == query_camera)[:, None] & (camera[visible] == gallery_camera)[None, :])
-    figures = {name: rank1(similarity(infrared, visible), match, allowed) for name, similarity in features.items()}
+    people = identity[infrared]
+    figures = {
+        name: rank1(similarity(infrared, visible), people, match, allowed) for name, similarity in features.items()
+    }
 
     colour = _stripe_histograms(images.astype(np.float64), masks)
     for name, rows, histogram in (("visible", visible, colour), ("infrared", infrared, stripes)):
@@ -119,8 +147,8 @@ def credibility(
         allowed = ~np.eye(len(rows), dtype=bool)
         if len(np.unique(camera[rows])) > 1:
             allowed &= camera[rows][:, None] != camera[rows][None, :]
-        figures[f"{name}_raw_pixels"] = rank1(features["across_raw_pixels"](rows, rows), match, allowed)
-        figures[f"{name}_stripes"] = rank1(_cosine(histogram)(rows, rows), match, allowed)
+        figures[f"{name}_raw_pixels"] = rank1(features["across_raw_pixels"](rows, rows), identity[rows], match, allowed)
+        figures[f"{name}_stripes"] = rank1(_cosine(histogram)(rows, rows), identity[rows], match, allowed)
     return figures
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from itertools import islice
 from multiprocessing.connection import wait as wait_for_sentinel
@@ -95,6 +97,9 @@ def write_all(
 
     With one worker everything runs in this process; otherwise in ``workers`` processes, each with one BLAS thread, that
     end with this process however it ends.
+
+    Raises:
+        UserError: the place cannot be written, or a worker died.
     """
     if workers <= 1 or len(groups) <= 1:
         with threadpool_limits(limits=1):
@@ -117,12 +122,20 @@ def write_all(
             finished, pending = wait(pending, return_when=FIRST_COMPLETED)
             for future in finished:
                 yield future.result()
+    except BrokenProcessPool as error:
+        raise UserError(
+            f"{root}: a rendering process died, most likely for want of memory; run again with fewer workers"
+        ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _start_worker() -> None:
-    """Use one BLAS thread, and exit when the parent dies (a killed parent would leave workers waiting for ever)."""
+    """Use one BLAS thread, leave an interrupt to the parent, and exit when the parent dies.
+
+    A killed parent would otherwise leave its workers waiting for ever.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threadpool_limits(limits=1)
     parent = multiprocessing.parent_process()
     if parent is not None:

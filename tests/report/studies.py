@@ -41,15 +41,15 @@ def environment(accelerator: str = "cpu", **device: object) -> Environment:
         git_dirty=False,
         accelerator=accelerator,
         threads=2,
-        device={"cpu": "Example CPU @ 2.6 GHz", "cores": 2, **device},
+        device={"cpu": "Example CPU @ 2.6 GHz", "logical_cores": 2, **device},
     )
 
 
 def card(reranking: dict[str, object], **changes: object) -> dict[str, object]:
     base = {
         "name": "sysu/official", "mode": "all", "direction": "infrared to visible", "shots": 1, "trials": 10,
-        "reranking": reranking, "tta": "none", "normalise": "l2", "text": "none", "selection": "last epoch",
-        "split": "test",
+        "reranking": reranking, "test_time_augmentation": "none", "feature_normalisation": "L2",
+        "text": "none", "selection": "last epoch", "split": "test",
     }  # fmt: skip
     return {**base, **changes}
 
@@ -94,7 +94,7 @@ def build(root: Path, seeds: Sequence[int] = (0,), *, kind: str = "synthetic", b
             runs.append(
                 PlannedRun(cell=cell.name, seed=seed, overrides=[], fit=fit, evaluations=evaluations, cost=cost_id)
             )
-            data = {"name": "sysu-synthetic", "specification": {"ids": 100, "renderer_version": "1.0"},
+            data = {"name": "sysu-synthetic", "specification": {"synthetic": {"ids": 100, "renderer_version": "1.0"}},
                     "fingerprint": "f" * 64, "images": 4000, "identities": 100}  # fmt: skip
             failed = position in broken
             store.put(
@@ -142,8 +142,8 @@ def build(root: Path, seeds: Sequence[int] = (0,), *, kind: str = "synthetic", b
                 store.put(
                     LatencyRecord(
                         id=run_id(["latency", artefact, batch]), status="ok", artefact=artefact,
-                        runtime={"name": "eager"}, precision="fp32", batch=batch, resolution=(96, 48), threads=2,
-                        warmup=10, seconds=[float(s) for s in samples], **common,
+                        runtime={"name": "eager", "precision": "fp32", "channels_last": False, "version": "1"},
+                        precision="fp32", batch=batch, resolution=(96, 48), threads=2, warmup=10, seconds=[float(s) for s in samples], **common,
                     )
                 )  # fmt: skip
     plan = Plan(
@@ -173,4 +173,4 @@ def add_panel(store: Store, fit: str, queries: int = 4) -> None:
             for r in range(10)
         ]  # fmt: skip
         listed.append({"image": image(f"q{q}.jpg", grey=True), "identity": 10 + q, "camera": 3, "ranked": ranked})
-    (folder / "retrieval.json").write_text(json.dumps({"queries": listed}))
+    (folder / "retrieval.json").write_text(json.dumps({"protocol": card(PLAIN), "queries": listed}))

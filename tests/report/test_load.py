@@ -67,9 +67,21 @@ def test_unlike_devices_are_never_merged(build_store: BuildStore) -> None:
     store.put(other)
     merged = StudyView(store, "quick").latency
     lengths = {(c.device, c.batch): len(cells["c0"]) for c, cells in merged.items() if "c0" in cells}
-    assert lengths[("Other CPU, 2 cores", one.batch)] == 5
-    assert lengths[("Example CPU @ 2.6 GHz, 2 cores", one.batch)] == len(one.seconds)
+    assert lengths[("Other CPU, 2 logical cores", one.batch)] == 5
+    assert lengths[("Example CPU @ 2.6 GHz, 2 logical cores", one.batch)] == len(one.seconds)
     assert device_label(environment("Example GPU")).startswith("Example GPU (")
+
+
+def test_other_settings_of_one_runtime_are_another_condition(build_store: BuildStore) -> None:
+    store = build_store()
+    one = next(r for r in store.records() if isinstance(r, LatencyRecord))
+    changed = {"id": run_id("channels last"), "runtime": {**one.runtime, "channels_last": True}}
+    store.put(one.model_copy(update=changed))
+    skipped = {"id": run_id("skipped"), "status": "skipped", "reason": "package absent", "runtime": {"name": "onnx"}}
+    store.put(one.model_copy(update=skipped))
+    view = StudyView(store, "quick")
+    assert {c.runtime for c in view.latency} == {"eager", "eager (channels last)"}
+    assert view.unmeasured == [f"onnx, batch {one.batch}: package absent"]
 
 
 def test_cells_with_one_graph_share_its_latency(build_store: BuildStore) -> None:
@@ -110,5 +122,5 @@ def test_protocol_words() -> None:
     assert (
         protocol_title(card(PLAIN, shots=10, mode="indoor")) == "sysu/official · indoor · infrared to visible · 10-shot"
     )
-    assert protocol_key(card(PLAIN)) != protocol_key(card(PLAIN, tta="flip"))
+    assert protocol_key(card(PLAIN)) != protocol_key(card(PLAIN, test_time_augmentation="flip"))
     assert protocol_key(card(PLAIN)) == protocol_key(card({"name": "zhong"}))

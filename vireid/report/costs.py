@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from vireid.core.records import CostRecord, FitRecord
-from vireid.report.html import Column, Content, Fragment, Rows, join, paragraph, table, tag
+from vireid.report.html import Column, Content, Fragment, Rows, bullets, join, paragraph, table, tag
 from vireid.report.load import StudyView
 
 _DASH = "–"
@@ -72,8 +72,9 @@ def _operators(uncounted: object) -> str:
 
 def latency_table(view: StudyView) -> Fragment:
     """Percentiles per condition and cell; unlike conditions stand in blocks of their own."""
+    absent = bullets(f"Not measured: {words}" for words in view.unmeasured) if view.unmeasured else Fragment("")
     if not view.latency:
-        return paragraph("No latency measured.", class_="absent")
+        return paragraph("No latency measured.", class_="absent") + absent
     columns = [Column("Configuration", text=True)]
     columns += [Column(name, "ms") for name in ("Median", "p5", "p95", "p99")]
     columns += [Column("Throughput", "images/s"), Column("Against baseline", "median"), Column("Samples")]
@@ -98,7 +99,7 @@ def latency_table(view: StudyView) -> Fragment:
         "Latency of one forward pass of the deployed graph, from raw samples. Blocks differ in runtime, precision, "
         "batch, threads or machine and are never merged. Cells with one deployed graph share its samples."
     )
-    return table(columns, blocks, caption + view.note)
+    return table(columns, blocks, caption + view.note) + absent
 
 
 def training_table(view: StudyView) -> Fragment:

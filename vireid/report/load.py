@@ -17,6 +17,7 @@ import pandas as pd
 from vireid.core.config import parse
 from vireid.core.environment import Environment
 from vireid.core.errors import UserError
+from vireid.core.identity import run_id
 from vireid.core.plan import Cell, Plan, PlannedRun
 from vireid.core.records import CostRecord, EvaluationRecord, FitRecord, LatencyRecord, Record
 from vireid.report.protocols import protocol_key, reranking_label
@@ -24,8 +25,16 @@ from vireid.store import Store
 
 METRICS = ("r1", "r5", "r10", "r20", "mAP", "mINP")
 NOT_COMPARABLE = "not comparable with published results"
-_DEVICE_NAME = ("cpu", "cpu_model", "model", "name", "processor", "machine")
-_DEVICE_SIZE = ("cores", "physical_cores", "logical_cores")
+# what of a machine must agree before two latencies may stand side by side
+_MACHINE = (
+    "cpu",
+    "cpu_family_model_stepping",
+    "architecture",
+    "isa",
+    "logical_cores",
+    "physical_cores",
+    "accelerators",
+)
 
 
 @dataclass(frozen=True)
@@ -65,6 +74,7 @@ class Condition:
     threads: int
     resolution: tuple[int, int]  # height, width in pixels
     device: str
+    key: str  # digest of the runtime's whole configuration and of the machine's identity
 
     @property
     def setup(self) -> str:
@@ -202,14 +212,28 @@ class StudyView:
         for record in self.records.values():
             if not isinstance(record, LatencyRecord) or record.status != "ok" or record.artefact not in cells_of:
                 continue
+            if not record.seconds:
+                continue
             by_cell = found.setdefault(condition_of(record), {})
             for cell in cells_of[record.artefact]:
                 by_cell.setdefault(cell, []).extend(record.seconds)
         order = {name: position for position, name in enumerate(self.cells)}
         return {
             condition: dict(sorted(found[condition].items(), key=lambda item: order[item[0]]))
-            for condition in sorted(found, key=lambda c: (c.device, c.runtime, c.precision, c.threads, c.batch))
+            for condition in sorted(found, key=lambda c: (c.device, c.runtime, c.precision, c.threads, c.key, c.batch))
         }
+
+    @cached_property
+    def unmeasured(self) -> list[str]:
+        """Latencies that were asked for and were skipped or failed, with the reason."""
+        artefacts = {cost.artefact for cost in self.costs.values()}
+        last_attempts = [tries[-1] for run, tries in self._failures.items() if run not in self.records]
+        found: list[str] = []
+        for record in (*self.records.values(), *last_attempts):
+            if isinstance(record, LatencyRecord) and record.status != "ok" and record.artefact in artefacts:
+                name = record.runtime.get("name", "unnamed runtime")
+                found.append(f"{name}, batch {record.batch}: {record.reason or 'no reason recorded'}")
+        return list(dict.fromkeys(found))
 
     def main_condition(self, batch: int) -> Condition | None:
         """The condition that tables print for a batch size: most cells measured, then eager before other runtimes."""
@@ -250,7 +274,8 @@ def data_label(fit: FitRecord) -> str:
     specification = fit.data.get("specification") or {}
     if fit.data_kind == "real":
         return str(fit.data.get("name") or specification.get("name") or "real data")
-    return f"synthetic {specification.get('renderer_version', '')}".strip()
+    version = (specification.get("synthetic") or specification).get("renderer_version", "")
+    return f"synthetic {version}".strip()
 
 
 def data_note(label: str) -> str:
@@ -264,11 +289,10 @@ def as_sentence(note: str) -> str:
 
 
 def device_label(environment: Environment) -> str:
-    """Name of the machine that measured; equal only for like machines."""
+    """Name of a machine as headings print it."""
     device = environment.device
-    name = next((str(device[key]) for key in _DEVICE_NAME if device.get(key)), environment.platform)
-    sizes = next((f", {device[key]} cores" for key in _DEVICE_SIZE if device.get(key)), "")
-    host = f"{name}{sizes}"
+    cores = device.get("logical_cores")
+    host = str(device.get("cpu") or environment.platform) + (f", {cores} logical cores" if cores else "")
     return host if environment.accelerator == "cpu" else f"{environment.accelerator} ({host})"
 
 
@@ -276,7 +300,13 @@ def condition_of(record: LatencyRecord) -> Condition:
     """The condition of a latency record."""
     runtime = dict(record.runtime)
     name = str(runtime.pop("name", "unnamed runtime"))
-    settings = ", ".join(f"{key} {value}" for key, value in sorted(runtime.items()) if value not in (None, False, ""))
+    told_elsewhere = ("precision", "version")
+    settings = ", ".join(
+        key.replace("_", " ") if value is True else f"{key.replace('_', ' ')} {value}"
+        for key, value in sorted(runtime.items())
+        if key not in told_elsewhere and value not in (None, False, "")
+    )
+    machine = {key: record.environment.device.get(key) for key in _MACHINE}
     return Condition(
         runtime=f"{name} ({settings})" if settings else name,
         precision=record.precision,
@@ -284,4 +314,5 @@ def condition_of(record: LatencyRecord) -> Condition:
         threads=record.threads,
         resolution=record.resolution,
         device=device_label(record.environment),
+        key=run_id([record.runtime, machine, record.environment.accelerator]),
     )

@@ -15,8 +15,11 @@ CARD = {
     "trials": "Trials averaged",
     "split": "Split",
     "reranking": "Re-ranking",
-    "tta": "Test-time augmentation",
-    "normalise": "Feature normalisation",
+    "cmc": "CMC",
+    "camera_rule": "Gallery images left out",
+    "score": "Similarity",
+    "test_time_augmentation": "Test-time augmentation",
+    "feature_normalisation": "Feature normalisation",
     "text": "Text source",
     "selection": "Checkpoint selection",
 }
@@ -51,8 +54,8 @@ def protocol_title(card: Mapping[str, Any]) -> str:
         parts.append("single-shot" if card["shots"] == 1 else f"{card['shots']}-shot")
     if card.get("split") not in (None, "test"):
         parts.append(f"{card['split']} split")
-    if card.get("tta") not in (None, False, "none"):
-        parts.append(f"test-time augmentation {card['tta']}")
+    if card.get("test_time_augmentation") not in (None, False, "none"):
+        parts.append(f"test-time augmentation {card['test_time_augmentation']}")
     if card.get("text") not in (None, False, "none"):
         parts.append(f"text {card['text']}")
     return " · ".join(parts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from vireid.core.environment import Environment
 from vireid.core.records import FitRecord, LatencyRecord
@@ -21,6 +21,24 @@ def environment_tables(view: StudyView) -> Fragment:
     return join([_environments(used), _data(fits)])
 
 
+def words_of(value: object) -> str:
+    """A nested value as one line of text; what is not known is left out, bytes are printed in GB."""
+    if isinstance(value, Mapping):
+        known = [(str(key), entry) for key, entry in value.items() if entry not in (None, [], {})]
+        entries = [
+            f"{key.removesuffix('_bytes').replace('_', ' ')} {entry / 1e9:.1f} GB"
+            if key.endswith("_bytes") and isinstance(entry, int)
+            else f"{key.replace('_', ' ')} ({words_of(entry)})"
+            if isinstance(entry, Mapping)
+            else f"{key.replace('_', ' ')} {words_of(entry)}"
+            for key, entry in known
+        ]
+        return ", ".join(entries)
+    if isinstance(value, list | tuple):
+        return " ".join(words_of(entry) for entry in value)
+    return str(value)
+
+
 def _environments(used: Sequence[tuple[str, Environment]]) -> Fragment:
     merged: dict[str, tuple[Environment, list[str]]] = {}
     for purpose, environment in used:
@@ -32,13 +50,13 @@ def _environments(used: Sequence[tuple[str, Environment]]) -> Fragment:
         if environment.git_commit:
             dirty = " with uncommitted changes" if environment.git_dirty else ""
             commit = tag("span", tag("code", environment.git_commit[:12]), dirty)
-        device = ", ".join(f"{key} {value}" for key, value in environment.device.items())
+        device = words_of({k: v for k, v in environment.device.items() if k not in ("threads", "torch_build")})
         packages = ", ".join(f"{name} {version}" for name, version in environment.packages.items())
         rows: list[list[Content]] = [
             ["Machine", device_label(environment)],
             ["Accelerator", environment.accelerator],
             ["Threads", str(environment.threads)],
-            ["Device", device or "not described"],
+            ["Device", tag("small", device or "not described")],
             ["Platform", environment.platform],
             ["Python", environment.python],
             ["Packages", packages],
@@ -56,7 +74,7 @@ def _data(fits: Sequence[FitRecord]) -> Fragment:
     rows: dict[tuple[str, ...], list[Content]] = {}
     for fit in fits:
         specification = fit.data.get("specification") or {}
-        words = ", ".join(f"{key} {value}" for key, value in sorted(specification.items()))
+        words = words_of(specification)
         label = data_label(fit)
         entry = (
             str(fit.data.get("name", label)),

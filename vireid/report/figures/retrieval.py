@@ -1,7 +1,7 @@
 """Retrieval panel: queries and their ten nearest gallery images, right and wrong ones framed and marked.
 
 Its material is written beside a run by ``vireid explain RUN``: ``runs/<fit>/explain/retrieval.json`` and the images it
-names, ``{"queries": [{"image", "identity", "camera", "ranked": [{"image", "identity", "camera", "correct"}, …]}, …]}``.
+names, ``{"protocol": card, "queries": [{"image", "identity", "camera", "ranked": [{…, "correct"}, …]}, …]}``.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from vireid.core.errors import UserError
 from vireid.report.figures.canvas import NEGATIVE, POSITIVE, new_figure, publish, styled
 from vireid.report.html import Fragment
 from vireid.report.load import RunView, StudyView
+from vireid.report.protocols import protocol_title, reranking_label
 
 TOP = 10
 MAX_QUERIES = 6
@@ -36,7 +37,8 @@ def retrieval_panel(view: StudyView, run: RunView, out: Path, name: str) -> Frag
     """
     path = material(view, run)
     try:
-        queries = json.loads(path.read_text(encoding="utf-8"))["queries"][:MAX_QUERIES]
+        content = json.loads(path.read_text(encoding="utf-8"))
+        queries = content["queries"][:MAX_QUERIES]
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{path}: not a retrieval panel ({error}); write it anew with `vireid explain {run.planned.fit}`"
@@ -56,9 +58,11 @@ def retrieval_panel(view: StudyView, run: RunView, out: Path, name: str) -> Frag
         grid[0][0].set_title("query", fontsize=9, loc="center")
         for rank, axes in enumerate(grid[0][2:], start=1):
             axes.set_title(str(rank), fontsize=9, loc="center")
+        card = content.get("protocol")
+        under = f", {protocol_title(card)}, {reranking_label(card)}" if card else ""
         words = (
-            f"Retrieval by {run.cell.label} (seed {run.seed}, run {run.planned.fit}): each query and its nearest "
-            f"gallery images by rank; ✓ and a green frame: same identity, ✗ and a red frame: another.{view.note}"
+            f"Retrieval by {run.cell.label} (seed {run.seed}, run {run.planned.fit}{under}): each query and its "
+            f"nearest gallery images by rank; ✓ and a green frame: same identity, ✗ and a red frame: another.{view.note}"
         )
         return publish(figure, name, words, out)
 

@@ -221,6 +221,15 @@ def test_loader_is_closed_on_failure(tmp_path):
     assert closed == [0]
 
 
+def test_loader_that_ends_early_is_a_fault(tmp_path):
+    loader = TinyLoader()
+    loader.epoch = lambda epoch, first_step=0: iter(list(TinyLoader().epoch(0))[:3])
+    with pytest.raises(ValueError, match="ended epoch 0 after 3 of its 5 batches"):
+        run(tmp_path, loader=loader)
+    with pytest.raises(ValueError, match="recipe wants 6 steps, the loader gives 5"):
+        run(tmp_path, recipe(steps_per_epoch=6))
+
+
 def test_uncovered_parameter_is_a_fault(tmp_path):
     class Forgetful(TinyModel):
         def parameter_groups(self):

@@ -1,5 +1,11 @@
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -30,12 +36,28 @@ class KilledError(Exception):
 
 
 def train(directory, config, weighting, kill_after=None, key="k"):
+    """Fit; ``kill_after`` is an epoch, or an epoch and a step in it."""
+
     def on_epoch(entry):
         if entry["epoch"] == kill_after:
             raise KilledError
 
+    def progress(epoch, _epochs, step, _steps, _loss):
+        if (epoch, step) == kill_after:
+            raise KilledError
+
     model, loader, weights = TinyModel(), TinyLoader(), weighting()
-    result = fit(model, loader, config, weights, seed=3, directory=directory, resume_key=key, on_epoch=on_epoch)
+    result = fit(
+        model,
+        loader,
+        config,
+        weights,
+        seed=3,
+        directory=directory,
+        resume_key=key,
+        on_epoch=on_epoch,
+        progress=progress,
+    )
     return model, weights, loader, result
 
 
@@ -45,15 +67,16 @@ def measured(curves):
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("kill_after", [2, 3])
+@pytest.mark.parametrize("kill_after", [2, (4, 3)])
 def test_resumed_run_is_bitwise_the_same(tmp_path, case, kill_after):
     config, weighting = CASES[case]
     model, weights, _, result = train(tmp_path / "whole", config, weighting)
     with pytest.raises(KilledError):
         train(tmp_path / "parts", config, weighting, kill_after=kill_after)
     again, again_weights, loader, resumed = train(tmp_path / "parts", config, weighting)
-    assert loader.opened == list(range(kill_after, 4))
-    assert resumed.resumed_from == kill_after
+    finished = kill_after if isinstance(kill_after, int) else kill_after[0] - 1
+    assert loader.opened == list(range(finished, 4))
+    assert resumed.resumed_from == finished
     for a, b in ((model, again), (weights, again_weights)):
         left, right = a.state_dict(), b.state_dict()
         assert left.keys() == right.keys()
@@ -61,6 +84,30 @@ def test_resumed_run_is_bitwise_the_same(tmp_path, case, kill_after):
     assert measured(result.curves) == measured(resumed.curves)
     assert len(result.step_seconds) == len(resumed.step_seconds)
     assert (tmp_path / "whole/model.safetensors").read_bytes() == (tmp_path / "parts/model.safetensors").read_bytes()
+
+
+@pytest.mark.check
+def test_killed_process_goes_on(tmp_path):
+    """SIGKILL in the middle of an epoch, twice, then to the end: the weights file is that of an undisturbed run."""
+    config, weighting = CASES["adam, uncertainty"]
+    train(tmp_path / "whole", config, weighting)
+    script = (
+        "import os, signal, sys, pathlib\n"
+        "import tests.training.test_resume as t\n"
+        "directory, epoch = pathlib.Path(sys.argv[1]), int(sys.argv[2])\n"
+        "def progress(e, _n, step, *_):\n"
+        "    if (e, step) == (epoch, 3):\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "t.fit(t.TinyModel(), t.TinyLoader(), t.recipe(), t.uncertainty(), seed=3, directory=directory,\n"
+        "      resume_key='k', progress=progress)\n"
+    )
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    for epoch, code in ((2, -signal.SIGKILL), (4, -signal.SIGKILL), (9, 0)):
+        command = [sys.executable, "-c", script, str(tmp_path / "killed"), str(epoch)]
+        assert subprocess.run(command, cwd=root, env=environment, check=False).returncode == code
+    whole, killed = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "killed"))
+    assert whole == killed
 
 
 def test_dropout_matters_in_this_test(tmp_path):

@@ -132,7 +132,9 @@ class Run:
         with closing(cast(Any, batches)) if hasattr(batches, "close") else nullcontext():
             for step in range(steps):
                 asked = time.perf_counter()
-                batch = next(batches)
+                batch = next(batches, None)
+                if batch is None:
+                    raise ValueError(f"the loader ended epoch {epoch} after {step} of its {steps} batches")
                 waited += time.perf_counter() - asked
                 images += len(batch)
                 first_of_group = step - step % recipe.accumulation

@@ -2,8 +2,8 @@
 
 Hu et al., "Empowering Visible-Infrared Person Re-Identification with Large Foundation Models", NeurIPS 2024. There a
 captioner describes each image and a language model rephrases it; here a grammar does both. What a modality cannot show
-is not said: infrared captions know no colour, thermal ones no printed pattern either. The folder names of that release
-are kept because readers look for them, and so is a root in front of the paths, which a reader has to replace.
+is not said: infrared captions know no colour, and no pattern whose ink does not show there. The folder names of that
+release are kept because readers look for them, and so is a root in front of the paths, which a reader has to replace.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from vireid.data.synthetic.shots import Shot, modality_of
 
 # Okabe and Ito's palette, told apart with every common colour vision; the word stands above each column as well.
 _FRAME = {"visible": (0, 114, 178), "nir": (230, 159, 0), "thermal": (213, 94, 0)}
-_WORD = {"visible": "visible", "nir": "near infrared", "thermal": "thermal"}
+_WORDS = {"visible": ("visible",), "nir": ("near infrared", "near IR"), "thermal": ("thermal",)}
 _INK, _PAPER, _ABSENT = (34, 34, 34), (255, 255, 255), (236, 236, 236)
 _GAP, _BORDER, _HEAD, _SIDE, _FOOT = 8, 3, 46, 58, 30
 
@@ -66,8 +66,8 @@ def contact_sheet(
     for place, (spectrum, camera) in enumerate(columns):
         left = _SIDE + place * (column_width + _GAP)
         centre = left + column_width // 2
-        draw.text((centre, 12), f"camera {camera}", _INK, _font(14, bold=True), anchor="mt")
-        draw.text((centre, 30), _WORD[spectrum], _INK, _font(12), anchor="mt")
+        _label(draw, (centre, 12), (f"camera {camera}", f"cam {camera}"), column_width, _font(14, bold=True))
+        _label(draw, (centre, 30), _WORDS[spectrum], column_width, _font(12))
         for row, identity in enumerate(chosen):
             top = _HEAD + row * (row_height + _GAP)
             taken = by_place.get((identity, spectrum, camera), [])[:shots_per_camera]
@@ -89,6 +89,14 @@ def contact_sheet(
     except OSError as error:
         raise unwritable(out, error) from error
     return out
+
+
+def _label(
+    draw: ImageDraw.ImageDraw, at: tuple[int, int], texts: Sequence[str], width: int, font: ImageFont.FreeTypeFont
+) -> None:
+    """Write the first of ``texts`` that fits into ``width`` pixels, else the last, centred."""
+    fitting = [text for text in texts if draw.textlength(text, font) <= width]
+    draw.text(at, fitting[0] if fitting else texts[-1], _INK, font, anchor="mt")
 
 
 def _paste(

@@ -1,7 +1,7 @@
 """What can be said of a person in a spectrum, as phrases that a sentence is made of.
 
-Colours are named in the visible alone. A pattern is not named where it does not show: in the thermal, and in the near
-infrared if its second dye vanishes there.
+Colours are named in the visible alone. In the infrared a pattern is named where its ink shows: in the near infrared
+unless it vanishes there, in the thermal if it is strong (a thick print holds warmth).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ _PLURAL = ("trousers", "wide trousers", "shorts")
 _CUTS = ("wide trousers", "short skirt", "long skirt")  # the cut goes before the colour: a long red skirt
 _SLEEVES = {"short": "short-sleeved", "long": "long-sleeved", "none": "sleeveless"}
 _SLEEVES_SAID_OF = ("shirt", "dress")  # the other names imply their sleeves
+_INKS_SEEN = {"nir": ("strong", "faint"), "thermal": ("strong",)}
 _PATTERNS = {"print": "a {}print", "side stripe": "a {}side stripe"}
 
 
@@ -120,7 +121,7 @@ def _upper(person: Person, spectrum: Spectrum) -> str:
 def _garment(garment: Garment, spectrum: Spectrum, *adjectives: str) -> str:
     """A garment with its article, colours where they show, and pattern where it shows."""
     seen = spectrum == "visible"
-    shows = garment.pattern != "plain" and (seen or (spectrum == "nir" and garment.ink != "vanishing"))
+    shows = garment.pattern != "plain" and (seen or garment.ink in _INKS_SEEN[spectrum])
     colour = garment.colour if seen else ""
     after = ""
     if shows and garment.pattern == "two-tone":

@@ -47,7 +47,7 @@ def shade(
     first += share[:, None] * (table[:, 1] - table[:, 0]).take(surface, axis=0)
     normal = _fold(hits.normal, surface, body, rng)
     if camera.spectrum == "thermal":
-        warmth: npt.NDArray[np.float32] = first * (0.86 + 0.14 * normal[:, 2:])
+        warmth: Array = first * (np.float32(0.86) + np.float32(0.14) * normal[:, 2:])
         return warmth
     towards = np.asarray(camera.light) + 0.12 * rng.standard_normal(3)
     light = (towards / np.linalg.norm(towards)).astype(np.float32)

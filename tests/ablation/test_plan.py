@@ -66,6 +66,20 @@ def test_ids_follow_what_decides_a_result(change):
     assert not set(before) & set(after)
 
 
+def test_ids_follow_the_name_of_a_weights_file_but_not_its_folder():
+    none, here, there, other = (
+        _fits(["data=sysu", *change])
+        for change in (
+            [],
+            ["model.pretrained=/a/resnet18.pth"],
+            ["model.pretrained=/b/resnet18.pth"],
+            ["model.pretrained=/b/x.pth"],
+        )
+    )
+    assert here == there
+    assert len({none[0], here[0], other[0]}) == 3
+
+
 def test_ids_follow_the_seed_and_the_rendered_data():
     study = read_study(REFERENCE)
     one, two = (make_plan(study, seeds=[seed])[0].runs[0].fit for seed in (1, 2))

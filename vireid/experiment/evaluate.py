@@ -79,7 +79,7 @@ def embeddings(
     file = weights_file(store, fit.id)
     if not file.is_file():
         raise UserError(f"{file}: the weights of run {fit.id} are gone; delete {fit.id}.json beside it to train again")
-    model = build_model(config, fit.data["identities"])
+    model = build_model(config, fit.data["identities"], pretrained=False)
     cast(nn.Module, model).load_state_dict(load_file(file))
     return extract(model, evaluation_loader(config, data, store, progress), device=device_of(config))
 

@@ -54,10 +54,16 @@ def fit_step(config: ExperimentConfig, store: Store, progress: ProgressCallback 
     return record
 
 
-def build_model(config: ExperimentConfig, num_classes: int) -> Model:
-    """Build the model with its initial weights, a function of the seed."""
+def build_model(config: ExperimentConfig, num_classes: int, *, pretrained: bool = True) -> Model:
+    """Build the model with its initial weights, a function of the seed and of the files that the configuration names.
+
+    With ``pretrained=False`` those files are left alone: for a model whose weights come from a fit, or do not matter.
+    """
+    settings = config.model
+    if not pretrained:
+        settings = settings.model_copy(update={name: None for name, value in settings if isinstance(value, Path)})
     seed_everything(config.seed, "initial weights")
-    model: Model = MODELS.load(config.model.name)(config.model, num_classes)
+    model: Model = MODELS.load(settings.name)(settings, num_classes)
     return model
 
 

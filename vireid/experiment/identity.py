@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from vireid.config import ExperimentConfig
+from vireid.core.config import Component
 from vireid.core.identity import run_id
 from vireid.core.records import ComponentStamp, DataKind
 from vireid.core.registry import Registry
@@ -48,13 +50,16 @@ def fit_specification(config: ExperimentConfig) -> dict[str, Any]:
         "data": data_specification(config),
         "recipe": config.recipe.model_dump(mode="json"),
         **{
-            kind: {
-                **getattr(config, kind).model_dump(mode="json"),
-                "version": REGISTRIES[kind].load(getattr(config, kind).name).version,
-            }
+            kind: component_specification(kind, getattr(config, kind))
             for kind in ("augmentation", "model", "weighting")
         },
     }
+
+
+def component_specification(kind: str, config: Component) -> dict[str, Any]:
+    """A component's configuration and version. Of a file (pretrained weights) its name counts, not its folder."""
+    files = {name: value.name for name, value in config if isinstance(value, Path)}
+    return {**config.model_dump(mode="json"), **files, "version": REGISTRIES[kind].load(config.name).version}
 
 
 def fit_id(config: ExperimentConfig) -> str:
@@ -72,8 +77,7 @@ def cost_id(config: ExperimentConfig) -> str:
     return run_id(
         {
             "kind": "cost",
-            "model": config.model.model_dump(mode="json"),
-            "version": MODELS.load(config.model.name).version,
+            "model": component_specification("model", config.model),
             "height": config.data.height,
             "width": config.data.width,
         }

@@ -14,7 +14,7 @@ from vireid.core.identity import run_id
 from vireid.core.records import CostRecord, LatencyRecord, now
 from vireid.core.types import Modality
 from vireid.experiment.fit import build_model
-from vireid.experiment.identity import cost_id
+from vireid.experiment.identity import component_specification, cost_id
 from vireid.experiment.progress import ProgressCallback, silent
 from vireid.experiment.records import common, device_of
 from vireid.profiling.config import ProfileConfig
@@ -38,7 +38,7 @@ def cost_step(config: ExperimentConfig, store: Store, progress: ProgressCallback
     record = CostRecord(
         id=run,
         status="ok",
-        model=config.model.model_dump(mode="json"),
+        model=component_specification("model", config.model),
         num_classes=REFERENCE_CLASSES,
         **{key: found[key] for key in CostRecord.model_fields if key in found},
         **common(config, started),
@@ -90,7 +90,7 @@ def is_profiled(config: ExperimentConfig, store: Store, *, latency: bool) -> boo
 
 
 def _build(config: ExperimentConfig) -> tuple[nn.Module, nn.Module]:
-    model = build_model(config, REFERENCE_CLASSES)
+    model = build_model(config, REFERENCE_CLASSES, pretrained=False)
     return cast(nn.Module, model).eval(), model.deployable(Modality.INFRARED).eval()
 
 

@@ -1,0 +1,120 @@
+"""Strict configuration names what is wrong, where, and the nearest valid name."""
+
+from typing import Literal
+
+import pytest
+
+from vireid.core.config import Component, Strict, canonical_json, component, parse
+from vireid.core.errors import UserError
+from vireid.core.registry import Registry
+
+
+class Inner(Strict):
+    margin: float = 0.3
+    kind: Literal["batch-hard", "weighted"] = "batch-hard"
+
+
+class Outer(Strict):
+    inner: Inner = Inner()
+
+
+class Plain(Component):
+    size: int = 1
+
+
+class Thing:
+    Config = Plain
+    version = "1"
+
+
+class NoVersion:
+    Config = Plain
+
+
+REGISTRY = Registry(
+    "thing", {"thing": f"{__name__}:Thing", "lost": f"{__name__}:Thong", "bare": f"{__name__}:NoVersion"}
+)
+
+
+class Holder(Strict):
+    thing: component(REGISTRY)  # type: ignore[valid-type]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"inner": {"margn": 1}}, "file.yaml: inner.margn: unknown key 'margn'; did you mean 'margin'?"),
+        ({"iner": {}}, "file.yaml: iner: unknown key 'iner'; did you mean 'inner'?"),
+        ({"inner": {"kind": "batchhard"}}, "did you mean 'batch-hard'?"),
+        ({"inner": {"margin": "wide"}}, "file.yaml: inner.margin = 'wide': Input should be a valid number"),
+        ({"inner": {"margin": float("nan")}}, "inner.margin"),
+    ],
+)
+def test_parse_names_the_fault(data, message):
+    with pytest.raises(UserError) as error:
+        parse(Outer, data, "file.yaml")
+    assert message in str(error.value)
+
+
+def test_every_fault_gets_a_line():
+    with pytest.raises(UserError) as error:
+        parse(Outer, {"inner": {"margin": "x", "kind": "y"}}, "file.yaml")
+    assert len(str(error.value).splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"name": "thng"}, "unknown thing 'thng'; did you mean 'thing'?"),
+        ({"name": "thing", "sise": 2}, "did you mean 'size'?"),
+        ({"size": 2}, "a thing needs a 'name'"),
+        ({"name": "lost"}, "has no 'Thong'; did you mean 'Thing'?"),
+        ({"name": "bare"}, "lacks the attribute 'version'"),
+        ({"name": "nowhere:Thing"}, "module 'nowhere' not found"),
+    ],
+)
+def test_components_are_validated_by_their_own_config(data, message):
+    with pytest.raises(UserError) as error:
+        parse(Holder, {"thing": data}, "file.yaml")
+    assert message in str(error.value)
+
+
+def test_component_keeps_its_own_fields_through_json():
+    holder = parse(Holder, {"thing": {"name": "thing", "size": 3}}, "test")
+    assert holder.model_dump(mode="json") == {"thing": {"name": "thing", "size": 3}}
+    assert parse(Holder, holder.model_dump(mode="json"), "test") == holder
+
+
+def test_a_plug_in_is_found_by_module_and_class():
+    assert REGISTRY.load(f"{__name__}:Thing") is Thing
+
+
+def test_canonical_json_is_one_text_for_equal_values():
+    assert (
+        canonical_json({"b": 1, "a": [1.0, "é"]})
+        == canonical_json({"a": [1.0, "é"], "b": 1})
+        == '{"a":[1.0,"é"],"b":1}'
+    )
+    with pytest.raises(ValueError, match="Out of range"):
+        canonical_json(float("nan"))
+
+
+def test_source_digest_follows_the_module_and_what_it_imports(tmp_path, monkeypatch):
+    from vireid.core import registry
+
+    package = tmp_path / "grown"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "part.py").write_text("X = 1\n")
+    (package / "whole.py").write_text("from grown.part import X\nclass Whole: ...\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    table = Registry("thing", {"whole": "grown.whole:Whole"})
+
+    def digest() -> str:
+        registry._sources.cache_clear()
+        return table.source_digest("whole")
+
+    before = digest()
+    assert digest() == before
+    (package / "part.py").write_text("X = 2\n")
+    assert digest() != before

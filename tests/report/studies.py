@@ -143,7 +143,8 @@ def build(root: Path, seeds: Sequence[int] = (0,), *, kind: str = "synthetic", b
                     LatencyRecord(
                         id=run_id(["latency", artefact, batch]), status="ok", artefact=artefact,
                         runtime={"name": "eager", "precision": "fp32", "channels_last": False, "version": "1"},
-                        precision="fp32", batch=batch, resolution=(96, 48), threads=2, warmup=10, seconds=[float(s) for s in samples], **common,
+                        precision="fp32", batch=batch, resolution=(96, 48), threads=2, warmup=10,
+                        seconds=[float(s) for s in samples], **common,
                     )
                 )  # fmt: skip
     plan = Plan(

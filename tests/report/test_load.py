@@ -79,7 +79,9 @@ def test_other_settings_of_one_runtime_are_another_condition(build_store: BuildS
     store.put(one.model_copy(update=changed))
     skipped = {"id": run_id("skipped"), "status": "skipped", "reason": "package absent", "runtime": {"name": "onnx"}}
     store.put(one.model_copy(update=skipped))
+    store.put(one.model_copy(update={"id": run_id("busy"), "notes": ["other work kept 1.2 cores busy"]}))
     view = StudyView(store, "quick")
+    assert any(note.endswith("other work kept 1.2 cores busy") for note in view.latency_notes)
     assert {c.runtime for c in view.latency} == {"eager", "eager (channels last)"}
     assert view.unmeasured == [f"onnx, batch {one.batch}: package absent"]
 

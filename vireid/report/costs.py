@@ -72,9 +72,10 @@ def _operators(uncounted: object) -> str:
 
 def latency_table(view: StudyView) -> Fragment:
     """Percentiles per condition and cell; unlike conditions stand in blocks of their own."""
-    absent = bullets(f"Not measured: {words}" for words in view.unmeasured) if view.unmeasured else Fragment("")
+    remarks = [*(f"Not measured: {words}" for words in view.unmeasured), *view.latency_notes]
+    below = tag("div", bullets(remarks), class_="method") if remarks else Fragment("")
     if not view.latency:
-        return paragraph("No latency measured.", class_="absent") + absent
+        return paragraph("No latency measured.", class_="absent") + below
     columns = [Column("Configuration", text=True)]
     columns += [Column(name, "ms") for name in ("Median", "p5", "p95", "p99")]
     columns += [Column("Throughput", "images/s"), Column("Against baseline", "median"), Column("Samples")]
@@ -99,7 +100,7 @@ def latency_table(view: StudyView) -> Fragment:
         "Latency of one forward pass of the deployed graph, from raw samples. Blocks differ in runtime, precision, "
         "batch, threads or machine and are never merged. Cells with one deployed graph share its samples."
     )
-    return table(columns, blocks, caption + view.note) + absent
+    return table(columns, blocks, caption + view.note) + below
 
 
 def training_table(view: StudyView) -> Fragment:

@@ -235,6 +235,16 @@ class StudyView:
                 found.append(f"{name}, batch {record.batch}: {record.reason or 'no reason recorded'}")
         return list(dict.fromkeys(found))
 
+    @cached_property
+    def latency_notes(self) -> list[str]:
+        """What the profiler remarked on its own measurements, such as a busy machine."""
+        found: list[str] = []
+        for record in self.records.values():
+            if isinstance(record, LatencyRecord) and record.status == "ok" and record.notes:
+                cells = [self.cells[c].label for c, cost in self.costs.items() if cost.artefact == record.artefact]
+                found += [f"{', '.join(cells)}, batch {record.batch}: {note}" for note in record.notes if cells]
+        return list(dict.fromkeys(found))
+
     def main_condition(self, batch: int) -> Condition | None:
         """The condition that tables print for a batch size: most cells measured, then eager before other runtimes."""
         fitting = [c for c in self.latency if c.batch == batch]

@@ -149,7 +149,7 @@ def to_html(view: StudyView, content: AblationTable, files: Content = "") -> Fra
 def caption(view: StudyView, content: AblationTable, differences: str) -> str:
     """What the table shows, how it prints ``differences``, under which condition, and what it may be compared with."""
     condition = view.main_condition(1) or view.main_condition(32)
-    parts = [f"{view.plan.title}: {content.title}, trained on {content.setting.accelerator}."]
+    parts = [f"{view.plan.title} – {content.title}, trained on {content.setting.accelerator}."]
     if any(row.seeds > 1 for row in content.rows):
         parts.append("Scores are mean ± standard deviation over seeds.")
     parts.append(f"{differences} from {view.baseline.label}, paired by seed.")

@@ -26,6 +26,7 @@ def latency_samples(view: StudyView, out: Path, name: str = "latency") -> Fragme
         for axes, condition in zip(grid.flat, conditions, strict=False):
             light_grid(axes, "x")
             cells = view.latency[condition]
+            reach = 1.3e3 * max(float(np.percentile(samples, 95)) for samples in cells.values())
             for y, (cell, samples) in enumerate(cells.items()):
                 values = 1e3 * np.asarray(samples, dtype=float)
                 shade = colour(order.index(cell))
@@ -33,18 +34,21 @@ def latency_samples(view: StudyView, out: Path, name: str = "latency") -> Fragme
                 axes.scatter(values, y + spread, s=7, color=shade, alpha=0.45, linewidth=0)
                 low, middle, high = np.percentile(values, [5, 50, 95])
                 axes.plot([low, high], [y, y], color="#222222", linewidth=1)
+                if beyond := int((values > reach).sum()):
+                    words = f"{beyond} slower →"
+                    axes.text(0.995 * reach, y, words, ha="right", va="center", fontsize=9, backgroundcolor="white")
                 axes.plot([middle, middle], [y - 0.3, y + 0.3], color="#222222", linewidth=2)
             axes.set_yticks(range(len(cells)), [view.cells[cell].label for cell in cells])
             axes.tick_params(axis="y", length=0)
             axes.invert_yaxis()
-            axes.set_xlim(left=0)
+            axes.set_xlim(0, reach)
             axes.set_xlabel("milliseconds per forward pass")
             axes.set_title(f"batch {condition.batch} · {condition.runtime} · {condition.precision}")
         for axes in list(grid.flat)[len(conditions) :]:
             axes.set_visible(False)
         devices = "; ".join(dict.fromkeys(f"{c.device}, {c.threads} threads" for c in conditions))
-        words = (
+        caption = (
             "Raw latency samples, in order of measurement from top to bottom of each row; bar: median, line: 5th to "
-            f"95th percentile. Measured on {devices}.{view.note}"
+            f"95th percentile; samples far beyond are counted at the edge. Measured on {devices}.{view.note}"
         )
-        return publish(figure, name, words, out)
+        return publish(figure, name, caption, out)

@@ -62,7 +62,7 @@ def retrieval_panel(view: StudyView, run: RunView, out: Path, name: str) -> Frag
         under = f", {protocol_title(card)}, {reranking_label(card)}" if card else ""
         words = (
             f"Retrieval by {run.cell.label} (seed {run.seed}, run {run.planned.fit}{under}): each query and its "
-            f"nearest gallery images by rank; ✓ and a green frame: same identity, ✗ and a red frame: another.{view.note}"
+            f"nearest gallery images by rank; ✓, green: same identity, ✗, red: another.{view.note}"
         )
         return publish(figure, name, words, out)
 

@@ -58,9 +58,7 @@ def tradeoff(view: StudyView, content: AblationTable, cost: CostColumn, out: Pat
         figure = new_figure(7.4, 4.3)
         axes = figure.add_subplot()
         light_grid(axes, "both")
-        line = staircase([points[i] for i in pareto_front(points)])
-        covered = _along(line)
-        axes.plot(*zip(*line, strict=True), color=GREY, linewidth=1.2, linestyle=(0, (4, 2)), zorder=1)
+        covered: list[tuple[float, float]] = []
         for row, (x, y), shade in zip(rows, points, colours, strict=True):
             score = row.scores["mAP"]
             if score is not None and score.sd is not None:
@@ -70,6 +68,12 @@ def tradeoff(view: StudyView, content: AblationTable, cost: CostColumn, out: Pat
         axes.set_xlabel(f"{cost.name} ({cost.unit})")
         axes.set_ylabel("mAP (%)")
         axes.margins(x=0.22, y=0.22)
+        left, right = axes.get_xlim()
+        axes.set_xlim(max(0.0, left), right)
+        line = staircase([points[i] for i in pareto_front(points)])
+        line.append((right, line[-1][1]))
+        axes.plot(*zip(*line, strict=True), color=GREY, linewidth=1.2, linestyle=(0, (4, 2)), zorder=1)
+        covered += _along(line)
         place_labels(axes, points, [row.label for row in rows], covered)
         spread = " Whiskers: standard deviation over seeds." if any(row.seeds > 1 for row in rows) else ""
         condition = view.main_condition(1)

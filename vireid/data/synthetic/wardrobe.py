@@ -150,7 +150,7 @@ def _garment(kind: str, sleeves: str, pattern: str, rng: np.random.Generator) ->
         kind=kind,
         sleeves=sleeves,
         pattern=pattern,
-        scale=float(rng.uniform(0.055, 0.115)),
+        scale=float(rng.uniform(0.07, 0.15)),
         length=float(rng.random()),
         colour=colour,
         second_colour=second,

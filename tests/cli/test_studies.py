@@ -92,7 +92,7 @@ def test_a_failing_cell_is_reported_and_does_not_stop_the_others(shell):
     (shell.folder / "study.yaml").write_text(study)
     result = shell.run("ablate", "study.yaml", "--report")
     assert result.returncode == 1
-    assert "failed: baseline, seed 1" in result.stdout
+    assert "failed: fit of baseline, seed 1" in result.stdout
     store = Store(shell.store)
     plan = _plan(store)
     assert store.get(plan.runs[0].fit) is None

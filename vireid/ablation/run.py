@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
 
 from rich.console import Console
 
@@ -25,7 +27,7 @@ def run_study(study: Study, plan: Plan, configs: Mapping[str, ExperimentConfig],
     nothing runs beside it.
 
     Returns:
-        What failed: "cell, seed" -> reason.
+        What failed: "fit of cell, seed" -> reason.
     """
     console = Console(stderr=True)
     failures: dict[str, str] = {}
@@ -34,21 +36,26 @@ def run_study(study: Study, plan: Plan, configs: Mapping[str, ExperimentConfig],
         with progress_display(console) as display:
             detail = PhaseBars(display)
             overall = display.add_task(f"study {plan.name}", total=2 * len(plan.runs), note="")
-            for run in plan.runs:
-                display.update(overall, note=f"fit: {run.cell}, seed {run.seed}")
-                steps = ["fit", "evaluate", *(["explain"] if _is_explained(study, plan, run) else [])]
-                outcome = _train(configs[run.fit], steps, store, run, detail)
-                if outcome is not None:
-                    failures[f"{run.cell}, seed {run.seed}"] = outcome
-                detail.clear()
-                display.advance(overall)
-            for run in plan.runs:
-                display.update(overall, note=f"profile: {run.cell}, seed {run.seed}")
-                reason = _measure(configs[run.fit], study, store, run, detail)
+
+            def carry_out(what: str, job: Callable[[], str | None]) -> None:
+                """Run one job, note its failure, and leave a line behind, also where no bars are drawn."""
+                display.update(overall, note=what)
+                start = time.monotonic()
+                reason = job()
                 if reason is not None:
-                    failures[f"profile of {run.cell}, seed {run.seed}"] = reason
+                    failures[what] = reason
+                end = f"done in {time.monotonic() - start:.0f} s" if reason is None else "failed"
+                console.print(f"{what}: {end}", markup=False, highlight=False, style="dim")
                 detail.clear()
                 display.advance(overall)
+
+            for run in plan.runs:
+                steps = ["fit", "evaluate", *(["explain"] if _is_explained(study, plan, run) else [])]
+                train = partial(_train, configs[run.fit], steps, store, run, detail)
+                carry_out(f"fit of {run.cell}, seed {run.seed}", train)
+            for run in plan.runs:
+                measure = partial(_measure, configs[run.fit], study, store, run, detail)
+                carry_out(f"profile of {run.cell}, seed {run.seed}", measure)
             display.update(overall, note="")
     return failures
 

@@ -142,8 +142,7 @@ def _ahead(tasks: Iterable[Callable[[], Batch]], workers: int, prefetch: int) ->
         for task in tasks:
             yield task()
         return
-    # Each Python thread brings an OpenMP pool of its own; pools that spin beside the model's cost it half its speed.
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="loader", initializer=torch.set_num_threads, initargs=(1,))
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="loader")
     waiting: deque[Future[Batch]] = deque()
     try:
         for task in tasks:

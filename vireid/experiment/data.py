@@ -21,6 +21,7 @@ from vireid.data.layout import Layout
 from vireid.data.loader import EvaluationLoader, TrainingLoader
 from vireid.data.sampler import IdentitySampler
 from vireid.data.synthetic.dataset import write_dataset
+from vireid.experiment.device import device_of
 from vireid.experiment.progress import ProgressCallback, silent
 from vireid.store import Store
 
@@ -79,14 +80,26 @@ def training_loader(
         steps_per_epoch=config.recipe.steps_per_epoch,
     )
     augmentation = AUGMENTATIONS.load(config.augmentation.name)(config.augmentation)
-    return TrainingLoader(_decoded(config, data.train, store, progress), index, sampler, augmentation, seed=config.seed)
+    images = _decoded(config, data.train, store, progress)
+    ahead = _batches_ahead(config)
+    return TrainingLoader(images, index, sampler, augmentation, seed=config.seed, workers=ahead)
 
 
 def evaluation_loader(
     config: ExperimentConfig, data: PreparedData, store: Store, progress: ProgressCallback = silent
 ) -> EvaluationLoader:
     """All evaluation images in the order of their index."""
-    return EvaluationLoader(_decoded(config, data.evaluation, store, progress), data.evaluation)
+    images = _decoded(config, data.evaluation, store, progress)
+    return EvaluationLoader(images, data.evaluation, workers=_batches_ahead(config))
+
+
+def _batches_ahead(config: ExperimentConfig) -> int:
+    """Threads that prepare batches while the model computes.
+
+    None on a CPU: every thread that calls torch brings an OpenMP pool of its own, which there competes with the model's
+    (measured on two cores: a step of 120 ms becomes one of 175 ms, while preparing a batch takes 4 ms).
+    """
+    return 0 if device_of(config).type == "cpu" else 2
 
 
 def _decoded(config: ExperimentConfig, index: ImageIndex, store: Store, progress: ProgressCallback) -> ByteArray:

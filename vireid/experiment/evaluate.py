@@ -17,10 +17,11 @@ from vireid.evaluation.evaluate import EvaluationResult, evaluate
 from vireid.evaluation.extraction import extract
 from vireid.evaluation.protocols import ProtocolConfig
 from vireid.experiment.data import PreparedData, evaluation_loader, prepare
+from vireid.experiment.device import device_of
 from vireid.experiment.fit import build_model, check_same_images, weights_file
 from vireid.experiment.identity import evaluation_id, fit_id
 from vireid.experiment.progress import ProgressCallback, silent
-from vireid.experiment.records import common, device_of
+from vireid.experiment.records import common
 from vireid.store import Store, file_digest, write_atomically
 
 

@@ -18,9 +18,10 @@ from vireid.core.types import Model
 from vireid.evaluation.evaluate import evaluate
 from vireid.evaluation.extraction import extract
 from vireid.experiment.data import PreparedData, evaluation_loader, prepare, training_loader
+from vireid.experiment.device import device_of, threads_of
 from vireid.experiment.identity import data_specification, fit_id, fit_specification
 from vireid.experiment.progress import ProgressCallback, silent
-from vireid.experiment.records import common, device_of, failed_fit, threads_of
+from vireid.experiment.records import common, failed_fit
 from vireid.models import MODELS
 from vireid.profiling.memory import PeakMemory
 from vireid.store import Store

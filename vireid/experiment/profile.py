@@ -13,10 +13,11 @@ from vireid.core.errors import UserError
 from vireid.core.identity import run_id
 from vireid.core.records import CostRecord, LatencyRecord, now
 from vireid.core.types import Modality
+from vireid.experiment.device import device_of
 from vireid.experiment.fit import build_model
 from vireid.experiment.identity import component_specification, cost_id
 from vireid.experiment.progress import ProgressCallback, silent
-from vireid.experiment.records import common, device_of
+from vireid.experiment.records import common
 from vireid.profiling.config import ProfileConfig
 from vireid.profiling.device import available_cores, describe_device, device_identity
 from vireid.profiling.profile import cost, latency

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import torch
@@ -10,20 +9,9 @@ import torch
 from vireid.config import ExperimentConfig
 from vireid.core.environment import Environment, snapshot
 from vireid.core.records import FitRecord, now
+from vireid.experiment.device import device_of, threads_of
 from vireid.experiment.identity import data_kind, data_specification, fit_id, fit_specification, stamps
 from vireid.profiling.device import describe_device
-
-
-def device_of(config: ExperimentConfig) -> torch.device:
-    """The device that a run uses: ``runtime.device``, or an accelerator where there is one."""
-    if config.runtime.device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(config.runtime.device)
-
-
-def threads_of(config: ExperimentConfig) -> int:
-    """CPU threads that a run uses."""
-    return config.runtime.threads or os.cpu_count() or 1
 
 
 def environment(config: ExperimentConfig) -> Environment:

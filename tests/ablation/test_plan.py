@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from vireid.ablation.plan import make_plan
-from vireid.ablation.study import read_study
+from vireid.ablation.study import Study, read_study
+from vireid.core.config import parse
 from vireid.core.errors import UserError
 from vireid.core.identity import is_run_id
 
@@ -103,6 +104,23 @@ def test_only_keeps_the_baseline_and_matching_cells():
     assert all(cell.factors["ibn"] == "a" for cell in plan.cells[1:])
     with pytest.raises(UserError, match="has no level 'aa'"):
         make_plan(read_study(REFERENCE), only=["ibn=aa"])
+
+
+def test_labels_name_the_level_unless_the_factor_is_a_switch():
+    data = {
+        "name": "s",
+        "title": "S",
+        "base": ["data=sysu_quick"],
+        "design": "one_at_a_time",
+        "factors": {
+            "ibn": {"none": ["model.ibn=none"], "a": ["model.ibn=a"]},
+            "trunk": {"small": ["model.backbone=resnet18"], "large": ["model.backbone=resnet34"]},
+        },
+        "labels": {"ibn": "IBN"},
+        "seeds": [1],
+    }
+    plan, _ = make_plan(parse(Study, data, "test"))
+    assert [cell.label for cell in plan.cells] == ["baseline", "+ IBN", "+ trunk large"]
 
 
 def test_a_missing_study_names_the_nearest_one():

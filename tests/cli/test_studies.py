@@ -47,6 +47,10 @@ def test_smoke_study_from_pixels_to_html(shell):
     changed = {file.name for file in after if before.get(file) != after[file]}
     assert changed <= {"plan.json"}, "the second run computed something again"
 
+    assert shell.run("results", "export", "out.csv", "--kind", "cost").returncode == 0
+    table = pd.read_csv(shell.folder / "out.csv")
+    assert (table["parameters.deployed"] > 0).all()
+
     published = shell.run("results", "publish", "smoke", "--to", "out")
     assert published.returncode == 0, published.stderr
     copy = Store(shell.folder / "out")
@@ -99,10 +103,3 @@ def test_a_failing_cell_is_reported_and_does_not_stop_the_others(shell):
     assert store.get(plan.runs[1].fit) is not None
     assert (store.study("smoke") / "report" / "index.html").is_file()
     assert json.loads(next(store.runs.glob("*.failed-1.json")).read_text())["status"] == "failed"
-
-
-def test_records_export_as_csv(shell):
-    assert shell.run("ablate", SMOKE).returncode == 0
-    assert shell.run("results", "export", "out.csv", "--kind", "cost").returncode == 0
-    table = pd.read_csv(shell.folder / "out.csv")
-    assert (table["parameters.deployed"] > 0).all()

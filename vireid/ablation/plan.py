@@ -70,7 +70,7 @@ def make_plan(
 def _cell(study: Study, levels: Levels) -> Cell:
     changed = {factor: level for factor, level in levels.items() if level != study.baseline[factor]}
     labels = [
-        study.labels.get(factor, factor) + ("" if len(study.factors[factor]) == 2 else f" {level}")
+        study.labels.get(factor, factor) + ("" if _is_switch(study, factor) else f" {level}")
         for factor, level in changed.items()
     ]
     if study.design == "cumulative" and labels:
@@ -81,6 +81,11 @@ def _cell(study: Study, levels: Levels) -> Cell:
         factors=levels,
         baseline=not changed,
     )
+
+
+def _is_switch(study: Study, factor: str) -> bool:
+    """Whether a factor is just on or off, so that its name says enough."""
+    return len(study.factors[factor]) == 2 and study.baseline[factor] in ("none", "off", "base", "fixed")
 
 
 def _conditions(study: Study, only: Sequence[str]) -> dict[str, str]:

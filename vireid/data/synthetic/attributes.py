@@ -164,7 +164,7 @@ def draw_person(seed: int, identity: int) -> Person:
 
 
 def _draw_shape(build: str, height: str, rng: np.random.Generator) -> Shape:
-    girth = {"slim": 0.90, "average": 1.02, "broad": 1.16}[build] * (1 + 0.04 * rng.standard_normal())
+    girth = {"slim": 0.93, "average": 1.02, "broad": 1.11}[build] * (1 + 0.04 * rng.standard_normal())
     stature = {"short": 1.57, "medium": 1.71, "tall": 1.86}[height] + 0.03 * rng.standard_normal()
     return Shape(
         stature=float(stature),

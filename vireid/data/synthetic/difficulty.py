@@ -28,16 +28,16 @@ REFLECTANCE_SHIFT: Final = 0.06
 BAG_SHARE: Final = 0.62
 """Chance that a person carries a bag."""
 
-HEADWEAR_SHARE: Final = 0.28
+HEADWEAR_SHARE: Final = 0.35
 """Chance that a person wears something on the head."""
 
-OCCLUSION_CHANCE: Final = 0.12
+OCCLUSION_CHANCE: Final = 0.06
 """Chance that a pole, furniture or a passer-by hides part of the person in a shot."""
 
-BYSTANDER_CHANCE: Final = 0.12
+BYSTANDER_CHANCE: Final = 0.06
 """Chance that somebody else stands in the background of a shot."""
 
-CROP_JITTER: Final = 0.055
+CROP_JITTER: Final = 0.045
 """Standard deviation of the detector box's shift and scale, as a share of its size."""
 
 EXPOSURE_JITTER: Final = 0.10
@@ -46,5 +46,5 @@ EXPOSURE_JITTER: Final = 0.10
 POSE_JITTER: Final = 0.06
 """Standard deviation of every joint angle about the gait, in radians."""
 
-YAW_SPREAD_SCALE: Final = 1.0
+YAW_SPREAD_SCALE: Final = 0.85
 """Factor on every camera's spread of viewing directions."""

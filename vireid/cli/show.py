@@ -71,12 +71,13 @@ def cost_table(record: CostRecord) -> Table:
 
 def latency_table(records: Iterable[LatencyRecord]) -> Table:
     """Median and 90th percentile per forward, throughput."""
-    table = Table(title="Latency")
-    for column in ("runtime", "precision", "threads", "batch", "p50 ms", "p90 ms", "images/s", "samples", "notes"):
-        table.add_column(column, justify="left" if column in ("runtime", "precision", "notes") else "right")
+    table, notes = Table(title="Latency"), list[str]()
+    for column in ("runtime", "precision", "threads", "batch", "p50 ms", "p90 ms", "images/s", "samples"):
+        table.add_column(column, justify="left" if column in ("runtime", "precision") else "right")
     for record in records:
         if record.status != "ok":
-            table.add_row(str(record.runtime.get("name")), record.precision, *[""] * 6, record.reason or record.status)
+            table.add_row(str(record.runtime.get("name")), record.precision, *["–"] * 6)
+            notes.append(f"batch {record.batch}: {record.reason or record.status}")
             continue
         p50, p90 = np.percentile(record.seconds, [50, 90])
         table.add_row(
@@ -88,8 +89,9 @@ def latency_table(records: Iterable[LatencyRecord]) -> Table:
             f"{1e3 * p90:.2f}",
             f"{record.batch / p50:.1f}",
             str(len(record.seconds)),
-            "; ".join(record.notes),
         )
+        notes += [f"batch {record.batch}: {note}" for note in record.notes]
+    table.caption = "\n".join(notes) or None
     return table
 
 

@@ -14,6 +14,17 @@ from vireid.core.config import Strict
 
 PACKAGES = ("vireid", "torch", "torchvision", "accelerate", "numpy", "scipy", "pandas", "fvcore", "thop", "pillow")
 
+# What of a machine's description must agree before two latencies may stand side by side.
+MACHINE_IDENTITY = (
+    "cpu",
+    "cpu_family_model_stepping",
+    "architecture",
+    "isa",
+    "logical_cores",
+    "physical_cores",
+    "accelerators",
+)
+
 
 class Environment(Strict):
     """Software and machine of a run. ``device`` is the machine description that the profiler reads."""

@@ -11,6 +11,8 @@ from typing import Any
 import psutil
 import torch
 
+from vireid.core.environment import MACHINE_IDENTITY
+
 ISA_FLAGS = (
     "sse4_2",
     "avx",
@@ -64,16 +66,7 @@ def describe_device() -> dict[str, Any]:
 
 def device_identity(description: dict[str, Any]) -> dict[str, Any]:
     """The part of a description that must agree before two latencies may be put side by side."""
-    keys = (
-        "cpu",
-        "cpu_family_model_stepping",
-        "architecture",
-        "isa",
-        "logical_cores",
-        "physical_cores",
-        "accelerators",
-    )
-    return {key: description[key] for key in keys}
+    return {key: description[key] for key in MACHINE_IDENTITY}
 
 
 def affinity() -> list[int] | None:

@@ -15,7 +15,7 @@ from functools import cached_property
 import pandas as pd
 
 from vireid.core.config import parse
-from vireid.core.environment import Environment
+from vireid.core.environment import MACHINE_IDENTITY, Environment
 from vireid.core.errors import UserError
 from vireid.core.identity import run_id
 from vireid.core.plan import Cell, Plan, PlannedRun
@@ -25,16 +25,6 @@ from vireid.store import Store
 
 METRICS = ("r1", "r5", "r10", "r20", "mAP", "mINP")
 NOT_COMPARABLE = "not comparable with published results"
-# what of a machine must agree before two latencies may stand side by side
-_MACHINE = (
-    "cpu",
-    "cpu_family_model_stepping",
-    "architecture",
-    "isa",
-    "logical_cores",
-    "physical_cores",
-    "accelerators",
-)
 
 
 @dataclass(frozen=True)
@@ -316,7 +306,7 @@ def condition_of(record: LatencyRecord) -> Condition:
         for key, value in sorted(runtime.items())
         if key not in told_elsewhere and value not in (None, False, "")
     )
-    machine = {key: record.environment.device.get(key) for key in _MACHINE}
+    machine = {key: record.environment.device.get(key) for key in MACHINE_IDENTITY}
     return Condition(
         runtime=f"{name} ({settings})" if settings else name,
         precision=record.precision,

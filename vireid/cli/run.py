@@ -24,9 +24,10 @@ def config(
     if schema:
         typer.echo(json.dumps(ExperimentConfig.model_json_schema(), indent=2))
         return
+    settings = compose(overrides or []).model_dump(mode="json")
     for group in group_names():
         typer.echo(f"# {group}: {' | '.join(choices(group))}")
-    typer.echo(yaml.safe_dump(compose(overrides or []).model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+    typer.echo(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
 
 
 @app.command()

@@ -23,13 +23,16 @@ from pydantic import Field, model_validator
 
 from vireid.core.config import Strict, component, parse
 from vireid.core.errors import UserError, did_you_mean
+from vireid.core.seeding import key_to_int
 from vireid.data import AUGMENTATIONS, DATASETS
+from vireid.data.captions import CaptionConfig
 from vireid.data.synthetic.config import SyntheticConfig
 from vireid.evaluation.protocols import ProtocolConfig
 from vireid.models import MODELS
 from vireid.profiling.config import ProfileConfig
 from vireid.training.config import RecipeConfig
-from vireid.weighting import WEIGHTINGS
+from vireid.weighting import CURRICULA, WEIGHTINGS
+from vireid.weighting.patterns import fitting
 
 CONF = Path(__file__).parent / "conf"
 
@@ -44,6 +47,7 @@ class DataConfig(Strict):
     height: int = Field(gt=0, description="pixels")
     width: int = Field(gt=0, description="pixels")
     shuffle_identities: bool = False  # control: training labels permuted among images, must end at chance
+    captions: CaptionConfig | None = None  # from the Text/ folder beside the images, for models that read text
 
     @model_validator(mode="after")
     def _layouts_agree(self) -> DataConfig:
@@ -70,14 +74,21 @@ class ExperimentConfig(Strict):
     """Everything that a run needs to know."""
 
     seed: int = Field(default=0, ge=0)
+    stream: int = Field(default=0, ge=0, description="another draw of all that is random but rendered data: a placebo")
     data: DataConfig
     augmentation: component(AUGMENTATIONS)  # type: ignore[valid-type]
     model: component(MODELS)  # type: ignore[valid-type]
     weighting: component(WEIGHTINGS)  # type: ignore[valid-type]
+    curriculum: component(CURRICULA) = Field(default={"name": "off"})  # type: ignore[valid-type]
     recipe: RecipeConfig
     evaluation: EvaluationConfig
     profile: ProfileConfig = ProfileConfig()
     runtime: RuntimeConfig = RuntimeConfig()
+
+    @property
+    def training_seed(self) -> int:
+        """Keys initial weights, batches, augmentation and dropout; rendered data follow ``seed`` alone."""
+        return self.seed if self.stream == 0 else key_to_int(self.seed, "stream", self.stream) % 2**31
 
     @model_validator(mode="after")
     def _dev_curves_need_dev(self) -> ExperimentConfig:
@@ -85,6 +96,68 @@ class ExperimentConfig(Strict):
             raise ValueError(
                 "recipe.evaluate_every needs data.split=dev: with split=test the dev identities are trained on, and "
                 "test identities are for the final number"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _protocols_fit_the_split(self) -> ExperimentConfig:
+        split = getattr(self.data.dataset, "split", 1)
+        if split != 1 and any(protocol.name == "regdb/split1" for protocol in self.evaluation.protocols):
+            raise ValueError(
+                f"regdb/split1 is the first of RegDB's splits, not split {split}: set data.dataset.split=1, or "
+                "evaluate under regdb/10split"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _weighting_fits_model(self) -> ExperimentConfig:
+        model = MODELS.load(self.model.name)
+        for method in getattr(WEIGHTINGS.load(self.weighting.name), "model_methods", ()):
+            if not hasattr(model, method):
+                raise ValueError(
+                    f"weighting '{self.weighting.name}' needs a model with the method {method}(), which "
+                    f"'{self.model.name}' lacks; use another weighting, or give the model that method"
+                )
+        if not hasattr(self.model, "active_weights"):
+            return self  # its terms are known once it is built; the patterns are checked then
+        terms = self.model.active_weights()
+        try:
+            fitting(getattr(self.weighting, "adapt", []), terms, "weighting.adapt", every=True)
+            fitting(getattr(self.curriculum, "terms", []), terms, "curriculum.terms", every=False)
+        except UserError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+    @model_validator(mode="after")
+    def _text_is_there(self) -> ExperimentConfig:
+        reads = getattr(self.model, "uses_text", False)
+        if reads and self.data.captions is None:
+            raise ValueError(
+                f"model '{self.model.name}' reads text: set data.captions={{captioner: Blip}}, which reads the Text/ "
+                "folder beside the images, or model.fusion=none"
+            )
+        for position, protocol in enumerate(self.evaluation.protocols):
+            if protocol.text != "none" and not reads:
+                raise ValueError(
+                    f"evaluation.protocols.{position} has text={protocol.text}, but model '{self.model.name}' reads "
+                    "none as it is configured: set text=none"
+                )
+        if self.recipe.evaluate_every and self.evaluation.protocols[0].text != "none":
+            raise ValueError(
+                "recipe.evaluate_every follows the first of evaluation.protocols with images alone, and that one has "
+                "text: put one with text=none before it"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _augmentation_gives_the_views(self) -> ExperimentConfig:
+        needed = getattr(MODELS.load(self.model.name), "visible_views", 1)
+        given = getattr(self.augmentation, "visible_views", 1)
+        if given < needed:
+            raise ValueError(
+                f"model '{self.model.name}' needs {needed} augmented views of every visible image, augmentation "
+                f"'{self.augmentation.name}' gives {given}: use augmentation=tskd or tvi_lfm, or augmentation=full "
+                f"with augmentation.visible_views={needed}"
             )
         return self
 

@@ -1,5 +1,6 @@
 """Designs give the cells that their names promise."""
 
+import numpy as np
 import pytest
 
 from vireid.ablation.design import combinations
@@ -28,6 +29,23 @@ def test_full_factorial_has_every_combination_and_the_baseline_first():
     assert len(cells) == 6
     assert cells[0] == {"a": "off", "b": "off"}
     assert len({tuple(cell.items()) for cell in cells}) == 6
+
+
+SWITCHES = {name: {"off": [], "on": [f"{name}=1"]} for name in ("a", "b", "c", "placebo")}
+
+
+def test_a_placebo_rides_on_the_parity_of_the_other_factors_and_is_balanced_against_each_and_each_pair():
+    cells = combinations(_study(design="full_factorial", factors=SWITCHES, placebo=["placebo"]))
+    assert len(cells) == 8
+    assert cells[0] == dict.fromkeys(SWITCHES, "off")
+    signs = [{name: 1 if level == "on" else -1 for name, level in cell.items()} for cell in cells]
+    assert all(s["placebo"] == s["a"] * s["b"] * s["c"] for s in signs)  # on where an odd number is
+    for names in (["a"], ["b"], ["c"], ["a", "b"], ["a", "c"], ["b", "c"]):
+        assert sum(s["placebo"] * np.prod([s[name] for name in names]) for s in signs) == 0
+
+
+def test_in_other_designs_a_placebo_is_a_factor_like_any_other():
+    assert len(combinations(_study(design="one_at_a_time", factors=SWITCHES, placebo=["placebo"]))) == 5
 
 
 def test_one_at_a_time_changes_one_factor():
@@ -59,6 +77,8 @@ def test_explicit_runs_the_named_cells_and_the_baseline():
         ({"seeds": [1, 1]}, ["seeds repeat"]),
         ({"labels": {"aa": "A"}}, ["unknown factor 'aa'"]),
         ({"cells": [{"a": "on"}]}, ["'cells' belongs to the design 'explicit'"]),
+        ({"placebo": ["c"]}, ["placebo: unknown factor 'c'"]),
+        ({"placebo": ["a"], "design": "full_factorial"}, ["two levels", "'b' has another number"]),
         ({"factors": {"a": {"off": []}}}, ["needs a baseline level and at least one other"]),
     ],
 )

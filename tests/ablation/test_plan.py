@@ -28,12 +28,27 @@ def test_every_committed_study_plans(file):
     assert all(is_run_id(run.fit) for run in plan.runs)
     assert len({run.fit for run in plan.runs}) == len(plan.runs) == len(configs)
     assert sum(cell.baseline for cell in plan.cells) == 1
+    assert not any(cell.baseline for cell in plan.cells if cell.control is not None)
 
 
-def test_the_reference_study_is_a_full_factorial_and_plans_without_data():
-    plan, _ = make_plan(read_study(REFERENCE), ["data=sysu", "data.root=/nowhere/at/all"])
-    assert len(plan.cells) == 16
+def test_the_reference_study_is_a_full_factorial_with_controls_and_plans_without_data():
+    plan, configs = make_plan(read_study(REFERENCE), ["data=sysu", "data.root=/nowhere/at/all"])
+    assert len([cell for cell in plan.cells if cell.control is None]) == 16
     assert len(plan.seeds) >= 3
+    assert plan.placebo == ["placebo"]
+    shuffled = [run for run in plan.runs if run.cell == "control=shuffled identities"]
+    assert len(shuffled) == len(plan.seeds)
+    assert all(configs[run.fit].data.shuffle_identities for run in shuffled)
+
+
+def test_a_placebo_is_another_draw_of_everything_but_the_data():
+    plan, configs = make_plan(read_study(REFERENCE), seeds=[1])
+    by_cell = {run.cell: configs[run.fit] for run in plan.runs}
+    one, two = by_cell["baseline"], by_cell["ibn=a,placebo=on"]
+    assert one.data == two.data
+    assert (one.training_seed, one.seed) == (1, 1)
+    assert two.seed == 1
+    assert two.training_seed != 1
 
 
 @pytest.mark.parametrize(
@@ -100,8 +115,8 @@ def test_overriding_what_a_factor_sets_is_refused():
 
 def test_only_keeps_the_baseline_and_matching_cells():
     plan, _ = make_plan(read_study(REFERENCE), only=["ibn=a", "mha=guidance"])
-    assert [cell.baseline for cell in plan.cells] == [True] + [False] * 4
-    assert all(cell.factors["ibn"] == "a" for cell in plan.cells[1:])
+    assert [cell.baseline for cell in plan.cells if cell.control is None] == [True] + [False] * 4
+    assert all(cell.factors["ibn"] == "a" for cell in plan.cells[1:] if cell.control is None)
     with pytest.raises(UserError, match="has no level 'aa'"):
         make_plan(read_study(REFERENCE), only=["ibn=aa"])
 

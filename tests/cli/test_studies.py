@@ -103,3 +103,16 @@ def test_a_failing_cell_is_reported_and_does_not_stop_the_others(shell):
     assert store.get(plan.runs[1].fit) is not None
     assert (store.study("smoke") / "report" / "index.html").is_file()
     assert json.loads(next(store.runs.glob("*.failed-1.json")).read_text())["status"] == "failed"
+
+
+def test_fits_side_by_side_give_what_they_give_one_after_the_other(shell):
+    """Bitwise, at the same number of threads; the images are rendered once."""
+    fits = [SMOKE, "runtime.threads=1", "--seeds", "1,2"]
+    beside = shell.run("ablate", *fits, "--jobs", "2", "--store", "beside")
+    assert beside.returncode == 0, beside.stderr
+    assert "images of seed 2: done" in beside.stderr
+    after = shell.run("ablate", *fits, "--store", "after")
+    assert after.returncode == 0, after.stderr
+    metrics = _metrics(Store(shell.folder / "beside"))
+    assert len(metrics) > 0
+    assert metrics == _metrics(Store(shell.folder / "after"))

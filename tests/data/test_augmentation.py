@@ -1,14 +1,18 @@
 import numpy as np
 import pytest
 import torch
+import torchvision.transforms.functional as tvf
 
 from vireid.core.config import parse
 from vireid.core.errors import UserError
+from vireid.core.seeding import generator
 from vireid.core.types import Modality
 from vireid.data import AUGMENTATIONS
+from vireid.data.augmentation_fork import ForkConfig
 from vireid.data.augmentation_full import FullAugmentation, FullConfig
-from vireid.data.transforms import LUMINANCE, normalise
+from vireid.data.transforms import LUMINANCE, MEAN, STD, draw_flip_and_shift, normalise
 
+FORK_SECOND = ForkConfig().channel_erasing.model_dump()
 KEY = (7, "augmentation", 0, 0)
 
 
@@ -37,7 +41,7 @@ def test_contract(name):
     assert AUGMENTATIONS.load(name).Config().name == name
 
 
-@pytest.mark.parametrize("name", ["base", "full"])
+@pytest.mark.parametrize("name", [name for name in AUGMENTATIONS.names() if name != "none"])
 @pytest.mark.parametrize("modality", Modality)
 def test_eight_equal_images_come_out_different(name, modality):
     images = batch(1 * 2)[0][:1].repeat(8, 1, 1, 1)
@@ -52,8 +56,43 @@ def test_none_and_everything_off_are_normalisation():
     assert torch.equal(build("none")(images, modality, KEY).images, normalise(images))
     off = build("base", flip=0, pad=0, erasing={"probability": 0})
     assert torch.equal(off(images, modality, KEY).images, normalise(images))
-    still = build("full", flip=0, pad=0)
-    assert torch.equal(still(images, modality, KEY, strength=0.0).images, normalise(images))
+    for name in ("base", "full", "fork"):
+        still = build(name, flip=0, pad=0)
+        assert torch.equal(still(images, modality, KEY, strength=0.0).images, normalise(images))
+
+
+UNERASED = {"probability": 0}
+OPTIONAL = {  # every operation that a curriculum may ramp, switched off
+    "none": {},
+    "base": {"erasing": UNERASED},
+    "full": {"erasing": UNERASED, "jitter": 0, "exchange": 0, "infrared_channel": 0, "infrared_gray": 0},
+    "fork": {"erasing": UNERASED, "channel_erasing": UNERASED, "jitter": 0},
+    "tvi_lfm": {"visible_erasing": 0, "infrared_erasing": 0, "gray": 0}
+    | {"exchange": 0, "adaptive_channel": 0, "adaptive_gray": 0},
+}
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS.names())
+def test_strength_zero_leaves_flip_and_crop_alone(name):
+    images, modality = batch(16)
+    calm = build(name)(images, modality, KEY, strength=0.0).images
+    assert torch.equal(calm, build(name, **OPTIONAL[name])(images, modality, KEY).images)
+    assert torch.equal(calm, normalise(images)) == (name == "none")
+
+
+@pytest.mark.parametrize(("name", "share"), [("base", 0.5), ("full", 0.5), ("fork", 0.75)])
+def test_strength_scales_probabilities(name, share):
+    """Half the strength erases half as many images (with two erasings: 1 − (1 − p/2)² of them)."""
+    images, modality = batch(4000, 8, 8)
+    still = {"flip": 0, "pad": 0} | {key: 0 for key in OPTIONAL[name] if key not in ("erasing", "channel_erasing")}
+    plain = normalise(images)
+
+    def erased(strength):
+        result = build(name, **still)(images, modality, KEY, strength).images
+        return (result != plain).flatten(1).any(1).float().mean().item()
+
+    half = share / 2 if name != "fork" else 1 - 0.75**2
+    assert [erased(0.0), erased(0.5), erased(1.0)] == pytest.approx([0, half, share], abs=0.03)
 
 
 @pytest.mark.parametrize("name", ["base", "full"])
@@ -120,6 +159,81 @@ def test_two_visible_views_extend_the_batch():
             assert (kind(image, plain[row]) in "rgb") == bool(view)
 
 
+def test_fork_jitters_the_picture_and_not_its_padding():
+    images, modality = batch(6, 24, 12)
+    images = (images * 0.4 + 70).to(torch.uint8)  # torchvision clips after each of the three operations
+    plain = {"erasing": {"probability": 0}, "channel_erasing": {"probability": 0}}
+    result = build("fork", **plain)(images, modality, KEY).images
+    random = generator(*KEY)
+    flip, shift = draw_flip_and_shift(random, 6, 0.5, 10)
+    random.random(6)
+    factors = 1 + 0.1 * random.uniform(-1, 1, (6, 3))
+    for row, (brightness, contrast, saturation) in enumerate(factors):
+        image = tvf.hflip(images[row]) if flip[row] else images[row]
+        image = tvf.adjust_brightness(image.float() / 255, brightness)
+        image = tvf.adjust_saturation(tvf.adjust_contrast(image, contrast), saturation)
+        image = tvf.pad(image, [10], fill=127 / 255)
+        expected = tvf.crop(image, 10 + int(shift[row, 0]), 10 + int(shift[row, 1]), 24, 12)
+        pixels = result[row] * torch.tensor(STD).view(3, 1, 1) + torch.tensor(MEAN).view(3, 1, 1)
+        assert (pixels - expected).abs().max() < 0.51 / 255
+        padding = tvf.crop(tvf.pad(torch.zeros(1, 24, 12), [10], fill=1), *(10 + int(s) for s in shift[row]), 24, 12)
+        assert torch.allclose(pixels[:, padding[0] == 1], torch.tensor(127 / 255), atol=1e-6)
+
+
+def test_fork_erases_twice_with_the_second_on_top():
+    images, modality = batch(4000, 16, 8)
+    still = {"flip": 0, "pad": 0, "jitter": 0}
+    values = {"erasing": {"value": (7, 7, 7), "area": (0.02, 0.4)}}
+    second = {**FORK_SECOND, "value": (9, 9, 9)}
+    result = build("fork", **still, **values, channel_erasing=second)(images, modality, KEY).images
+    first, last = ((result == value).flatten(1).any(1) for value in (7.0, 9.0))
+    assert last.float().mean().item() == pytest.approx(0.5, abs=0.03)
+    both = build("fork", **still, erasing={**values["erasing"], "probability": 1}, channel_erasing=second)
+    assert (both(images, modality, KEY).images == 7).flatten(1).any(1)[~last].all()
+    assert first[~last].float().mean().item() == pytest.approx(0.5, abs=0.03)
+    area = (result[last] == 9).float().mean(dim=(1, 2, 3))
+    assert area.max() < 0.48
+    assert area.mean().item() == pytest.approx(0.2, abs=0.03)
+
+
+def test_fork_defaults_are_the_released_ones():
+    config = ForkConfig()
+    assert (config.erasing.probability, config.erasing.area, config.erasing.value) == (0.5, (0.02, 0.4), (0, 0, 0))
+    assert (config.erasing.ratio, config.erasing.ratio_law, config.erasing.attempts) == ((0.3, 3.3), "log-uniform", 10)
+    second = config.channel_erasing
+    assert (second.probability, second.area, second.value) == (0.5, (0.02, 0.4), (0.4914, 0.4822, 0.4465))
+    assert (second.ratio, second.ratio_law, second.attempts) == ((0.3, 1 / 0.3), "uniform", 100)
+
+
 def test_config_is_strict():
     with pytest.raises(UserError, match="did you mean 'visible_views'"):
         parse(FullConfig, {"name": "full", "visible_view": 2}, "augmentation")
+
+
+def test_tvi_lfm_shows_every_visible_image_twice():
+    images, modality = batch(count=400, height=16, width=8)
+    still = build("tvi_lfm", visible_views=2, flip=0, pad=0, visible_erasing=0, infrared_erasing=0)
+    result, visible = still(images, modality, KEY), modality == int(Modality.VISIBLE)
+    assert result.rows.tolist() == [*range(400), *visible.nonzero()[:, 0].tolist()]
+    assert result.view.tolist() == [0] * 400 + [1] * 200
+    plain = normalise(images)[result.rows]
+    changed = (result.images != plain).flatten(1).any(1)
+    alike = (result.images[:, :1] == result.images).flatten(1).all(1)  # every channel the same
+    first, second = changed[:400][visible], changed[400:]
+    assert 0.03 < first.float().mean() < 0.2  # gray 0.1
+    assert not alike[:400][visible].any()  # grey pixels, normalised per channel
+    assert 0.4 < second.float().mean() < 0.6  # exchange 0.5
+    assert torch.equal(second, alike[400:])
+    infrared = changed[:400][~visible]
+    assert 0.85 < infrared.float().mean() < 0.95  # 0.75 one channel, 0.15 luminance
+    assert torch.equal(infrared, alike[:400][~visible])
+
+
+def test_tvi_lfm_erases_by_modality():
+    images, modality = batch(count=400, height=16, width=8)
+    quiet_one = {"flip": 0, "pad": 0, "gray": 0, "exchange": 0, "adaptive_channel": 0, "adaptive_gray": 0}
+    result = build("tvi_lfm", **quiet_one)(images, modality, KEY)
+    changed = (result.images != normalise(images)).flatten(1).any(1)
+    visible = modality == int(Modality.VISIBLE)
+    assert 0.5 < changed[visible].float().mean() < 0.7
+    assert 0.4 < changed[~visible].float().mean() < 0.6

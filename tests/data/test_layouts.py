@@ -123,6 +123,12 @@ def test_llcm_cameras(llcm_root):
     assert final.paths[0].startswith("vis/0001/")
 
 
+def test_llcm_lists_name_the_files_of_the_test_folders(llcm_root, regdb_root):
+    dataset = LLCM(LLCMConfig(), llcm_root)
+    assert dataset.test_list() == {path.rpartition("/")[2] for path in dataset.evaluation("test").paths}
+    assert RegDB(RegDBConfig(), regdb_root).test_list() is None
+
+
 def test_errors_name_path_and_remedy(sysu_root, regdb_root, llcm_root, tmp_path):
     with pytest.raises(UserError, match=r"root .*nowhere is not a directory: set data\.root"):
         sysu(tmp_path / "nowhere")

@@ -36,7 +36,7 @@ def expected(features, index, config, permutations, distances=None):
             scores = -naive.rerank(np.concatenate([query, gallery]), len(query), r.name, r.k1, r.k2, r.lambda_value)
         else:
             scores = -((query[:, None] - gallery[None]) ** 2).sum(-1)
-        args = scores, labels[trial.query], labels[trial.gallery], config.spec.rule, config.spec.cmc
+        args = scores, labels[trial.query], labels[trial.gallery], config.spec.rule, config.cmc
         found.append(naive.rank(*args))
     return found
 
@@ -52,12 +52,21 @@ def expected(features, index, config, permutations, distances=None):
         {"name": "sysu/seeded"},
         {"name": "regdb/10split"},
         {"name": "regdb/10split", "direction": "t2v"},
+        {"name": "regdb/split1", "cmc": "dedup"},
         {"name": "llcm/sampled", "direction": "v2i"},
+        {"name": "llcm/deen-released", "direction": "v2i"},
+        {
+            "name": "llcm/deen-released",
+            "direction": "v2i",
+            "trials": 2,
+            "reranking": {"name": "zhong", "k1": 5, "k2": 2},
+        },
+        {"name": "llcm/full"},
     ],
 )
 @pytest.mark.parametrize("block", [200, 4_000_000])
 def test_protocols_equal_a_naive_loop(index, permutations, features, monkeypatch, choices, block):
-    monkeypatch.setattr(module, "BLOCK_CELLS", block)
+    monkeypatch.setattr(module, "PRODUCT_CELLS", block)
     config = ProtocolConfig(**choices)
     rows = features.astype(np.float64)  # near-ties must fall as in the float64 loop
     result = evaluate(rows, index, config, permutations)
@@ -79,12 +88,48 @@ def test_protocols_equal_a_naive_loop(index, permutations, features, monkeypatch
         assert result.metrics[name] == pytest.approx(np.mean([trial[name] for trial in result.per_trial]))
 
 
+def test_blocks_of_features_rerank_as_shared_matrices_do(index, permutations, features, monkeypatch):
+    config = ProtocolConfig(name="sysu/official", trials=2, reranking={"name": "zhong", "k1": 10, "k2": 4})
+    shared = evaluate(features.astype(np.float64), index, config, permutations)
+    monkeypatch.setattr(module, "SHARED_CELLS", 0)
+    alone = evaluate(features.astype(np.float64), index, config, permutations)
+    assert alone.metrics == pytest.approx(shared.metrics, abs=1e-12)
+
+
+def test_trials_have_a_spread_and_identities_an_interval(index, permutations, features):
+    result = evaluate(features, index, ProtocolConfig(name="sysu/official"), permutations)
+    for name in METRICS:
+        values = [trial[name] for trial in result.per_trial]
+        assert result.spread[name] == pytest.approx(np.std(values, ddof=1))
+        interval = result.intervals[name]
+        assert interval.low <= result.metrics[name] <= interval.high
+        assert (interval.level, interval.over) == (0.95, "query identities")
+    again = evaluate(features, index, ProtocolConfig(name="sysu/official"), permutations)
+    assert again.intervals == result.intervals
+    assert evaluate(features, index, ProtocolConfig(name="sysu/official", trials=1), permutations).spread == {}
+
+
+def test_one_identity_has_no_interval(index, permutations, features):
+    kept = index.identity == 6
+    one = index.select(kept)
+    result = evaluate(features[kept], one, ProtocolConfig(name="sysu/official"), permutations)
+    assert result.intervals == {}
+    assert result.metrics["r1"] == 1.0
+
+
+def test_the_card_says_what_the_features_are(index, permutations, features):
+    notes = {"selection": "best test rank-1", "test_time_augmentation": "flip", "text": "oracle"}
+    card = evaluate(features, index, ProtocolConfig(name="sysu/official"), permutations, **notes).card
+    assert {name: card[name] for name in notes} == notes
+
+
 def test_tables_link_queries_trials_and_images(index, permutations, features):
     result = evaluate(features, index, ProtocolConfig(name="sysu/official"), permutations, split="dev", top_k=5)
     frame = result.per_query
-    columns = ["trial", "query", "identity", "camera", "ap", "inp", "first_hit_rank", "valid"]
+    columns = ["trial", "query", "identity", "camera", "ap", "inp", "first_hit_rank", "valid", "candidates", "matches"]
     assert list(frame.columns) == columns
     assert frame.groupby("trial").size().tolist() == [96] * 10
+    assert ((frame.matches > 0) == frame.valid).all()
     camera_of = dict(zip(index.paths, index.camera, strict=True))
     assert (frame["query"].map(camera_of) == frame.camera).all()
     assert {key: result.card[key] for key in ("split", "queries", "valid_queries", "gallery")} == {

@@ -10,12 +10,35 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vireid.core.errors import UserError
-from vireid.evaluation.metrics import CAMERA_RULES, METRICS, Labels, metric_units, rank_queries, top_matches
+from vireid.evaluation.metrics import (
+    CAMERA_RULES,
+    METRICS,
+    Labels,
+    filtered_counts,
+    metric_units,
+    rank_queries,
+    top_matches,
+)
 from vireid.evaluation.scorers import cosine
 
 from . import naive
 
 GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+@pytest.mark.parametrize("rule", list(CAMERA_RULES))
+def test_counts_left_by_a_rule_equal_a_naive_loop(rule):
+    rng = np.random.default_rng(5)
+    query, gallery = (Labels(rng.integers(0, 7, n), rng.integers(1, 7, n)) for n in (40, 60))
+    candidates, matches = filtered_counts(query, gallery, rule)
+    for n, (identity, camera) in enumerate(zip(query.identity, query.camera, strict=True)):
+        left = [
+            i
+            for i, c in zip(gallery.identity, gallery.camera, strict=True)
+            if not (rule == "sysu" and camera == 3 and c == 2)
+            and not (rule == "same_id_same_cam" and (i, c) == (identity, camera))
+        ]
+        assert (candidates[n], matches[n]) == (len(left), left.count(identity))
 
 
 @pytest.mark.parametrize("case", ["a", "b"])

@@ -120,6 +120,30 @@ def test_llcm_draws_one_image_per_identity_and_camera_of_the_gallery_side(index)
             assert len(pairs) == len(trial.gallery) == per_identity * len(IDENTITIES) - absent
 
 
+@pytest.mark.parametrize("direction", ["i2v", "v2i"])
+def test_deen_released_swaps_the_sides_of_visible_to_infrared(index, direction):
+    sampled = plan_trials(ProtocolConfig(name="llcm/sampled", direction=direction), index)
+    released = plan_trials(config := ProtocolConfig(name="llcm/deen-released", direction=direction), index)
+    for stated, found in zip(sampled, released, strict=True):
+        expected = (stated.gallery, stated.query) if direction == "v2i" else (stated.query, stated.gallery)
+        np.testing.assert_array_equal(found.query, expected[0])
+        np.testing.assert_array_equal(found.gallery, expected[1])
+    assert ("sampled images are the queries" in card(config)["direction"]) == (direction == "v2i")
+
+
+def test_llcm_full_ranks_what_the_lists_name(index):
+    config = ProtocolConfig(name="llcm/full")
+    (trial,) = plan_trials(config, index)
+    assert sorted([*trial.query, *trial.gallery]) == list(range(len(index)))
+    names = {path.rpartition("/")[2] for path in index.paths[:5]}
+    (trial,) = plan_trials(config, index, listed=names)
+    rows = [*trial.query, *trial.gallery]
+    assert {index.paths[row].rpartition("/")[2] for row in rows} == names
+    with pytest.raises(UserError, match=r"1 images that /data/SYSU-MM01 does not hold, such as x\.jpg"):
+        plan_trials(config, index, listed=names | {"x.jpg"})
+    assert card(config)["score"] == "negative squared Euclidean"
+
+
 def test_a_side_without_images_is_named(index):
     only_infrared = index.select(index.modality == Modality.INFRARED)
     with pytest.raises(UserError, match="no visible image from cameras 1, 2 for the gallery"):
@@ -145,6 +169,7 @@ def test_defaults_are_the_protocols_and_survive_a_round_trip(name):
         ({"name": "sysu/official", "direction": "v2i"}, "no direction v2i; valid: i2v"),
         ({"name": "regdb/10split", "mode": "indoor"}, "no mode indoor; valid: all"),
         ({"name": "regdb/10split", "trials": 10}, "at most 1 trials"),
+        ({"name": "regdb/10split", "cmc": "dedup"}, "no cmc dedup; valid: plain"),
         ({"name": "sysu/official", "shot": 1}, "did you mean 'shots'"),
         ({"name": "sysu/official", "reranking": {"name": "zhong", "lambda": 0.5}}, "did you mean 'lambda_value'"),
     ],

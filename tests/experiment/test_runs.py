@@ -1,6 +1,7 @@
 """From configuration to linked records on a tiny rendered set."""
 
 import json
+import re
 
 import pytest
 
@@ -8,7 +9,7 @@ from tests.tiny import tiny
 from vireid.core.errors import TrainingDivergedError, UserError
 from vireid.core.records import EvaluationRecord, FitRecord
 from vireid.experiment.check import is_finished
-from vireid.experiment.evaluate import evaluate_step
+from vireid.experiment.evaluate import evaluate_step, protocol_without_text
 from vireid.experiment.explain import explain_step
 from vireid.experiment.fit import fit_step, weights_file
 from vireid.experiment.identity import fit_id
@@ -102,6 +103,26 @@ def test_explain_writes_pictures_beside_the_run(trained):
         assert (folder / query["image"]).is_file()
         assert [(folder / hit["image"]).is_file() for hit in query["ranked"]]
         assert all(hit["correct"] == (hit["identity"] == query["identity"]) for hit in query["ranked"])
+    text = (folder / "index.html").read_text()
+    shown = re.findall(r'(?:src|href)="([^"#:]+)"', text)
+    assert len([name for name in shown if name.endswith(".jpg")]) > 30
+    assert [name for name in shown if not (folder / name).is_file()] == []
+    assert "not comparable with published results" in text
+    for heading in ("Ranked lists", "Hardest queries", "People", "Cameras", "Similarities"):
+        assert f"{heading}</h2>" in text
+
+
+def test_pictures_are_explained_without_text(trained):
+    config, _, _, _ = trained
+    (first, *rest) = config.evaluation.protocols
+    with_text = first.model_copy(update={"text": "oracle", "captioner": "Witness_RGB"})
+
+    def asked(*protocols):
+        return config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"protocols": protocols})})
+
+    assert protocol_without_text(config) == first
+    assert protocol_without_text(asked(with_text, *rest)) == rest[0]
+    assert protocol_without_text(asked(with_text)) == first
 
 
 def test_a_diverging_run_leaves_a_failed_record_and_no_result(rendered, tmp_path):

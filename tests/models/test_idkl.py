@@ -11,7 +11,7 @@ from vireid.core.config import parse
 from vireid.core.errors import UserError
 from vireid.core.types import Batch, Modality
 from vireid.models.idkl import IDKL, IDKLConfig
-from vireid.models.idkl_terms import RELEASED_WEIGHTS
+from vireid.models.idkl_config import RELEASED_WEIGHTS
 
 MakeBatch = Callable[..., Batch]
 
@@ -131,7 +131,7 @@ def test_deployable_is_an_independent_copy(make_batch: MakeBatch) -> None:
         ({"weights": off()}, "nothing would be trained"),
         ({"width": 0.3}, r"64·width must divide by 8"),
         ({"mha": "guidance", "heads": 3}, "heads 3 does not divide"),
-        ({"ibn": "c"}, "Input should be 'none', 'a' or 'b'"),
+        ({"ibn": "c"}, "Input should be 'none', 'a', 'b' or 'fork'"),
         ({"backbone": "resnet51"}, "did you mean 'resnet50'"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Trunk, IBN, pooling, purifier, attention, and published weights."""
+"""Trunk, IBN, pooling, purifier, and published weights."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import torchvision
 from torch import nn
 
 from vireid.core.errors import UserError
-from vireid.models.attention import CrossAttention
 from vireid.models.heads import GeM
 from vireid.models.norm import IBN, InstanceNorm2d
 from vireid.models.pretrained import load_trunk
@@ -74,46 +73,6 @@ def test_old_and_wrapped_checkpoints_load(tmp_path: Path) -> None:
     assert torch.equal(other[1].layer4[0].conv1.weight, branch.layer4[0].conv1.weight)
 
 
-def ibn_keys(depth: str, ibn: str) -> set[str]:
-    """Keys of the official IBN-Net model, derived from torchvision's by the paper's two rules."""
-    model = torchvision.models.get_model(depth, weights=None)
-    last = "bn3" if depth == "resnet50" else "bn2"
-    keys = set()
-    for key in model.state_dict():
-        parts = key.split(".")
-        in_first_three = parts[0] in ("layer1", "layer2", "layer3")
-        if key.startswith("fc."):
-            continue
-        if ibn == "a" and in_first_three and parts[2] == "bn1":
-            prefix = ".".join(parts[:3])
-            keys.add(f"{prefix}.BN.{parts[3]}")
-            if parts[3] in ("weight", "bias"):
-                keys.add(f"{prefix}.IN.{parts[3]}")
-        elif ibn == "b" and parts[0] == "bn1":
-            keys |= {key} if parts[1] in ("weight", "bias") else set()
-        else:
-            keys.add(key)
-        final = parts[0] in ("layer1", "layer2") and int(parts[1]) == len(getattr(model, parts[0])) - 1
-        if ibn == "b" and final and parts[2] == last:
-            keys |= {f"{parts[0]}.{parts[1]}.IN.weight", f"{parts[0]}.{parts[1]}.IN.bias"}
-    return keys
-
-
-@pytest.mark.parametrize("depth", ["resnet18", "resnet50"])
-@pytest.mark.parametrize("ibn", ["none", "a", "b"])
-def test_keys_are_those_of_the_official_ibn_net(depth: str, ibn: str) -> None:
-    stem, branch = trunk(depth, ibn=ibn)
-    state = stem.state_dict() | branch.state_dict()
-    assert set(state) == ibn_keys(depth, ibn)
-    if ibn == "a":
-        assert state["layer2.0.bn1.IN.weight"].shape == (64,)
-        assert state["layer2.0.bn1.BN.running_mean"].shape == (64,)
-    if ibn == "b":
-        assert state["layer2.1.IN.weight" if depth == "resnet18" else "layer2.3.IN.weight"].shape == (
-            128 if depth == "resnet18" else 512,
-        )
-
-
 def test_ibn_is_instance_norm_on_the_first_half_and_batch_norm_on_the_rest() -> None:
     x = torch.randn(6, 10, 7, 5) * 3 + 2
     y = IBN(10)(x)
@@ -161,7 +120,7 @@ def test_purifier_formula() -> None:
     x = torch.randn(4, 32, 3, 2).relu()
     out = purifier(x)
     normed = nn.functional.instance_norm(x)
-    m_in, m_f = purifier.mask_normed(normed), purifier.mask(x)
+    m_in, m_f = purifier.mask_normed(normed).sigmoid(), purifier.mask(x).sigmoid()
     assert torch.allclose(out.normed, normed, atol=1e-6)
     assert torch.allclose(out.normed_purified, m_in * normed, atol=1e-6)
     assert torch.allclose(out.purified, m_f * x, atol=1e-6)
@@ -170,28 +129,8 @@ def test_purifier_formula() -> None:
     assert float(purifier.norm.running_mean.abs().sum()) > 0
 
 
-def test_cross_attention_equals_loops_over_positions() -> None:
-    torch.manual_seed(0)
-    attention = CrossAttention(16, heads=2).double()
-    shared, specific = torch.randn(2, 16, 3, 2).double(), torch.randn(2, 16, 3, 2).double()
-    measured = attention(shared, specific)
-    for b in range(2):
-        source = attention.norm_source(specific[b].flatten(1).T)
-        keys, values = attention.key_value(source).chunk(2, dim=-1)
-        for y in range(3):
-            for x in range(2):
-                token = shared[b, :, y, x]
-                query = attention.query(attention.norm_query(token))
-                context = []
-                for part in (slice(0, 2), slice(2, 4)):
-                    scores = torch.stack([query[part] @ key[part] for key in keys]) / 2**0.5
-                    context.append((scores.softmax(0)[:, None] * values[:, part]).sum(0))
-                expected = token + attention.output(torch.cat(context))
-                assert torch.allclose(measured[b, :, y, x], expected)
-
-
 def test_instance_norm_equals_the_library_s() -> None:
     x = torch.randn(2, 8, 6, 4).contiguous(memory_format=torch.channels_last)
     ours, theirs = InstanceNorm2d(8, affine=True), nn.InstanceNorm2d(8, affine=True)
-    assert torch.equal(ours(x), theirs(x))
+    assert torch.allclose(ours(x), theirs(x), atol=1e-6)
     assert ours(x).is_contiguous(memory_format=torch.channels_last)

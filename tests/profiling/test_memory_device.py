@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 import threading
 import time
 
@@ -21,9 +22,11 @@ SLACK = 12 * MEGABYTE
 
 
 def fill(megabytes: int, seconds: float = 0.0) -> None:
-    block = torch.ones(megabytes * MEGABYTE // 4)
-    time.sleep(seconds)
-    del block
+    """Touch every page of a mapping of its own: an allocator may keep what is freed, or reuse what it kept."""
+    with mmap.mmap(-1, megabytes * MEGABYTE) as block:
+        for page in range(0, len(block), mmap.PAGESIZE):
+            block[page] = 1
+        time.sleep(seconds)
 
 
 def test_peak_sees_memory_that_is_freed_again() -> None:
@@ -41,6 +44,15 @@ def test_sampling_where_the_kernel_does_not_help(monkeypatch: pytest.MonkeyPatch
     assert peak.working_bytes == pytest.approx(200 * MEGABYTE, abs=SLACK)
     assert "sampled" in peak.method
     assert not any(thread.name == "peak-memory" for thread in threading.enumerate())
+
+
+def test_mps_is_sampled_from_its_allocator(monkeypatch: pytest.MonkeyPatch) -> None:
+    allocated = [10, 70, 20]
+    monkeypatch.setattr(torch.mps, "current_allocated_memory", lambda: allocated.pop(0) if allocated else 5)
+    with PeakMemory("mps") as peak:
+        time.sleep(0.1)
+    assert (peak.baseline_bytes, peak.peak_bytes) == (10, 70)
+    assert peak.method.startswith("torch.mps.current_allocated_memory, sampled")
 
 
 def test_nested_uses_keep_their_own_peaks() -> None:

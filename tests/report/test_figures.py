@@ -11,10 +11,11 @@ from matplotlib.text import Annotation
 from tests.report.studies import BuildStore, add_panel
 from vireid.core.errors import UserError
 from vireid.report.figures.canvas import OKABE_ITO, colour, dashes, new_figure
-from vireid.report.figures.curves import training_curves, weight_curves
+from vireid.report.figures.curves import training_curves
 from vireid.report.figures.labels import place_labels
 from vireid.report.figures.retrieval import material
 from vireid.report.figures.tradeoff import pareto_front, staircase
+from vireid.report.figures.weights import weight_curves
 from vireid.report.load import StudyView
 from vireid.report.page import open_report
 

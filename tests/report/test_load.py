@@ -7,7 +7,7 @@ from vireid.core.errors import UserError
 from vireid.core.identity import run_id
 from vireid.core.records import EvaluationRecord, LatencyRecord, Source
 from vireid.report.load import StudyView, device_label
-from vireid.report.protocols import protocol_key, protocol_title, reranking_label
+from vireid.report.protocols import card_value, merged, protocol_key, protocol_title, reranking_label
 
 
 def test_unknown_study_names_the_ones_there(build_store: BuildStore) -> None:
@@ -126,3 +126,13 @@ def test_protocol_words() -> None:
     )
     assert protocol_key(card(PLAIN)) != protocol_key(card(PLAIN, test_time_augmentation="flip"))
     assert protocol_key(card(PLAIN)) == protocol_key(card({"name": "zhong"}))
+
+
+def test_what_the_data_gave_does_not_part_the_seeds_of_a_protocol() -> None:
+    one = card({"name": "zhong", "recall": 0.99}, gallery=200, queries=400)
+    two = card({"name": "zhong", "recall": 0.97}, gallery=203, queries=400)
+    assert protocol_key(one) == protocol_key(two)
+    assert reranking_label(one) == reranking_label(two) == "re-ranked (zhong)"
+    both = merged([one, two])
+    assert (both["gallery"], both["queries"]) == ("200 to 203", "400")
+    assert card_value(both, "reranking") == "re-ranked (zhong), recall of neighbours 0.97 to 0.99"

@@ -1,16 +1,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
-import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
-from tests.report.studies import BuildStore
-from vireid.report.load import StudyView
-from vireid.report.statistics import difference, effects, paired, sentence, signed, summary, toggles
+from vireid.report.statistics import Difference, difference, interval, paired, points, signed, summary
 
 
 def test_summary_of_few_values() -> None:
@@ -52,43 +48,15 @@ def test_pairs_are_averaged_within_seeds_and_incomplete_seeds_left_out() -> None
     assert paired(scores, "mAP", [("a", "nowhere")]) == []
 
 
-def test_cumulative_design_gives_one_pair_per_toggle(build_store: BuildStore) -> None:
-    view = StudyView(build_store(), "quick")
-    assert [(f, level, pairs) for f, level, pairs in toggles(view)] == [
-        ("ibn", "a", (("c0", "c1"),)),
-        ("mha", "guidance", (("c1", "c2"),)),
-        ("augmentation", "full", (("c2", "c3"),)),
-        ("weighting", "uncertainty", (("c3", "c4"),)),
-    ]
-
-
-def test_effects_follow_holm_and_naive_differences(build_store: BuildStore) -> None:
-    view = StudyView(build_store((0, 1, 2)), "quick")
-    found = [e for e in effects(view) if e.reranking == "no re-ranking"]
-    scores = view.scores[view.scores.reranking == "no re-ranking"].set_index(["cell", "seed"])["mAP"]
-    p_values = []
-    for effect in found:
-        ((low, high),) = effect.pairs
-        blocks = [scores[high, seed] - scores[low, seed] for seed in (0, 1, 2)]
-        assert effect.difference.mean == pytest.approx(np.mean(blocks))
-        p_values.append(stats.ttest_1samp(blocks, 0.0).pvalue)
-    running = 0.0
-    for rank, position in enumerate(np.argsort(p_values)):  # Holm, step down
-        running = max(running, min(1.0, (len(p_values) - rank) * p_values[position]))
-        assert found[position].p_holm == pytest.approx(running)
-
-
-def test_sentences(build_store: BuildStore) -> None:
-    one = next(e for e in effects(StudyView(build_store(), "quick")))
-    assert sentence(one).startswith("IBN: 1 seed, no effect claimed (+")
-    assert sentence(one).endswith("latency ×1.07")
-    assert sentence(one, levels=2).startswith("IBN (a): ")
-    change = replace(one.difference, mean=0.021, n=3, low=0.012, high=0.03, p=0.01)
-    shown = replace(one, difference=change, p_holm=0.01, latency_ratio=1.08)
-    assert sentence(shown) == "IBN: +2.1 mAP [1.2, 3.0], latency ×1.08"
-    assert sentence(replace(shown, p_holm=0.2)) == "IBN: no effect shown (+2.1 mAP [1.2, 3.0]), latency ×1.08"
-    assert "cost not measured" in sentence(replace(shown, latency_ratio=None, macs_ratio=None))
-
-
 def test_signed_has_a_true_minus_and_no_negative_zero() -> None:
     assert [signed(v) for v in (1.25, -1.25, -0.01)] == ["+1.2", "−1.2", "±0.0"]
+
+
+def test_points_of_percent_with_their_interval() -> None:
+    change = Difference(0.021, 3, 0.012, 0.03, 0.01, 2)
+    assert points(change, "mAP") == "+2.1 mAP [1.2, 3.0]"
+    assert interval(Difference(0.003, 3, -0.009, 0.015, 0.4, 2)) == "[−0.9, 1.5]"
+    assert points(Difference(-0.001, 1)) == "−0.1"
+    assert [change.contains_zero, Difference(0.0, 3, -1.0, 1.0).contains_zero, Difference(0.0, 2).contains_zero] == [
+        False, True, None,
+    ]  # fmt: skip

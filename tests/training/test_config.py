@@ -41,6 +41,12 @@ def test_bad_recipes_are_named(changes, message):
         recipe(**changes)
 
 
+def test_stages_replace_a_recipe_s_epochs_once_those_are_null():
+    stages = [{"name": "a", "epochs": 2}, {"name": "b", "epochs": 3}]
+    assert recipe(stages=stages, epochs=None) == recipe(stages=stages)
+    assert recipe(stages=None, epochs=4) == recipe(epochs=4)
+
+
 def test_stage_at():
     two = recipe(stages=[{"name": "a", "epochs": 2}, {"name": "b", "epochs": 3}])
     assert [two.stage_at(epoch) for epoch in range(5)] == [0, 0, 1, 1, 1]

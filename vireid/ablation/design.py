@@ -43,7 +43,16 @@ def _leave_one_out(study: Study) -> list[Levels]:
 
 
 def _full_factorial(study: Study) -> list[Levels]:
-    return [dict(zip(study.factors, levels, strict=True)) for levels in product(*study.factors.values())]
+    """Every combination. A placebo is on where an odd number of the other factors is: its main effect is then estimated
+    from as many fits as theirs, and mixed up with nothing but the interaction of all of them.
+    """
+    crossed = {factor: levels for factor, levels in study.factors.items() if factor not in study.placebo}
+    cells = [dict(zip(crossed, levels, strict=True)) for levels in product(*crossed.values())]
+    for factor in study.placebo:
+        for cell in cells:
+            changed = sum(level != study.baseline[name] for name, level in cell.items() if name in crossed)
+            cell[factor] = list(study.factors[factor])[changed % 2]
+    return cells
 
 
 def _explicit(study: Study) -> list[Levels]:

@@ -34,11 +34,13 @@ def make_plan(
     conditions = _conditions(study, only)
     cells = [_cell(study, levels) for levels in combinations(study)]
     cells = [cell for cell in cells if cell.baseline or conditions.items() <= cell.factors.items()]
+    cells += [_control(study, name) for name in study.controls]
     seeds = list(seeds or study.seeds)
     runs, configs = [], {}
     for seed in seeds:
         for cell in cells:
             changes = [o for factor, level in cell.factors.items() for o in study.factors[factor][level]]
+            changes += study.controls.get(cell.control or "", [])
             applied = [*study.base, *overrides, *changes, f"seed={seed}"]
             config = compose(applied, f"study {study.name}, cell {cell.name}")
             fit = fit_id(config)
@@ -62,6 +64,7 @@ def make_plan(
         seeds=seeds,
         cells=cells,
         runs=runs,
+        placebo=study.placebo,
         study=study.model_dump(mode="json"),
     )
     return plan, configs
@@ -69,9 +72,11 @@ def make_plan(
 
 def _cell(study: Study, levels: Levels) -> Cell:
     changed = {factor: level for factor, level in levels.items() if level != study.baseline[factor]}
+    silent = study.placebo if study.design == "full_factorial" else []  # there it follows from the other factors
     labels = [
         study.labels.get(factor, factor) + ("" if _is_switch(study, factor) else f" {level}")
         for factor, level in changed.items()
+        if factor not in silent
     ]
     if study.design == "cumulative" and labels:
         labels = labels[-1:]  # each row adds one thing to the row above
@@ -81,6 +86,11 @@ def _cell(study: Study, levels: Levels) -> Cell:
         factors=levels,
         baseline=not changed,
     )
+
+
+def _control(study: Study, name: str) -> Cell:
+    """The baseline with a control's overrides."""
+    return Cell(name=f"control={name}", label=f"control: {name}", factors=study.baseline, control=name)
 
 
 def _is_switch(study: Study, factor: str) -> bool:

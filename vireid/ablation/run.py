@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from rich.console import Console
@@ -11,20 +13,32 @@ from rich.console import Console
 from vireid.ablation.engines.local import Outcome, run_job
 from vireid.ablation.study import Study
 from vireid.config import ExperimentConfig
+from vireid.core.config import canonical_json
 from vireid.core.errors import UserError
 from vireid.core.plan import Plan, PlannedRun
 from vireid.experiment.check import is_finished
+from vireid.experiment.identity import data_specification
 from vireid.experiment.profile import is_profiled
 from vireid.experiment.progress import PhaseBars, progress_display
 from vireid.experiment.records import failed_fit
 from vireid.store import Store, write_atomically
 
 
-def run_study(study: Study, plan: Plan, configs: Mapping[str, ExperimentConfig], store: Store) -> dict[str, str]:
+def run_study(
+    study: Study, plan: Plan, configs: Mapping[str, ExperimentConfig], store: Store, jobs: int = 1
+) -> dict[str, str]:
     """Run what is missing of a plan; finished records are reused, a broken fit takes up where it stopped.
 
     A failing run leaves its own record and does not stop the others. Latency is measured after all training, so that
     nothing runs beside it.
+
+    Args:
+        study: the study as read.
+        plan: its plan.
+        configs: the configuration of every fit by its id.
+        store: where records go.
+        jobs: fits at the same time. On a CPU they share the cores evenly unless ``runtime.threads`` says otherwise: two
+            fits of one thread each finish sooner than one after the other on two, for models too small to fill them.
 
     Returns:
         What failed: "fit of cell, seed" -> reason.
@@ -34,30 +48,77 @@ def run_study(study: Study, plan: Plan, configs: Mapping[str, ExperimentConfig],
     with store.lock(f"study-{plan.name}"):
         write_atomically(store.study(plan.name) / "plan.json", plan.model_dump_json(indent=1) + "\n")
         with progress_display(console) as display:
-            detail = PhaseBars(display)
             overall = display.add_task(f"study {plan.name}", total=2 * len(plan.runs), note="")
 
-            def carry_out(what: str, job: Callable[[], str | None]) -> None:
+            def carry_out(
+                what: str, job: Callable[[PhaseBars], str | None], prefix: str = "", advance: int = 1
+            ) -> None:
                 """Run one job, note its failure, and leave a line behind, also where no bars are drawn."""
                 display.update(overall, note=what)
+                detail = PhaseBars(display, prefix)
                 start = time.monotonic()
-                reason = job()
+                reason = job(detail)
                 if reason is not None:
                     failures[what] = reason
                 end = f"done in {time.monotonic() - start:.0f} s" if reason is None else "failed"
                 console.print(f"{what}: {end}", markup=False, highlight=False, style="dim")
                 detail.clear()
-                display.advance(overall)
+                display.advance(overall, advance)
 
-            for run in plan.runs:
+            def fit(run: PlannedRun) -> None:
                 steps = ["fit", "evaluate", *(["explain"] if _is_explained(study, plan, run) else [])]
-                train = partial(_train, configs[run.fit], steps, store, run, detail)
-                carry_out(f"fit of {run.cell}, seed {run.seed}", train)
+                config = _share_cores(configs[run.fit], jobs)
+                prefix = "" if jobs == 1 else f"{run.cell}, seed {run.seed}: "
+                carry_out(f"fit of {run.cell}, seed {run.seed}", partial(_train, config, steps, store, run), prefix)
+
+            if jobs > 1:
+                for run in _first_of_each_data(plan, configs, store):
+                    bring = partial(_bring_images, configs[run.fit], store, run)
+                    carry_out(f"images of seed {run.seed}", bring, advance=0)
+            _in_parallel(fit, plan.runs, jobs)
             for run in plan.runs:
-                measure = partial(_measure, configs[run.fit], study, store, run, detail)
+                measure = partial(_measure, configs[run.fit], study, store, run)
                 carry_out(f"profile of {run.cell}, seed {run.seed}", measure)
             display.update(overall, note="")
     return failures
+
+
+def _in_parallel(work: Callable[[PlannedRun], None], runs: Sequence[PlannedRun], jobs: int) -> None:
+    """Work through the runs in order, ``jobs`` at a time; whatever interrupts starts no further one."""
+    if jobs == 1:
+        for run in runs:
+            work(run)
+        return
+    with ThreadPoolExecutor(jobs) as pool:  # threads: each only waits for a process of its own
+        futures = [pool.submit(work, run) for run in runs]
+        try:
+            for future in futures:
+                future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _share_cores(config: ExperimentConfig, jobs: int) -> ExperimentConfig:
+    if jobs == 1 or config.runtime.threads is not None:
+        return config
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    return config.model_copy(update={"runtime": config.runtime.model_copy(update={"threads": threads})})
+
+
+def _first_of_each_data(plan: Plan, configs: Mapping[str, ExperimentConfig], store: Store) -> list[PlannedRun]:
+    """One unfinished run per set of images: jobs that start together would each render the same."""
+    found: dict[str, PlannedRun] = {}
+    for run in plan.runs:
+        if store.get(run.fit) is None:
+            images = {**data_specification(configs[run.fit]), "shuffle_identities": None}  # a matter of labels
+            found.setdefault(canonical_json(images), run)
+    return list(found.values())
+
+
+def _bring_images(config: ExperimentConfig, store: Store, run: PlannedRun, progress: PhaseBars) -> str | None:
+    outcome = run_job(config, ["data"], store, run.fit, progress, name="images")
+    return None if outcome.reason is None else _with_log(outcome)
 
 
 def _is_explained(study: Study, plan: Plan, run: PlannedRun) -> bool:

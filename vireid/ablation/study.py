@@ -30,6 +30,10 @@ class Study(Strict):
     base: list[str]  # overrides that every cell starts from
     factors: dict[str, dict[str, list[str]]]  # factor -> level -> overrides; the first level is the baseline
     labels: dict[str, str] = {}  # factor -> what tables call it
+    # Factors that change nothing but random draws. In a full factorial they are not crossed with the others but ride on
+    # the parity of these (aliased with their highest interaction), so that a placebo costs no cell.
+    placebo: list[str] = []
+    controls: dict[str, list[str]] = {}  # name -> overrides of the baseline; outside the design, e.g. shuffled labels
     design: Design
     cells: list[dict[str, str]] = []  # explicit design only: factor -> level, others at baseline
     seeds: list[int] = Field(min_length=1)
@@ -48,6 +52,14 @@ class Study(Strict):
         for factor in self.labels:
             if factor not in self.factors:
                 raise ValueError(f"labels: unknown factor '{factor}'{did_you_mean(factor, self.factors)}")
+        for factor in self.placebo:
+            if factor not in self.factors:
+                raise ValueError(f"placebo: unknown factor '{factor}'{did_you_mean(factor, self.factors)}")
+        if self.design == "full_factorial" and self.placebo:
+            if len(self.placebo) > 1:
+                raise ValueError("placebo: a full factorial carries one placebo without further cells")
+            if many := [factor for factor, levels in self.factors.items() if len(levels) != 2]:
+                raise ValueError(f"placebo: it rides on factors of two levels, but '{many[0]}' has another number")
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds repeat: {self.seeds}")
         return self

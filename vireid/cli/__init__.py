@@ -47,7 +47,17 @@ def _root(
 def main() -> None:
     """Run the command line; the exit code is 0 for success, 1 for a failed run, 2 for bad input."""
     sys.path.insert(0, str(Path.cwd()))  # `module:Class` plug-ins are found where the user stands
-    from vireid.cli import data, results, run, study  # noqa: F401 - each adds its commands to `app`
+    from vireid.cli import (  # noqa: F401 - each adds its commands to `app`
+        audit,
+        captions,
+        data,
+        evaluate,
+        imports,
+        models,
+        results,
+        run,
+        study,
+    )
 
     try:
         app()

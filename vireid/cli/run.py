@@ -1,4 +1,4 @@
-"""Commands on single runs: config, train, evaluate, profile, explain."""
+"""Commands on single runs: config, train, profile, explain."""
 
 from __future__ import annotations
 
@@ -49,35 +49,6 @@ def train(overrides: Overrides = None, store: StoreOption = DEFAULT_STORE) -> No
 
 
 @app.command()
-def evaluate(
-    run: Annotated[str, typer.Argument(help="Id of a fit, or its first digits (`vireid results list`).")],
-    protocols: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[PROTOCOL]...",
-            help="Protocols as in a config, e.g. '{name: sysu/official, mode: indoor, shots: 10}'; "
-            "those of the fit's dataset when none is given.",
-            show_default=False,
-        ),
-    ] = None,
-    root: Annotated[Path | None, typer.Option("--root", help="Where the dataset lies now.")] = None,
-    store: StoreOption = DEFAULT_STORE,
-) -> None:
-    """Evaluate a finished fit under further protocols; nothing is trained again."""
-    from vireid.experiment.evaluate import evaluate_step
-    from vireid.experiment.progress import bars
-    from vireid.experiment.reload import config_of_fit
-    from vireid.store import Store
-
-    place = Store(store)
-    place.prepare()
-    settings = config_of_fit(place.find(run), protocols or [], root, place)
-    with bars() as progress:
-        evaluations = evaluate_step(settings, place, progress)
-    console.print(evaluation_table(evaluations))
-
-
-@app.command()
 def profile(overrides: Overrides = None, store: StoreOption = DEFAULT_STORE) -> None:
     """Count parameters and MACs of a configuration and measure its latency here. Needs no data and no training."""
     from vireid.config import compose
@@ -100,7 +71,7 @@ def explain(
     root: Annotated[Path | None, typer.Option("--root", help="Where the dataset lies now.")] = None,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
-    """Write ranked lists with pictures beside a run; reports show them."""
+    """Write a page beside a run: ranked lists with pictures, hardest queries, people, cameras, similarities."""
     from vireid.experiment.explain import explain_step
     from vireid.experiment.progress import bars
     from vireid.experiment.reload import config_of_fit
@@ -111,4 +82,4 @@ def explain(
     settings = config_of_fit(place.find(run), [], root, place)
     with bars() as progress:
         folder = explain_step(settings, place, progress)
-    console.print(f"ranked lists: {folder}", soft_wrap=True)
+    console.print(f"page: {folder / 'index.html'}", soft_wrap=True)

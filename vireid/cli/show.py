@@ -24,6 +24,8 @@ def protocol_label(card: Mapping[str, object]) -> str:
     reranking = card.get("reranking")
     name = reranking.get("name", "none") if isinstance(reranking, Mapping) else reranking
     parts.append("no re-ranking" if name in (None, "none") else f"re-ranked ({name})")
+    if card.get("text", "none") != "none":
+        parts.append(f"text {card['text']}" + (f" ({card['captions']})" if card.get("captions") else ""))
     parts.append(str(card.get("split", "")))
     return " · ".join(filter(None, parts))
 

@@ -25,6 +25,9 @@ def ablate(
     only: Annotated[
         list[str] | None, typer.Option("--only", help="Only cells with this level: factor=level; repeatable.")
     ] = None,
+    jobs: Annotated[
+        int, typer.Option("--jobs", min=1, help="Fits at the same time; they share the cores (small models gain).")
+    ] = 1,
     report: Annotated[bool, typer.Option("--report", help="Render the report at the end.")] = False,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
@@ -44,7 +47,7 @@ def ablate(
     place = Store(store)
     place.prepare()
     template = _template(definition.report) if report else None
-    failures = run_study(definition, planned, configs, place)
+    failures = run_study(definition, planned, configs, place, jobs)
     page = None if template is None else _render(place, planned.name, template)
     for line in failure_lines(failures):
         console.print(line, style="bold red", markup=False, highlight=False, soft_wrap=True)

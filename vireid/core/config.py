@@ -61,6 +61,35 @@ def component(registry: Registry) -> Any:
     return Annotated[SerializeAsAny[Component], BeforeValidator(validate)]
 
 
+def resolved(config: BaseModel) -> dict[str, Any]:
+    """Every key with its value, defaults included: what a record shows."""
+    return config.model_dump(mode="json")
+
+
+def deciding(config: BaseModel) -> dict[str, Any]:
+    """The keys that differ from their defaults, with every ``name`` and required key: what an identity hashes.
+
+    So an identity outlives new keys: a run made before a key existed is the run with that key at its default. The
+    price is that a default must never change its meaning under the same component version; a test holds every default.
+    """
+    full = config.model_dump(mode="json")
+    kept: dict[str, Any] = {}
+    for key, field in type(config).model_fields.items():
+        value = getattr(config, key)
+        default = field.get_default(call_default_factory=True)
+        if key == "name" or field.is_required() or value != default:
+            kept[key] = _deciding_value(value, full[key])
+    return kept
+
+
+def _deciding_value(value: Any, plain: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return deciding(value)
+    if isinstance(value, list | tuple):
+        return [_deciding_value(*pair) for pair in zip(value, plain, strict=True)]
+    return plain
+
+
 def parse(schema: type[T], data: Any, place: str) -> T:
     """Validate ``data`` against ``schema``; ``place`` (a file or command) opens the message.
 
@@ -82,7 +111,7 @@ def parse(schema: type[T], data: Any, place: str) -> T:
             if fault["type"] == "literal_error":
                 expected = [part.strip("' ") for part in fault["ctx"]["expected"].replace(" or ", ",").split(",")]
                 message += did_you_mean(str(fault["input"]), expected)
-            lines.append(f"{place}: {key}{given}: {message}")
+            lines.append(f"{place}: {key}{given}: {message}" if key else f"{place}: {message}")
         raise UserError("\n".join(lines)) from error
 
 

@@ -16,6 +16,7 @@ class Cell(Strict):
     label: str  # as tables print it
     factors: dict[str, str]  # factor -> level
     baseline: bool = False
+    control: str | None = None  # name of a control: a check on the study itself, outside its design and effects
 
 
 class PlannedRun(Strict):
@@ -41,6 +42,7 @@ class Plan(Strict):
     seeds: list[int]
     cells: list[Cell]
     runs: list[PlannedRun]
+    placebo: list[str] = []  # factors that change nothing but random draws: their effects should contain zero
     study: dict[str, Any]  # the study file as read
 
     def runs_of(self, cell: str) -> list[PlannedRun]:

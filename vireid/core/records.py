@@ -68,6 +68,16 @@ class FitRecord(RecordBase):
     seconds: float | None = None
 
 
+class MetricInterval(Strict):
+    """Percentile interval of a metric over resampled test identities: test sampling only, not training noise."""
+
+    low: float
+    high: float
+    level: float  # such as 0.95
+    resamples: int
+    over: str = "query identities"
+
+
 class EvaluationRecord(RecordBase):
     """Metrics of a fit under one protocol. Fractions; ``metric_units`` names unit, range and direction."""
 
@@ -77,6 +87,8 @@ class EvaluationRecord(RecordBase):
     metrics: dict[str, float] = {}
     metric_units: dict[str, str] = {}
     per_trial: list[dict[str, float]] = []
+    spread: dict[str, float] = {}  # standard deviation over trials; empty for a single trial
+    intervals: dict[str, MetricInterval] = {}  # empty where a single identity leaves nothing to resample
     per_query_file: str | None = None  # Parquet beside the record, relative to runs/
     per_query_digest: str | None = None  # SHA-256 of that file
     fingerprint: str | None = None  # content of the evaluated images

@@ -61,7 +61,11 @@ class Registry:
         return component
 
     def source_digest(self, name: str) -> str:
-        """Digest (12 hex digits) of the component's module and of the modules of its own package that it imports."""
+        """Digest (12 hex digits) of the component's module and of the modules of its own package that it imports.
+
+        The suite's core (errors, registries, configuration) is left out: it changes with every new feature and decides
+        no result, and would mark all records as stale each time.
+        """
         module_name = self._target(name).partition(":")[0]
         digest = hashlib.sha256()
         for path in sorted(_sources(module_name)):
@@ -78,6 +82,9 @@ class Registry:
         return self._table[name]
 
 
+_CORE = __name__.rpartition(".")[0] + "."
+
+
 @cache
 def _sources(module_name: str) -> frozenset[str]:
     """Files of a module and of what it imports within its top-level package, followed through."""
@@ -86,7 +93,7 @@ def _sources(module_name: str) -> frozenset[str]:
     top = module_name.partition(".")[0]
     while queue:
         name = queue.pop()
-        if name in found:
+        if name in found or f"{name}.".startswith(_CORE):
             continue
         try:
             spec = importlib.util.find_spec(name)

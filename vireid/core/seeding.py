@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import random
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:  # whoever draws with NumPy alone does without torch's start
+    import torch
 
 
 def key_to_int(*key: int | str) -> int:
@@ -26,6 +29,8 @@ def generator(*key: int | str) -> np.random.Generator:
 
 def torch_generator(*key: int | str, device: str = "cpu") -> torch.Generator:
     """Return a torch generator for a key; on the CPU the draws are the same on every machine."""
+    import torch
+
     return torch.Generator(device=device).manual_seed(key_to_int(*key) % (2**63))
 
 
@@ -35,6 +40,8 @@ def seed_everything(*key: int | str) -> None:
     Called at the start of every epoch, so that whatever draws from a global generator (dropout) is a function of the
     epoch too.
     """
+    import torch
+
     value = key_to_int(*key)
     random.seed(value)
     np.random.seed(value % (2**32))  # noqa: NPY002 - third-party code draws from the global generator

@@ -5,7 +5,7 @@ Shape legend: B images in a batch, C identity classes, D feature width, H×W pix
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from pathlib import Path
@@ -127,6 +127,9 @@ class Model(Protocol):
     A model is a ``torch.nn.Module`` built as ``Class(config, num_classes)`` with ``config`` an instance of its
     ``Config``. All method state (prototypes, learned weights) lives in buffers or parameters, so that a checkpoint
     holds it. Loss terms are *unweighted*; ``default_weights`` names every term and what the method multiplies it by.
+
+    Optional: ``shared_parameters() -> list[Parameter]``, those of the last layer that all terms share; a weighting by
+    gradient norms needs it.
     """
 
     Config: ClassVar[type[Any]]
@@ -158,6 +161,18 @@ class Model(Protocol):
 
     def deployable(self, modality: Modality) -> nn.Module:
         """Smallest module ``images (B×3×H×W) -> embedding (B×D)`` that equals ``embed`` for that modality."""
+        ...
+
+
+@runtime_checkable
+class LearnsFromEpoch(Protocol):
+    """What a model fulfils beside its contract when it learns from an epoch's batches once more (prototypes).
+
+    A model that needs several augmented views of every visible image says so in its class attribute ``visible_views``.
+    """
+
+    def after_epoch(self, batches: Iterable[Batch]) -> None:
+        """Called before ``end_epoch`` with the epoch's batches again, on the model's device and without gradients."""
         ...
 
 

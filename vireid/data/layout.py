@@ -82,6 +82,10 @@ class Layout(ABC):
         """Gallery permutations of the dataset's official protocol, or None where it has none."""
         return None
 
+    def test_list(self) -> frozenset[str] | None:
+        """File names that the dataset's test lists name, or None where all test images count."""
+        return None
+
     @abstractmethod
     def sections(self) -> dict[str, Callable[[], Counts]]:
         """Counts to compare with the literature, in sections that can fail one by one."""

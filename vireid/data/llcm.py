@@ -73,6 +73,10 @@ class LLCM(Layout):
                         entries += [Entry(f"{place}/{file}", identity, modality, camera) for file in names]
         return build_index(self.root, entries, "test_vis/ and test_nir/")
 
+    def test_list(self) -> frozenset[str]:  # noqa: D102 - the lists name vis/ and nir/, the test folders hold the files
+        files = (self.root / "idx" / f"test_{name}.txt" for name in FOLDERS.values())
+        return frozenset(path.rpartition("/")[2] for file in files for path, _ in read_list(file, REMEDY))
+
     def sections(self) -> dict[str, Callable[[], Counts]]:  # noqa: D102
         return {
             "training images": lambda: modality_counts(self._listed(), "training"),

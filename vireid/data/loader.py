@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
@@ -14,6 +14,8 @@ from vireid.data.augmentation import Augmentation
 from vireid.data.cache import ByteArray
 from vireid.data.sampler import IdentitySampler
 from vireid.data.transforms import normalise
+
+Captions = Callable[[IntArray, int, int], Sequence[str]]  # rows of the index, epoch, step -> what is said of each
 
 
 class TrainingLoader:
@@ -30,6 +32,7 @@ class TrainingLoader:
         workers: threads that prepare batches ahead; 0 prepares in the caller.
         prefetch: batches prepared ahead.
         strength: augmentation strength (0…1) of an epoch, for a curriculum; 1 by default.
+        captions: what is said of the images at given rows in a step; those of ``index`` by default.
     """
 
     def __init__(
@@ -43,6 +46,7 @@ class TrainingLoader:
         workers: int = 1,
         prefetch: int = 3,
         strength: Callable[[int], float] | None = None,
+        captions: Captions | None = None,
     ) -> None:
         if len(array) != len(index):
             raise ValueError(f"the cache holds {len(array)} images, the index {len(index)}")
@@ -54,6 +58,7 @@ class TrainingLoader:
         self.workers = workers
         self.prefetch = prefetch
         self.strength = strength
+        self.captions = captions
         self.num_classes = index.num_identities
         self._labels = torch.from_numpy(index.labels())
         self._modality = torch.from_numpy(index.modality)
@@ -72,15 +77,20 @@ class TrainingLoader:
         key = (self.seed, "augmentation", epoch, step)
         augmented = self.augmentation(images, self._modality[torch.from_numpy(rows)], key, strength)
         chosen = torch.from_numpy(rows)[augmented.rows]
-        captions = self.index.captions
         return Batch(
             images=augmented.images,
             labels=self._labels[chosen],
             modality=self._modality[chosen],
             camera=self._camera[chosen],
             view=augmented.view,
-            captions=None if captions is None else tuple(captions[row] for row in chosen.tolist()),
+            captions=self._said(chosen.numpy(), epoch, step),
         )
+
+    def _said(self, rows: IntArray, epoch: int, step: int) -> Sequence[str] | None:
+        if self.captions is not None:
+            return self.captions(rows, epoch, step)
+        said = self.index.captions
+        return None if said is None else tuple(said[row] for row in rows)
 
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
         """Iterate over the batches of an epoch from ``first_step`` on, preparing the next ones meanwhile.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,39 +10,50 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from vireid.core.errors import UserError
+from vireid.core.records import MetricInterval
 from vireid.core.types import FloatArray, ImageIndex, IntArray
+from vireid.evaluation.compare import LEVEL, REPLICATES, TrialMetrics, identity_intervals
 from vireid.evaluation.metrics import (
-    BLOCK_CELLS,
     METRICS,
     Labels,
     QueryMetrics,
+    filtered_counts,
     metric_units,
-    rank_queries,
+    rank_by_image,
     top_matches,
 )
+from vireid.evaluation.neighbours import QueryDistances
+from vireid.evaluation.products import distances_within, squared_distances
 from vireid.evaluation.protocols import ProtocolConfig, Split, card
-from vireid.evaluation.reranking import KReciprocal, rerank
-from vireid.evaluation.scorers import SCORERS, squared_euclidean
+from vireid.evaluation.reranking import KReciprocal, feature_distances, rerank, rerank_blocks
+from vireid.evaluation.scorers import SCORERS
 from vireid.evaluation.trials import Permutations, Trial, plan_trials
 
 TOP_COLUMNS = ("query", "rank", "gallery", "correct")
+PRODUCT_CELLS = 4_000_000  # scores that one product gives: 16 MB in single precision
+SHARED_CELLS = 64_000_000  # distances that the trials of a re-ranked protocol may share in memory
+
+Scores = tuple[int, IntArray, FloatArray]  # trial, positions among its queries (B), their similarities by image (G×B)
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluationResult:
     """Metrics under one protocol.
 
-    ``metrics`` are means over trials of ``per_trial``, as fractions. ``per_query`` has one row per trial and query:
-    trial, query (path), identity, camera, ap, inp, first_hit_rank, valid. ``top`` has the best gallery images of each
-    query in the first trial: query, rank, gallery (path), correct.
+    ``metrics`` are means over trials of ``per_trial``, as fractions, and ``spread`` the standard deviations over trials
+    (empty for one trial). ``intervals`` resample identities: test sampling only (empty for one identity). ``per_query``
+    has one row per trial and query: trial, query (path), identity, camera, ap, inp, first_hit_rank, valid, candidates
+    (gallery images that the rule leaves), matches (of the query's identity among them). ``top`` has the best gallery
+    images of each query in the first trial: query, rank, gallery (path), correct.
     """
 
     metrics: dict[str, float]
     metric_units: dict[str, str]
     per_trial: list[dict[str, float]]
+    spread: dict[str, float]
+    intervals: dict[str, MetricInterval]
     per_query: pd.DataFrame
     top: pd.DataFrame
     card: dict[str, Any]
@@ -54,17 +65,26 @@ def evaluate(
     config: ProtocolConfig,
     permutations: Permutations | None = None,
     *,
+    listed: Collection[str] | None = None,
     split: Split = "test",
+    selection: str = "last epoch",
+    test_time_augmentation: str = "none",
+    text: str = "none",
     top_k: int = 10,
 ) -> EvaluationResult:
     """Evaluate features (N×D, one row per image of ``index``) under a protocol.
 
     Args:
-        features: raw features; normalised here if the protocol says so.
+        features: raw features of any float type on any device, where products are computed; normalised here if the
+            protocol says so.
         index: all images of the split, both modalities.
         config: the protocol.
         permutations: ``(camera, identity) -> trials × n`` image numbers; needed by ``sysu/official``.
+        listed: file names that the data set's test lists name, for ``llcm/full``; None where all images count.
         split: goes on the card.
+        selection: how the weights were chosen; goes on the card.
+        test_time_augmentation: what the features average over; goes on the card.
+        text: where text in the features comes from; goes on the card.
         top_k: gallery images listed per query of the first trial; 0 lists none.
 
     Raises:
@@ -72,35 +92,45 @@ def evaluate(
     """
     rows = _checked(features, index)
     labels = Labels(index.identity, index.camera)
-    trials = plan_trials(config, index, permutations)
+    trials = plan_trials(config, index, permutations, listed)
     found: list[list[QueryMetrics]] = [[] for _ in trials]
+    places: list[list[IntArray]] = [[] for _ in trials]
+    recalls: list[float] = []
     top = []
-    for number, trial, queries, scores, distance in _scores(rows, trials, config):
-        query, gallery = labels[queries], labels[trial.gallery]
-        rule = config.spec.rule
-        found[number].append(rank_queries(scores, query, gallery, rule=rule, cmc=config.spec.cmc, distance=distance))
+    for number, at, by_image in _scores(rows, trials, config, recalls):
+        trial, rule = trials[number], config.spec.rule
+        query, gallery = labels[trial.query[at]], labels[trial.gallery]
+        places[number].append(at)
         if number == 0 and top_k > 0:
-            best = top_matches(scores, query, gallery, top_k, rule=rule, distance=distance)
-            top.append(_top_frame(index, queries, trial.gallery, best))
-    per_query = [QueryMetrics.concatenate(parts) for parts in found]
+            best = top_matches(by_image.T, query, gallery, top_k, rule=rule)
+            top.append(_top_frame(index, trial.query[at], trial.gallery, best))
+        found[number].append(rank_by_image(by_image, query, gallery, rule=rule, cmc=config.cmc))
+    per_query = [
+        QueryMetrics.concatenate(parts)[np.argsort(np.concatenate(at))] for parts, at in zip(found, places, strict=True)
+    ]
     per_trial = [metrics.aggregate() for metrics in per_query]
     sizes = {
         "queries": len(trials[0].query),
         "valid_queries": int(per_query[0].valid.sum()),
         "gallery": len(trials[0].gallery),
     }
+    named = card(config, split=split, selection=selection, test_time_augmentation=test_time_augmentation, text=text)
+    if recalls:
+        named["reranking"]["recall"] = round(float(np.mean(recalls)), 4)
     return EvaluationResult(
         metrics={name: float(np.mean([values[name] for values in per_trial])) for name in METRICS},
         metric_units=metric_units(),
         per_trial=per_trial,
-        per_query=_query_frame(index, trials, per_query),
+        spread=_spread(per_trial),
+        intervals=_intervals(labels, trials, per_query),
+        per_query=_query_frame(index, trials, per_query, config),
         top=pd.concat(top, ignore_index=True) if top else pd.DataFrame(columns=list(TOP_COLUMNS)),
-        card=card(config, split=split) | sizes,
+        card=named | sizes,
     )
 
 
 def _checked(features: FloatArray | Tensor, index: ImageIndex) -> Tensor:
-    rows = features.detach().cpu() if isinstance(features, Tensor) else torch.from_numpy(np.asarray(features))
+    rows = features.detach() if isinstance(features, Tensor) else torch.from_numpy(np.asarray(features))
     if rows.ndim != 2 or len(rows) != len(index):
         raise UserError(
             f"features have shape {tuple(rows.shape)}, but {index.root} lists {len(index)} images; "
@@ -116,39 +146,88 @@ def _checked(features: FloatArray | Tensor, index: ImageIndex) -> Tensor:
     return rows if rows.dtype in (torch.float32, torch.float64) else rows.float()
 
 
-def _scores(
-    rows: Tensor, trials: list[Trial], config: ProtocolConfig
-) -> Iterator[tuple[int, Trial, IntArray, FloatArray, bool]]:
-    """Yield (trial number, trial, query rows, scores, whether scores are distances) block by block.
-
-    Query rows are equal over trials, so all trials share one matrix product with the union of their galleries and
-    each takes its columns of it.
-    """
-    query = trials[0].query
-    union = np.unique(np.concatenate([trial.gallery for trial in trials]))
-    columns = [np.searchsorted(union, trial.gallery) for trial in trials]
+def _scores(rows: Tensor, trials: list[Trial], config: ProtocolConfig, recalls: list[float]) -> Iterator[Scores]:
+    """Scores block by block; ``recalls`` receives the share of true neighbours that faiss finds in each trial."""
     if isinstance(config.reranking, KReciprocal):
-        if config.normalise:
-            rows = normalize(rows, dim=1)
-        query_query = squared_euclidean(rows[query], rows[query]).numpy()
-        query_union = squared_euclidean(rows[query], rows[union]).numpy()
+        return _reranked_scores(rows, trials, config, config.reranking, recalls)
+    return _plain_scores(rows, trials, config)
+
+
+def _plain_scores(rows: Tensor, trials: list[Trial], config: ProtocolConfig) -> Iterator[Scores]:
+    """All trials share one product of the queries of any with the gallery images of any, block by block."""
+    queries, query_at = _union([trial.query for trial in trials])
+    images, image_at = _union([trial.gallery for trial in trials])
+    scorer = SCORERS[config.score]
+    gallery = scorer.prepare(rows[images])
+    step = max(1, PRODUCT_CELLS // len(images))
+    for start in range(0, len(queries), step):
+        block = queries[start : start + step]
+        by_image = scorer.compare(gallery, scorer.prepare(rows[block])).cpu().numpy()
+        for number in range(len(trials)):
+            inside = (query_at[number] >= start) & (query_at[number] < start + len(block))
+            at = np.flatnonzero(inside)
+            scores = by_image[image_at[number]]
+            columns = query_at[number][at] - start
+            if len(columns) != len(block) or (np.diff(columns) != 1).any():
+                scores = scores[:, columns]
+            if len(at):
+                yield number, at, np.ascontiguousarray(scores)
+
+
+def _reranked_scores(
+    rows: Tensor, trials: list[Trial], config: ProtocolConfig, reranking: KReciprocal, recalls: list[float]
+) -> Iterator[Scores]:
+    """Distances among queries, and from them to any gallery image, are shared by trials where memory allows."""
+    query = trials[0].query
+    images, image_at = _union([trial.gallery for trial in trials])
+    prepare = SCORERS[config.score].prepare
+    shared = reranking.search == "exact" and all(np.array_equal(trial.query, query) for trial in trials)
+    if not shared or len(query) * (len(query) + len(images)) > SHARED_CELLS:
         for number, trial in enumerate(trials):
-            gallery = rows[trial.gallery]
-            gallery_gallery = squared_euclidean(gallery, gallery).numpy()
-            query_gallery = np.take(query_union, columns[number], axis=1)
-            distances = rerank(query_query, query_gallery, gallery_gallery, config.reranking)
-            yield number, trial, query, distances, True
+            source = feature_distances(prepare(rows[trial.query]), prepare(rows[trial.gallery]), reranking)
+            for block, distances in rerank_blocks(source, reranking):
+                yield number, np.arange(block.start, block.stop), np.negative(distances.T, order="C")
+            if reranking.search != "exact":
+                recalls.append(source.recall)
         return
-    scorer, targets = SCORERS[config.score], rows[union]
-    step = max(1, BLOCK_CELLS // len(union))
-    for start in range(0, len(query), step):
-        block = query[start : start + step]
-        by_image = np.ascontiguousarray(scorer(rows[block], targets).numpy().T)
-        for number, trial in enumerate(trials):
-            yield number, trial, block, by_image[columns[number]].T, False
+    queries, gallery = prepare(rows[query]), prepare(rows[images])
+    among = QueryDistances(distances_within(queries).cpu().numpy())
+    across = squared_distances(queries, gallery).cpu().numpy()
+    for number, at in enumerate(image_at):
+        within = distances_within(gallery[at]).cpu().numpy()
+        distances = rerank(among, np.take(across, at, axis=1), within, reranking)
+        yield number, np.arange(len(query)), np.negative(distances.T, order="C")
 
 
-def _query_frame(index: ImageIndex, trials: list[Trial], metrics: list[QueryMetrics]) -> pd.DataFrame:
+def _union(parts: list[IntArray]) -> tuple[IntArray, list[IntArray]]:
+    """Distinct rows of all parts, ascending, and where each part's rows are among them."""
+    union = np.unique(np.concatenate(parts))
+    return union, [np.searchsorted(union, part) for part in parts]
+
+
+def _spread(per_trial: list[dict[str, float]]) -> dict[str, float]:
+    if len(per_trial) < 2:
+        return {}
+    return {name: float(np.std([values[name] for values in per_trial], ddof=1)) for name in METRICS}
+
+
+def _intervals(labels: Labels, trials: list[Trial], per_query: list[QueryMetrics]) -> dict[str, MetricInterval]:
+    identities = [labels.identity[trial.query] for trial in trials]
+    valid = [identity[queries.valid] for identity, queries in zip(identities, per_query, strict=True)]
+    if len(np.unique(np.concatenate(valid))) < 2:
+        return {}
+    found = identity_intervals([TrialMetrics(*pair) for pair in zip(identities, per_query, strict=True)])
+    return {
+        name: MetricInterval(low=interval.low, high=interval.high, level=LEVEL, resamples=REPLICATES)
+        for name, interval in found.items()
+    }
+
+
+def _query_frame(
+    index: ImageIndex, trials: list[Trial], metrics: list[QueryMetrics], config: ProtocolConfig
+) -> pd.DataFrame:
+    labels, rule = Labels(index.identity, index.camera), config.spec.rule
+    counts = [filtered_counts(labels[trial.query], labels[trial.gallery], rule) for trial in trials]
     queries = np.concatenate([trial.query for trial in trials])
     joined = QueryMetrics.concatenate(metrics)
     return pd.DataFrame(
@@ -161,6 +240,8 @@ def _query_frame(index: ImageIndex, trials: list[Trial], metrics: list[QueryMetr
             "inp": joined.inp,
             "first_hit_rank": joined.first_hit_rank,
             "valid": joined.valid,
+            "candidates": np.concatenate([candidates for candidates, _ in counts]),
+            "matches": np.concatenate([matches for _, matches in counts]),
         }
     )
 

@@ -4,7 +4,7 @@ Conventions (METHODS of the field, as AGW, TPAMI 2021, states them): AP is the m
 ÷ rank); INP is the number of hits ÷ rank of the last hit. Ranking is stable: equal scores keep gallery order. A query
 whose filtered gallery holds no image of its identity is left out of every denominator.
 
-Shapes: Q queries, G gallery images, B queries of one block, H largest number of gallery images of one identity.
+Shapes: Q queries, G gallery images, B queries of one block.
 """
 
 from __future__ import annotations
@@ -14,18 +14,17 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from vireid.core.errors import UserError, did_you_mean
 from vireid.core.types import FloatArray, IntArray
+from vireid.evaluation.ranks import BoolArray, GalleryLayout, rank_hits
+from vireid.evaluation.threads import blocks, in_threads
 
 CmcConvention = Literal["dedup", "plain"]
 CameraRule = Literal["none", "sysu", "same_id_same_cam"]
-BoolArray = npt.NDArray[np.bool_]
-
-BLOCK_CELLS = 4_000_000  # scores handled at once: about 100 MB of temporaries
+BLOCK_CELLS = 500_000  # scores handled at once by a thread: what its cache holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +64,9 @@ class QueryMetrics:
                 "defined; check that query and gallery come from the same split and that identities are numbered alike"
             )
         return {name: metric.compute(self) for name, metric in METRICS.items()}
+
+    def __getitem__(self, rows: Any) -> QueryMetrics:
+        return QueryMetrics(self.ap[rows], self.inp[rows], self.first_hit_rank[rows], self.valid[rows])
 
     @staticmethod
     def concatenate(parts: Sequence[QueryMetrics]) -> QueryMetrics:
@@ -153,7 +155,7 @@ def rank_queries(
     """AP, INP and first-hit rank of every query.
 
     Args:
-        scores: Q×G similarities (any float type), or distances with ``distance=True``; column-major is fastest.
+        scores: Q×G similarities (any float type), or distances with ``distance=True``.
         query: labels of the Q queries.
         gallery: labels of the G gallery images; their order decides ties.
         rule: which gallery images do not exist for a query.
@@ -167,18 +169,61 @@ def rank_queries(
     """
     values = to_numpy(scores)
     _check(values, query, gallery, rule, cmc)
-    order = np.argsort(gallery.identity, kind="stable")  # an identity's images side by side
-    by_image = np.ascontiguousarray(values.T)
-    if (order[1:] < order[:-1]).any():
-        by_image, gallery = by_image[order], gallery[order]
-    layout = _Layout.of(gallery, order)
-    rows = max(1, block_cells // len(gallery))
-    parts = []
-    for start in range(0, len(query), rows):
-        block = slice(start, start + rows)
-        signed = -by_image[:, block] if distance else by_image[:, block]
-        parts.append(_rank_block(signed, query[block], gallery, layout, rule, cmc))
-    return QueryMetrics.concatenate(parts)
+    by_image = np.negative(values.T, order="C") if distance else np.array(values.T, order="C")
+    return rank_by_image(by_image, query, gallery, rule=rule, cmc=cmc, block_cells=block_cells)
+
+
+def rank_by_image(
+    values: FloatArray,
+    query: Labels,
+    gallery: Labels,
+    *,
+    rule: CameraRule,
+    cmc: CmcConvention,
+    block_cells: int = BLOCK_CELLS,
+) -> QueryMetrics:
+    """The same from finite similarities laid out by gallery image (G×Q), which are overwritten."""
+    layout = GalleryLayout.of(gallery.identity)
+    if not layout.in_order:
+        values, gallery = values[layout.order], gallery[layout.order]
+
+    def ranked(block: slice) -> QueryMetrics:
+        return rank_block(values[:, block], query[block], gallery, layout, rule=rule, cmc=cmc)
+
+    return QueryMetrics.concatenate(in_threads(ranked, blocks(len(query), max(1, block_cells // len(gallery)))))
+
+
+def rank_block(
+    values: FloatArray,
+    query: Labels,
+    gallery: Labels,
+    layout: GalleryLayout,
+    *,
+    rule: CameraRule,
+    cmc: CmcConvention,
+) -> QueryMetrics:
+    """Metrics of a block of queries from similarities (G×B) whose gallery rows are sorted as ``layout`` says.
+
+    ``values`` are overwritten where the rule removes an image.
+    """
+    removed = CAMERA_RULES[rule](query, gallery)
+    if removed is not None:
+        np.copyto(values, -np.inf, where=removed)
+    found = rank_hits(values, query.identity, removed, layout, dedup=cmc == "dedup")
+    return QueryMetrics(found.ap, found.inp, found.first, found.valid)
+
+
+def filtered_counts(query: Labels, gallery: Labels, rule: CameraRule) -> tuple[IntArray, IntArray]:
+    """Per query, the gallery images that a rule leaves it, and how many of these are of its identity.
+
+    Queries of one identity and camera share both, so each such pair is counted once.
+    """
+    pairs, back = np.unique(np.stack([query.identity, query.camera]), axis=1, return_inverse=True)
+    distinct = Labels(pairs[0], pairs[1])
+    removed = CAMERA_RULES[rule](distinct, gallery)
+    same = gallery.identity[:, None] == distinct.identity
+    left = np.ones_like(same) if removed is None else ~removed
+    return left.sum(axis=0)[back], (left & same).sum(axis=0)[back]
 
 
 def top_matches(
@@ -200,94 +245,12 @@ def top_matches(
     return np.where(np.isinf(np.take_along_axis(signed, best, axis=1)), -1, best).astype(np.int64)
 
 
-@dataclass(frozen=True, slots=True)
-class _Layout:
-    """Where each identity's images lie in a gallery sorted by identity."""
+def check_labels(query: Labels, gallery: Labels, rule: str, cmc: str) -> None:
+    """Check the labels of both sides and the names of rule and convention.
 
-    order: IntArray  # original position of each image: decides ties
-    identity: IntArray  # distinct, ascending
-    start: IntArray
-    count: IntArray
-
-    @staticmethod
-    def of(gallery: Labels, order: IntArray) -> _Layout:
-        identity, start, count = np.unique(gallery.identity, return_index=True, return_counts=True)
-        return _Layout(order, identity, start, count)
-
-    def rows(self, identities: IntArray) -> tuple[IntArray, BoolArray]:
-        """Gallery rows of each query's identity (H×B, padded with 0) and which of them are real."""
-        at = np.minimum(np.searchsorted(self.identity, identities), len(self.identity) - 1)
-        count = np.where(self.identity[at] == identities, self.count[at], 0)
-        slots = np.arange(max(1, int(count.max())))[:, None]
-        real = slots < count
-        return np.where(real, self.start[at] + slots, 0), real
-
-    def identities_with(self, images: BoolArray) -> IntArray:
-        """Number of identities of which some image is marked, per query (``images`` is G×B)."""
-        marked = np.zeros((len(self.identity), images.shape[1]), dtype=np.bool_)
-        for slot in range(int(self.count.max())):
-            long_enough = self.count > slot
-            marked[long_enough] |= images[self.start[long_enough] + slot]
-        return _count(marked)
-
-
-def _count(marks: BoolArray) -> IntArray:
-    """Number of marks in each column; short integers keep the addition in vector registers."""
-    dtype = np.int16 if len(marks) < 2**15 else np.int32
-    return np.asarray(np.add.reduce(marks.view(np.int8), axis=0, dtype=dtype), dtype=np.int64)
-
-
-def _rank_block(
-    values: FloatArray, query: Labels, gallery: Labels, layout: _Layout, rule: CameraRule, cmc: CmcConvention
-) -> QueryMetrics:
-    """Rank one block of queries; ``values`` are G×B similarities, gallery rows sorted by identity.
-
-    Only the ranks of the hits are needed. A hit's rank is one more than the number of images that score higher, so
-    nothing is sorted: each of the H hits is compared with the gallery, many queries at a time. Tied hits are then
-    corrected by gallery order.
+    Raises:
+        UserError: an unknown name, an empty side, or identities and cameras of different lengths.
     """
-    columns = np.arange(len(query))
-    rows, real = layout.rows(query.identity)
-    removed = CAMERA_RULES[rule](query, gallery)
-    if removed is not None:
-        values = np.where(removed, -np.inf, values)
-        real &= ~removed[rows, columns]
-    hits = values[rows, columns]
-    ranks = np.empty(rows.shape, dtype=np.int64)
-    tied = np.empty(rows.shape, dtype=np.bool_)
-    for slot, hit in enumerate(hits):
-        better = _count(values > hit)
-        ranks[slot] = 1 + better
-        tied[slot] = _count(values >= hit) > better + 1
-    for slot, column in np.argwhere(tied & real):
-        equal = values[:, column] == hits[slot, column]
-        ranks[slot, column] += (equal & (layout.order < layout.order[rows[slot, column]])).sum()
-
-    count = real.sum(axis=0)
-    valid = count > 0
-    ranks[~real] = len(gallery) + 1  # what is no hit sorts behind every hit
-    best = ranks.argmin(axis=0)
-    first = ranks[best, columns]
-    if cmc == "dedup":
-        ahead = values > hits[best, columns]
-        for column in np.flatnonzero(tied[best, columns] & valid):
-            slot = best[column]
-            equal = values[:, column] == hits[slot, column]
-            ahead[:, column] |= equal & (layout.order < layout.order[rows[slot, column]])
-        first = 1 + layout.identities_with(ahead)
-    ranks.sort(axis=0)
-    so_far = np.arange(1, len(ranks) + 1)[:, None]
-    precision = np.where(so_far <= count, so_far / ranks, 0.0)
-    divisor = np.where(valid, count, 1)
-    return QueryMetrics(
-        ap=np.where(valid, precision.sum(axis=0) / divisor, np.nan),
-        inp=np.where(valid, count / ranks[divisor - 1, columns], np.nan),
-        first_hit_rank=np.where(valid, first, 0).astype(np.int64),
-        valid=valid,
-    )
-
-
-def _check(values: FloatArray, query: Labels, gallery: Labels, rule: str, cmc: str) -> None:
     if rule not in CAMERA_RULES:
         raise UserError(f"unknown camera rule '{rule}'{did_you_mean(rule, CAMERA_RULES)}")
     if cmc not in ("dedup", "plain"):
@@ -299,6 +262,10 @@ def _check(values: FloatArray, query: Labels, gallery: Labels, rule: str, cmc: s
             )
         if len(labels) == 0:
             raise UserError(f"the {side} is empty; check the protocol's mode and direction against the data set")
+
+
+def _check(values: FloatArray, query: Labels, gallery: Labels, rule: str, cmc: str) -> None:
+    check_labels(query, gallery, rule, cmc)
     if values.shape != (len(query), len(gallery)):
         raise UserError(
             f"scores have shape {values.shape}, but there are {len(query)} queries and {len(gallery)} gallery images"

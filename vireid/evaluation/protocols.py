@@ -13,11 +13,20 @@ from vireid.core.types import Modality
 from vireid.evaluation.metrics import CameraRule, CmcConvention
 from vireid.evaluation.reranking import KReciprocal, NoReranking
 
-ProtocolName = Literal["sysu/official", "sysu/seeded", "regdb/10split", "llcm/sampled"]
+ProtocolName = Literal[
+    "sysu/official",
+    "sysu/seeded",
+    "regdb/10split",
+    "regdb/split1",
+    "llcm/sampled",
+    "llcm/deen-released",
+    "llcm/full",
+]
 Mode = Literal["all", "indoor"]
 Direction = Literal["i2v", "v2i", "v2t", "t2v"]
 Sampling = Literal["permutation", "seeded", "everything"]
 Split = Literal["test", "dev"]
+Text = Literal["none", "query", "oracle"]
 
 DIRECTION_WORDS: Mapping[str, str] = {
     "i2v": "infrared→visible",
@@ -25,6 +34,7 @@ DIRECTION_WORDS: Mapping[str, str] = {
     "v2t": "visible→thermal",
     "t2v": "thermal→visible",
 }
+SWAPPED_WORDS = " as released (sampled images are the queries, all others the gallery)"
 _SIDES = {"i": Modality.INFRARED, "t": Modality.INFRARED, "v": Modality.VISIBLE}
 
 
@@ -34,10 +44,12 @@ class ProtocolSpec:
 
     ``cameras`` gives the gallery cameras of each mode (None: every camera). ``sampling`` tells how the gallery images
     of an (identity, camera) are drawn: from the data set's permutation file, by one seeded generator per trial, or not
-    at all. ``shots`` counts images per (identity, camera); None is every image.
+    at all. ``shots`` counts images per (identity, camera); None is every image. ``swapped`` names directions in which
+    the sampled images are ranked *for* instead of ranked: query and gallery change places after sampling. ``listed``
+    keeps only the images that the data set's test lists name.
     """
 
-    cmc: CmcConvention
+    cmc: tuple[CmcConvention, ...]
     rule: CameraRule
     directions: tuple[Direction, ...]
     cameras: Mapping[Mode, tuple[int, ...] | None]
@@ -45,12 +57,14 @@ class ProtocolSpec:
     shots: tuple[int | None, ...]
     trials: int
     normalise: bool = True
+    swapped: tuple[Direction, ...] = ()
+    listed: bool = False
 
 
 PROTOCOLS: Mapping[ProtocolName, ProtocolSpec] = {
     # Wu et al., ICCV 2017: rand_perm_cam.mat decides the gallery.
     "sysu/official": ProtocolSpec(
-        cmc="dedup",
+        cmc=("dedup",),
         rule="sysu",
         directions=("i2v",),
         cameras={"all": (1, 2, 4, 5), "indoor": (1, 2)},
@@ -60,7 +74,7 @@ PROTOCOLS: Mapping[ProtocolName, ProtocolSpec] = {
     ),
     # AGW, CAJ and DEEN draw the gallery themselves: other images, so other numbers.
     "sysu/seeded": ProtocolSpec(
-        cmc="dedup",
+        cmc=("dedup",),
         rule="sysu",
         directions=("i2v",),
         cameras={"all": (1, 2, 4, 5), "indoor": (1, 2)},
@@ -70,7 +84,17 @@ PROTOCOLS: Mapping[ProtocolName, ProtocolSpec] = {
     ),
     # One trial: each of the ten splits is its own training, and the mean over splits is taken over fits.
     "regdb/10split": ProtocolSpec(
-        cmc="plain",
+        cmc=("plain",),
+        rule="none",
+        directions=("v2t", "t2v"),
+        cameras={"all": None},
+        sampling="everything",
+        shots=(None,),
+        trials=1,
+    ),
+    # What the released code of MPANet (CVPR 2021) and IDKL (CVPR 2024) evaluates: they count CMC ``dedup``.
+    "regdb/split1": ProtocolSpec(
+        cmc=("plain", "dedup"),
         rule="none",
         directions=("v2t", "t2v"),
         cameras={"all": None},
@@ -79,13 +103,37 @@ PROTOCOLS: Mapping[ProtocolName, ProtocolSpec] = {
         trials=1,
     ),
     "llcm/sampled": ProtocolSpec(
-        cmc="dedup",
+        cmc=("dedup",),
         rule="same_id_same_cam",
         directions=("i2v", "v2i"),
         cameras={"all": None},
         sampling="seeded",
         shots=(1,),
         trials=10,
+    ),
+    # The released test of DEEN (CVPR 2023) and of its AGW: what it prints as visible→infrared ranks all visible images
+    # for the sampled infrared ones.
+    "llcm/deen-released": ProtocolSpec(
+        cmc=("dedup",),
+        rule="same_id_same_cam",
+        directions=("i2v", "v2i"),
+        cameras={"all": None},
+        sampling="seeded",
+        shots=(1,),
+        trials=10,
+        swapped=("v2i",),
+    ),
+    # The released code of IDKL: whole test lists, nothing removed, raw features.
+    "llcm/full": ProtocolSpec(
+        cmc=("dedup",),
+        rule="none",
+        directions=("i2v", "v2i"),
+        cameras={"all": None},
+        sampling="everything",
+        shots=(None,),
+        trials=1,
+        normalise=False,
+        listed=True,
     ),
 }
 
@@ -101,8 +149,12 @@ class ProtocolConfig(Strict):
     direction: Direction = "i2v"
     shots: int | None = 1  # gallery images per identity and camera; null is every image
     trials: int = Field(default=10, ge=1)
+    cmc: CmcConvention = "dedup"  # dedup: one image per identity counts; plain: every image
     reranking: Annotated[NoReranking | KReciprocal, Field(discriminator="name")] = NoReranking()
     normalise: bool = True  # L2: rank by cosine; otherwise by squared Euclidean distance of raw features
+    # What is said of an infrared query. query: its own caption alone; oracle: a visible caption of the true identity.
+    text: Text = "none"
+    captioner: str | None = None  # whose captions, such as Witness_IR; null: Blip_IR for query, Blip_RGB for oracle
 
     @model_validator(mode="before")
     @classmethod
@@ -115,6 +167,7 @@ class ProtocolConfig(Strict):
             "direction": spec.directions[0],
             "shots": spec.shots[0],
             "trials": spec.trials,
+            "cmc": spec.cmc[0],
             "normalise": spec.normalise,
         }
         return {**defaults, **data}
@@ -126,6 +179,7 @@ class ProtocolConfig(Strict):
             ("mode", tuple(spec.cameras)),
             ("direction", spec.directions),
             ("shots", spec.shots),
+            ("cmc", spec.cmc),
         ):
             given = getattr(self, key)
             if given not in offered:
@@ -133,6 +187,12 @@ class ProtocolConfig(Strict):
                 raise ValueError(f"{self.name} has no {key} {'null' if given is None else given}; valid: {choices}")
         if self.trials > spec.trials:
             raise ValueError(f"{self.name} has at most {spec.trials} trials, not {self.trials}")
+        if self.text == "none" and self.captioner is not None:
+            raise ValueError(f"captioner {self.captioner} says nothing with text none; set text to query or oracle")
+        if self.text != "none" and (self.swapped or self.stated_modalities[0] is not Modality.INFRARED):
+            raise ValueError(f"text {self.text} describes infrared queries; {self.direction} has others, use text none")
+        if self.text != "none" and not self.normalise:
+            raise ValueError(f"text {self.text} is scored by cosines; set normalise to true")
         return self
 
     @property
@@ -146,14 +206,21 @@ class ProtocolConfig(Strict):
         return "cosine" if self.normalise else "negative squared Euclidean"
 
     @property
-    def query_modality(self) -> Modality:
-        """Modality of the queries."""
-        return _SIDES[self.direction[0]]
+    def swapped(self) -> bool:
+        """Whether the sampled images are the queries, against what the direction says."""
+        return self.direction in self.spec.swapped
 
     @property
-    def gallery_modality(self) -> Modality:
-        """Modality of the gallery."""
-        return _SIDES[self.direction[2]]
+    def stated_modalities(self) -> tuple[Modality, Modality]:
+        """Modalities of query and gallery as the direction names them."""
+        return _SIDES[self.direction[0]], _SIDES[self.direction[2]]
+
+    @property
+    def captions(self) -> str | None:
+        """Folder of the captions that queries have; None without text."""
+        if self.text == "none":
+            return None
+        return self.captioner or ("Blip_RGB" if self.text == "oracle" else "Blip_IR")
 
     @property
     def gallery_cameras(self) -> tuple[int, ...] | None:
@@ -175,17 +242,16 @@ def card(
         "name": config.name,
         "split": split,
         "mode": config.mode,
-        "direction": DIRECTION_WORDS[config.direction],
+        "direction": DIRECTION_WORDS[config.direction] + (SWAPPED_WORDS if config.swapped else ""),
         "shots": "all" if config.shots is None else config.shots,
         "trials": config.trials,
-        "cmc": config.spec.cmc,
+        "cmc": config.cmc,
         "camera_rule": config.spec.rule,
-        "reranking": {"name": "none"}
-        if isinstance(reranking, NoReranking)
-        else {"name": reranking.name, "k1": reranking.k1, "k2": reranking.k2, "lambda": reranking.lambda_value},
+        "reranking": {"name": "none"} if isinstance(reranking, NoReranking) else reranking.words,
         "test_time_augmentation": test_time_augmentation,
         "feature_normalisation": "L2" if config.normalise else "none",
         "score": config.score,
-        "text": text,
+        "text": config.text if config.text != "none" else text,
+        **({} if config.captions is None else {"captions": config.captions}),
         "selection": selection,
     }

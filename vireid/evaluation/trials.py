@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from vireid.core.errors import UserError
 from vireid.core.types import ImageIndex, IntArray
 from vireid.evaluation.protocols import ProtocolConfig
+from vireid.evaluation.ranks import BoolArray
 
 # (camera, identity) -> trials × n image numbers, 1-based, as rand_perm_cam.mat of SYSU-MM01 holds them
 Permutations = Mapping[tuple[int, int], IntArray]
@@ -24,23 +25,40 @@ class Trial:
     gallery: IntArray
 
 
-def plan_trials(config: ProtocolConfig, index: ImageIndex, permutations: Permutations | None = None) -> list[Trial]:
+def plan_trials(
+    config: ProtocolConfig,
+    index: ImageIndex,
+    permutations: Permutations | None = None,
+    listed: Collection[str] | None = None,
+) -> list[Trial]:
     """Return the trials of a protocol on the images of ``index`` (of any split).
 
-    Gallery rows come by ascending identity, then camera; query rows in index order, equal over trials.
+    Gallery rows come by ascending identity, then camera; query rows in index order. Where a protocol swaps the sides
+    (``llcm/deen-released``), this holds for the sides as the direction names them.
+
+    Args:
+        config: the protocol.
+        index: all images of the split, both modalities.
+        permutations: for ``sysu/official``.
+        listed: file names that the data set's test lists name, for ``llcm/full``; None where all images count.
 
     Raises:
-        UserError: no query or no gallery image; a permutation that is missing, too short or names an absent image.
+        UserError: no query or no gallery image; a permutation that is missing, too short or names an absent image; a
+            listed image that is absent.
     """
-    query = np.flatnonzero(index.modality == int(config.query_modality))
-    in_gallery = index.modality == int(config.gallery_modality)
+    kept = np.ones(len(index), dtype=np.bool_)
+    if config.spec.listed and listed is not None:
+        kept = _in_lists(config, index, listed)
+    query_modality, gallery_modality = config.stated_modalities
+    query = np.flatnonzero(kept & (index.modality == int(query_modality)))
+    in_gallery = kept & (index.modality == int(gallery_modality))
     cameras = config.gallery_cameras
     if cameras is not None:
         in_gallery &= np.isin(index.camera, cameras)
     where = "" if cameras is None else f" from cameras {', '.join(map(str, cameras))}"
     for role, modality, rows, place in (
-        ("query", config.query_modality, query, ""),
-        ("gallery", config.gallery_modality, np.flatnonzero(in_gallery), where),
+        ("query", query_modality, query, ""),
+        ("gallery", gallery_modality, np.flatnonzero(in_gallery), where),
     ):
         if len(rows) == 0:
             raise UserError(
@@ -54,7 +72,19 @@ def plan_trials(config: ProtocolConfig, index: ImageIndex, permutations: Permuta
         galleries = [_by_seed(trial, groups) for trial in range(config.trials)]
     else:
         galleries = [np.concatenate(list(groups.values()))] * config.trials
-    return [Trial(query, gallery) for gallery in galleries]
+    return [Trial(gallery, query) if config.swapped else Trial(query, gallery) for gallery in galleries]
+
+
+def _in_lists(config: ProtocolConfig, index: ImageIndex, listed: Collection[str]) -> BoolArray:
+    names = [path.rpartition("/")[2] for path in index.paths]
+    absent = set(listed).difference(names)
+    if absent:
+        raise UserError(
+            f"{config.name}: the test lists name {len(absent)} images that {index.root} does not hold, such as "
+            f"{min(absent)}; complete the data set"
+        )
+    wanted = set(listed)
+    return np.array([name in wanted for name in names], dtype=np.bool_)
 
 
 def _group(index: ImageIndex, rows: IntArray) -> dict[tuple[int, int], IntArray]:

@@ -16,6 +16,7 @@ from vireid.core.seeding import generator
 from vireid.core.types import ImageIndex, Modality
 from vireid.data import AUGMENTATIONS, DATASETS
 from vireid.data.cache import ByteArray, cached_images
+from vireid.data.captions import CaptionDraw, captions_digest, describe
 from vireid.data.fingerprint import fingerprint
 from vireid.data.layout import Layout
 from vireid.data.loader import EvaluationLoader, TrainingLoader
@@ -24,6 +25,8 @@ from vireid.data.synthetic.dataset import write_dataset
 from vireid.experiment.device import device_of
 from vireid.experiment.progress import ProgressCallback, silent
 from vireid.store import Store
+from vireid.weighting import CURRICULA
+from vireid.weighting.curriculum import Curriculum
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,7 @@ class PreparedData:
     evaluation: ImageIndex
     train_fingerprint: str
     evaluation_fingerprint: str
+    rephrasings: tuple[str | None, ...] | None = None  # of the training captions, where the run reads captions
 
 
 def prepare(config: ExperimentConfig, store: Store, progress: ProgressCallback = silent) -> PreparedData:
@@ -47,13 +51,28 @@ def prepare(config: ExperimentConfig, store: Store, progress: ProgressCallback =
     train = layout.training("final" if config.data.split == "test" else "fit")
     evaluation = layout.evaluation(config.data.split)
     cache, threads = cache_directory(store), workers(config)
+    prints = [fingerprint(index, cache, workers=threads) for index in (train, evaluation)]
+    rephrasings = None
+    if (captions := config.data.captions) is not None:
+        train, rephrasings = describe(train, captions)
+        evaluation, _ = describe(evaluation, captions.model_copy(update={"rephrased": 0.0}))
+        prints = [f"{text}-{captions_digest(train.root)}" for text in prints]
     return PreparedData(
         layout=layout,
         train=train,
         evaluation=evaluation,
-        train_fingerprint=fingerprint(train, cache, workers=threads),
-        evaluation_fingerprint=fingerprint(evaluation, cache, workers=threads),
+        train_fingerprint=prints[0],
+        evaluation_fingerprint=prints[1],
+        rephrasings=rephrasings,
     )
+
+
+def data_step(config: ExperimentConfig, store: Store, progress: ProgressCallback = silent) -> PreparedData:
+    """Bring a configuration's images: render them where they are synthetic and absent, and decode all once."""
+    data = prepare(config, store, progress)
+    for index in (data.train, data.evaluation):
+        _decoded(config, index, store, progress)
+    return data
 
 
 def cache_directory(store: Store) -> Path:
@@ -70,19 +89,41 @@ def training_loader(
     config: ExperimentConfig, data: PreparedData, store: Store, progress: ProgressCallback = silent
 ) -> TrainingLoader:
     """Batches of the training images, decoded on first use."""
-    index = _shuffled(data.train, config.seed) if config.data.shuffle_identities else data.train
+    index = _shuffled(data.train, config.training_seed) if config.data.shuffle_identities else data.train
     sampler = IdentitySampler(
         index.identity,
         index.modality,
         batch_size=config.recipe.batch_size,
         identities=config.recipe.identities,
-        seed=config.seed,
+        seed=config.training_seed,
         steps_per_epoch=config.recipe.steps_per_epoch,
     )
     augmentation = AUGMENTATIONS.load(config.augmentation.name)(config.augmentation)
     images = _decoded(config, data.train, store, progress)
     ahead = _batches_ahead(config)
-    return TrainingLoader(images, index, sampler, augmentation, seed=config.seed, workers=ahead)
+    return TrainingLoader(
+        images,
+        index,
+        sampler,
+        augmentation,
+        seed=config.training_seed,
+        workers=ahead,
+        strength=build_curriculum(config).strength,
+        captions=_caption_draw(config, data),
+    )
+
+
+def _caption_draw(config: ExperimentConfig, data: PreparedData) -> CaptionDraw | None:
+    captions, said = config.data.captions, data.train.captions
+    if captions is None or said is None or data.rephrasings is None:
+        return None
+    return CaptionDraw(said, data.rephrasings, captions.rephrased, config.training_seed)
+
+
+def build_curriculum(config: ExperimentConfig) -> Curriculum:
+    """What rises in the course of training, over the recipe's epochs."""
+    curriculum: Curriculum = CURRICULA.load(config.curriculum.name)(config.curriculum, config.recipe.total_epochs)
+    return curriculum
 
 
 def evaluation_loader(

@@ -5,23 +5,24 @@ from __future__ import annotations
 import io
 from typing import cast
 
-import numpy as np
 from safetensors.torch import load_file
 from torch import nn
 
 from vireid.config import ExperimentConfig
 from vireid.core.errors import UserError
 from vireid.core.records import EvaluationRecord, FitRecord, now
-from vireid.core.types import FloatArray
+from vireid.core.types import FloatArray, Model
 from vireid.evaluation.evaluate import EvaluationResult, evaluate
 from vireid.evaluation.extraction import extract
 from vireid.evaluation.protocols import ProtocolConfig
+from vireid.evaluation.trials import Trial, plan_trials
 from vireid.experiment.data import PreparedData, evaluation_loader, prepare
 from vireid.experiment.device import device_of
 from vireid.experiment.fit import build_model, check_same_images, weights_file
 from vireid.experiment.identity import evaluation_id, fit_id
 from vireid.experiment.progress import ProgressCallback, silent
 from vireid.experiment.records import common
+from vireid.experiment.text import with_text
 from vireid.store import Store, file_digest, write_atomically
 
 
@@ -48,12 +49,24 @@ def evaluate_step(
             progress("evaluate", done, len(protocols), protocol.name)
             if features is None:
                 features = embeddings(config, store, data, progress)
-            result = evaluate(features, data.evaluation, protocol, data.layout.permutations(), split=config.data.split)
+            result = evaluate(
+                features if protocol.text == "none" else _with_text(config, store, data, protocol, features),
+                data.evaluation,
+                protocol,
+                data.layout.permutations(),
+                listed=_listed(config, protocol, data),
+                split=config.data.split,
+            )
             record = _record(config, store, fit, protocol, result, data, started)
             store.put(record)
         progress("evaluate", done + 1, len(protocols), protocol.name)
         records.append(record)
     return records
+
+
+def _listed(config: ExperimentConfig, protocol: ProtocolConfig, data: PreparedData) -> frozenset[str] | None:
+    """The test lists, where a protocol asks for them; development images all come from lists."""
+    return data.layout.test_list() if protocol.spec.listed and config.data.split == "test" else None
 
 
 def finished_fit(config: ExperimentConfig, store: Store) -> FitRecord:
@@ -71,18 +84,31 @@ def finished_fit(config: ExperimentConfig, store: Store) -> FitRecord:
 def embeddings(
     config: ExperimentConfig, store: Store, data: PreparedData, progress: ProgressCallback = silent
 ) -> FloatArray:
-    """Embeddings (N×D) of all evaluation images by the fit's weights.
+    """Embeddings (N×D) of all evaluation images by the fit's weights, without text.
 
     Raises:
         UserError: the weights are missing or do not fit the model.
     """
+    model = _trained(config, store)
+    return extract(model, evaluation_loader(config, data, store, progress), device=device_of(config))
+
+
+def _with_text(
+    config: ExperimentConfig, store: Store, data: PreparedData, protocol: ProtocolConfig, features: FloatArray
+) -> FloatArray:
+    """Embeddings in which infrared queries come with text."""
+    return with_text(features, _trained(config, store), evaluation_loader(config, data, store), protocol, config)
+
+
+def _trained(config: ExperimentConfig, store: Store) -> Model:
+    """The model with the fit's weights."""
     fit = finished_fit(config, store)
     file = weights_file(store, fit.id)
     if not file.is_file():
         raise UserError(f"{file}: the weights of run {fit.id} are gone; delete {fit.id}.json beside it to train again")
     model = build_model(config, fit.data["identities"], pretrained=False)
     cast(nn.Module, model).load_state_dict(load_file(file))
-    return extract(model, evaluation_loader(config, data, store, progress), device=device_of(config))
+    return model
 
 
 def check_same_evaluation_images(record: EvaluationRecord, data: PreparedData) -> None:
@@ -120,6 +146,8 @@ def _record(
         metrics=result.metrics,
         metric_units=result.metric_units,
         per_trial=result.per_trial,
+        spread=result.spread,
+        intervals=result.intervals,
         per_query_file=file,
         per_query_digest=file_digest(store.runs / file),
         fingerprint=data.evaluation_fingerprint,
@@ -127,15 +155,17 @@ def _record(
     )
 
 
-def top_of_first_protocol(
-    config: ExperimentConfig, store: Store, data: PreparedData, progress: ProgressCallback = silent
-) -> EvaluationResult:
-    """Evaluate the first protocol again for its ranked lists, which records do not hold."""
-    features: FloatArray = np.asarray(embeddings(config, store, data, progress))
-    return evaluate(
-        features,
-        data.evaluation,
-        config.evaluation.protocols[0],
-        data.layout.permutations(),
-        split=config.data.split,
-    )
+def protocol_without_text(config: ExperimentConfig) -> ProtocolConfig:
+    """The first protocol in which queries are images alone; where there is none, the first with its text left out."""
+    protocols = config.evaluation.protocols
+    plain = (protocol for protocol in protocols if protocol.text == "none")
+    return next(plain, protocols[0].model_copy(update={"text": "none", "captioner": None}))
+
+
+def evaluate_again(
+    config: ExperimentConfig, protocol: ProtocolConfig, features: FloatArray, data: PreparedData
+) -> tuple[EvaluationResult, Trial]:
+    """Evaluate a protocol for its ranked lists, which records do not hold; and its first trial."""
+    permutations, listed = data.layout.permutations(), _listed(config, protocol, data)
+    result = evaluate(features, data.evaluation, protocol, permutations, listed=listed, split=config.data.split)
+    return result, plan_trials(protocol, data.evaluation, permutations, listed)[0]

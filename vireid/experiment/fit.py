@@ -17,7 +17,7 @@ from vireid.core.seeding import seed_everything
 from vireid.core.types import Model
 from vireid.evaluation.evaluate import evaluate
 from vireid.evaluation.extraction import extract
-from vireid.experiment.data import PreparedData, evaluation_loader, prepare, training_loader
+from vireid.experiment.data import PreparedData, build_curriculum, evaluation_loader, prepare, training_loader
 from vireid.experiment.device import device_of, threads_of
 from vireid.experiment.identity import data_specification, fit_id, fit_specification
 from vireid.experiment.progress import ProgressCallback, silent
@@ -26,6 +26,7 @@ from vireid.models import MODELS
 from vireid.profiling.memory import PeakMemory
 from vireid.store import Store
 from vireid.training.checkpoint import discard_checkpoint
+from vireid.training.contracts import Weighting
 from vireid.training.loop import fit as run_training
 from vireid.weighting import WEIGHTINGS
 
@@ -63,9 +64,19 @@ def build_model(config: ExperimentConfig, num_classes: int, *, pretrained: bool 
     settings = config.model
     if not pretrained:
         settings = settings.model_copy(update={name: None for name, value in settings if isinstance(value, Path)})
-    seed_everything(config.seed, "initial weights")
+    seed_everything(config.training_seed, "initial weights")
     model: Model = MODELS.load(settings.name)(settings, num_classes)
     return model
+
+
+def build_weighting(config: ExperimentConfig, model: Model) -> Weighting:
+    """What makes one loss of the model's terms, under the curriculum.
+
+    Raises:
+        UserError: terms that the configuration names and the model does not have.
+    """
+    weighting = WEIGHTINGS.load(config.weighting.name)(config.weighting, model.default_weights())
+    return cast(Weighting, build_curriculum(config).wrap(weighting))
 
 
 def weights_file(store: Store, fit: str) -> Path:
@@ -92,7 +103,7 @@ def _train(
     torch.set_num_threads(threads_of(config))
     loader = training_loader(config, data, store, progress)
     model = build_model(config, loader.num_classes)
-    weighting = WEIGHTINGS.load(config.weighting.name)(config.weighting, model.default_weights())
+    weighting = build_weighting(config, model)
     run = fit_id(config)
 
     def on_step(epoch: int, epochs: int, step: int, steps: int, loss: float) -> None:
@@ -108,7 +119,7 @@ def _train(
         loader,
         config.recipe,
         weighting,
-        seed=config.seed,
+        seed=config.training_seed,
         directory=store.directory(run),
         resume_key=run,
         device=str(device_of(config)),

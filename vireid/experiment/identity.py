@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from vireid.config import ExperimentConfig
-from vireid.core.config import Component
+from vireid.core.config import Component, deciding, resolved
 from vireid.core.identity import run_id
 from vireid.core.records import ComponentStamp, DataKind
 from vireid.core.registry import Registry
 from vireid.data import AUGMENTATIONS, DATASETS
 from vireid.evaluation.protocols import ProtocolConfig
 from vireid.models import MODELS
-from vireid.weighting import WEIGHTINGS
+from vireid.weighting import CURRICULA, WEIGHTINGS
 
 REGISTRIES: dict[str, Registry] = {
     "dataset": DATASETS,
     "augmentation": AUGMENTATIONS,
     "model": MODELS,
     "weighting": WEIGHTINGS,
+    "curriculum": CURRICULA,
 }
+
+Dump = Callable[[BaseModel], dict[str, Any]]  # ``resolved`` for records, ``deciding`` for identities
 
 
 def data_kind(config: ExperimentConfig) -> DataKind:
@@ -28,48 +34,55 @@ def data_kind(config: ExperimentConfig) -> DataKind:
     return "real" if config.data.synthetic is None else "synthetic"
 
 
-def data_specification(config: ExperimentConfig) -> dict[str, Any]:
+def data_specification(config: ExperimentConfig, dump: Dump = resolved) -> dict[str, Any]:
     """What the images are: dataset, split, resolution, renderer and its parameters; never where they lie."""
     data = config.data
     return {
-        "dataset": data.dataset.model_dump(mode="json"),
+        "dataset": dump(data.dataset),
         "version": DATASETS.load(data.dataset.name).version,
         "split": data.split,
         "height": data.height,
         "width": data.width,
         "shuffle_identities": data.shuffle_identities,
         "synthetic": None if data.synthetic is None else data.synthetic.specification(),
+        **({} if data.captions is None else {"captions": dump(data.captions)}),
     }
 
 
-def fit_specification(config: ExperimentConfig) -> dict[str, Any]:
+def fit_specification(config: ExperimentConfig, dump: Dump = resolved) -> dict[str, Any]:
     """Everything that decides a fit."""
     return {
         "kind": "fit",
         "seed": config.seed,
-        "data": data_specification(config),
-        "recipe": config.recipe.model_dump(mode="json"),
+        **({"stream": config.stream} if config.stream else {}),
+        "data": data_specification(config, dump),
+        "recipe": dump(config.recipe),
         **{
-            kind: component_specification(kind, getattr(config, kind))
-            for kind in ("augmentation", "model", "weighting")
+            kind: component_specification(kind, getattr(config, kind), dump)
+            for kind in ("augmentation", "model", "weighting", *_curriculum(config))
         },
     }
 
 
-def component_specification(kind: str, config: Component) -> dict[str, Any]:
+def _curriculum(config: ExperimentConfig) -> list[str]:
+    """The kind, where there is one: a run without is identified and stamped as before curricula existed."""
+    return [] if config.curriculum.name == "off" else ["curriculum"]
+
+
+def component_specification(kind: str, config: Component, dump: Dump = resolved) -> dict[str, Any]:
     """A component's configuration and version. Of a file (pretrained weights) its name counts, not its folder."""
     files = {name: value.name for name, value in config if isinstance(value, Path)}
-    return {**config.model_dump(mode="json"), **files, "version": REGISTRIES[kind].load(config.name).version}
+    return {**dump(config), **files, "version": REGISTRIES[kind].load(config.name).version}
 
 
 def fit_id(config: ExperimentConfig) -> str:
     """Identity of the fit."""
-    return run_id(fit_specification(config))
+    return run_id(fit_specification(config, deciding))
 
 
 def evaluation_id(config: ExperimentConfig, protocol: ProtocolConfig) -> str:
     """Identity of the fit's evaluation under one protocol."""
-    return run_id({"kind": "evaluation", "fit": fit_id(config), "protocol": protocol.model_dump(mode="json")})
+    return run_id({"kind": "evaluation", "fit": fit_id(config), "protocol": deciding(protocol)})
 
 
 def cost_id(config: ExperimentConfig) -> str:
@@ -77,7 +90,7 @@ def cost_id(config: ExperimentConfig) -> str:
     return run_id(
         {
             "kind": "cost",
-            "model": component_specification("model", config.model),
+            "model": component_specification("model", config.model, deciding),
             "height": config.data.height,
             "width": config.data.width,
         }
@@ -87,7 +100,8 @@ def cost_id(config: ExperimentConfig) -> str:
 def stamps(config: ExperimentConfig) -> dict[str, ComponentStamp]:
     """Version and source digest of every component that takes part."""
     found = {}
-    for kind, registry in REGISTRIES.items():
+    for kind in ("dataset", "augmentation", "model", "weighting", *_curriculum(config)):
+        registry = REGISTRIES[kind]
         name = config.data.dataset.name if kind == "dataset" else getattr(config, kind).name
         found[kind] = ComponentStamp(
             name=name, version=registry.load(name).version, digest=registry.source_digest(name)

@@ -35,7 +35,14 @@ def cost_step(config: ExperimentConfig, store: Store, progress: ProgressCallback
     started = now()
     progress("count parameters and MACs", 0, 1)
     model, deployable = _build(config)
-    found = cost(model, deployable, config.data.height, config.data.width, counters=config.profile.counters)
+    found = cost(
+        model,
+        deployable,
+        config.data.height,
+        config.data.width,
+        counters=config.profile.counters,
+        others=[model.deployable(Modality.VISIBLE)],
+    )
     record = CostRecord(
         id=run,
         status="ok",
@@ -90,7 +97,8 @@ def is_profiled(config: ExperimentConfig, store: Store, *, latency: bool) -> boo
     return all(store.get(run) is not None for run, _ in _combinations(config, record.artefact))
 
 
-def _build(config: ExperimentConfig) -> tuple[nn.Module, nn.Module]:
+def _build(config: ExperimentConfig) -> tuple[Any, nn.Module]:
+    """The model and what is deployed of it for infrared images, the queries."""
     model = build_model(config, REFERENCE_CLASSES, pretrained=False)
     return cast(nn.Module, model).eval(), model.deployable(Modality.INFRARED).eval()
 

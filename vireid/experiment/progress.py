@@ -56,16 +56,17 @@ def progress_display(console: Console) -> Progress:
 
 
 class PhaseBars:
-    """Draws every phase that is reported as a bar of its own."""
+    """Draws every phase that is reported as a bar of its own; ``prefix`` tells the bars of parallel jobs apart."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: Progress, prefix: str = "") -> None:
         self._progress = progress
+        self._prefix = prefix
         self._tasks: dict[str, TaskID] = {}
 
     def __call__(self, phase: str, done: int, total: int, note: str = "") -> None:
         """Advance the bar of ``phase``."""
         if phase not in self._tasks:
-            self._tasks[phase] = self._progress.add_task(phase, total=total, note=note)
+            self._tasks[phase] = self._progress.add_task(self._prefix + phase, total=total, note=note)
         self._progress.update(self._tasks[phase], completed=done, total=total, note=note)
 
     def clear(self) -> None:

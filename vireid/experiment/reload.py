@@ -32,12 +32,17 @@ def config_of_fit(record: Record, protocols: Sequence[str], root: Path | None, s
         raise UserError(f"run {record.id} is a record of kind '{record.kind}'; name a fit (`vireid results list`)")
     made = record.config
     specification: dict[str, Any] = made["data"]
-    tree = {
+    tree: dict[str, Any] = {
         "seed": made["seed"],
+        "stream": made.get("stream", 0),
         "data": {key: value for key, value in specification.items() if key != "version"} | {"root": root},
         "recipe": made["recipe"],
-        "evaluation": {"protocols": [_protocol(text) for text in protocols] or _protocols_for(specification)},
-        **{kind: _without_version(made[kind]) for kind in ("augmentation", "model", "weighting")},
+        "evaluation": {"protocols": [protocol_mapping(text) for text in protocols] or _protocols_for(specification)},
+        **{
+            kind: _without_version(made[kind])
+            for kind in ("augmentation", "model", "weighting", "curriculum")
+            if kind in made
+        },
     }
     if (synthetic := specification["synthetic"]) is not None:
         known = {key: value for key, value in synthetic.items() if not key.endswith("_version")}
@@ -77,7 +82,12 @@ def _without_version(component: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in component.items() if key != "version"}
 
 
-def _protocol(text: str) -> Any:
+def protocol_mapping(text: str) -> Any:
+    """A protocol given by name or as a YAML mapping, not yet validated.
+
+    Raises:
+        UserError: not YAML.
+    """
     try:
         data = yaml.safe_load(text)
     except yaml.YAMLError as error:

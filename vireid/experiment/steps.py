@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from vireid.config import ExperimentConfig
+from vireid.experiment.data import data_step
 from vireid.experiment.evaluate import evaluate_step
 from vireid.experiment.explain import explain_step
 from vireid.experiment.fit import fit_step
@@ -16,6 +17,7 @@ from vireid.store import Store
 Step = Callable[[ExperimentConfig, Store, ProgressCallback], Any]
 
 STEPS: dict[str, Step] = {
+    "data": data_step,
     "fit": fit_step,
     "evaluate": evaluate_step,
     "explain": explain_step,

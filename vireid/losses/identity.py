@@ -8,9 +8,14 @@ from torch import Tensor
 from vireid.losses.numeric import full_precision
 
 
-def cross_entropy(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
+def cross_entropy(logits: Tensor, labels: Tensor, smoothing: float = 0.0, spread: int | None = None) -> Tensor:
     """Mean cross-entropy of logits (B×C) against labels (B), with label smoothing (Szegedy et al., CVPR 2016).
 
-    The target is (1−ε) on the true class plus ε/C on every class, with C the class count of *this* head.
+    The target is (1−ε) on the true class plus ε/n on every class. n is C, the class count of *this* head, or
+    ``spread``, with which the target no longer sums to 1 (the fork's two-way heads: n = number of identities).
     """
-    return F.cross_entropy(full_precision(logits), labels, label_smoothing=smoothing)
+    logits = full_precision(logits)
+    if spread is None or not smoothing:
+        return F.cross_entropy(logits, labels, label_smoothing=smoothing)
+    log_p = F.log_softmax(logits, dim=1)
+    return (1 - smoothing) * F.nll_loss(log_p, labels) - smoothing / spread * log_p.sum(dim=1).mean()

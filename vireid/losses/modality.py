@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
 from vireid.losses.pairs import Pairs
+
+PseudoLabels = Literal["balanced", "released", "visible"]
 
 
 def modality_labels(pairs: Pairs) -> Tensor:
@@ -13,13 +17,23 @@ def modality_labels(pairs: Pairs) -> Tensor:
     return (torch.arange(len(pairs.order), device=pairs.order.device) >= len(pairs.labels)).long()
 
 
-def pseudo_modality_labels(pairs: Pairs) -> Tensor:
-    """Pseudo modality of the aligned rows (2n): balanced, and independent of the true modality.
+def pseudo_modality_labels(pairs: Pairs, kind: PseudoLabels = "balanced") -> Tensor:
+    """Pseudo modality of the aligned rows (2n).
 
-    Row k of the visible half gets k mod 2, row k of the infrared half the opposite. Both labels are then equally
-    frequent within each modality (up to one row), so a shared feature trained towards them cannot gain from carrying
-    the modality. On batches that alternate infrared, visible this equals the released code's labels; unlike that
-    code's roll of neighbouring rows it stays balanced for every other order of the rows.
+    - ``balanced``: row k of the visible half gets k mod 2, row k of the infrared half the opposite. Both labels are
+      then equally frequent within each modality (up to one row), so a shared feature trained towards them cannot gain
+      from carrying the modality.
+    - ``released``: every modality label of the first half of the batch twice, rolled by −1, as the rows came. On
+      batches that alternate infrared, visible this is ``balanced`` (if n is odd, but for the last row); on other orders
+      it is not balanced.
+    - ``visible``: 0 everywhere, which is ``released`` for batches whose visible rows all come first, as the fork's do.
     """
-    k = torch.arange(len(pairs.labels), device=pairs.order.device)
-    return torch.cat([k % 2, (k + 1) % 2])
+    n, device = len(pairs.labels), pairs.order.device
+    if kind == "balanced":
+        k = torch.arange(n, device=device)
+        return torch.cat([k % 2, (k + 1) % 2])
+    labels = torch.zeros(2 * n, dtype=torch.long, device=device)
+    if kind == "visible":
+        return labels
+    as_given = labels.index_fill(0, pairs.order[n:], 1)
+    return pairs.align(as_given[:n].repeat_interleave(2).roll(-1))

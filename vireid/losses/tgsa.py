@@ -20,22 +20,25 @@ def _graph(distances: Tensor) -> Tensor:
     return F.log_softmax(off_diagonal, dim=1)
 
 
-def tgsa_intra(distances: Tensor) -> dict[str, Tensor]:
+def tgsa_intra(distances: Tensor, cross: bool = True) -> dict[str, Tensor]:
     """Agreement of the graphs within V, within I and within X, of one feature.
 
     Args:
         distances: 2n×2n, n visible rows first, then n infrared rows aligned with them by identity.
+        cross: whether X takes part.
 
     Returns:
-        KL2 of the three pairs of graphs: ``vi``, ``vx``, ``xi``. X holds the first half of the visible rows (the larger
-        one if n is odd) and then the first half of the infrared rows.
+        KL2 of the three pairs of graphs: ``vi``, ``vx``, ``xi``, or of the first alone. X holds the first half of the
+        visible rows (the larger one if n is odd) and then the first half of the infrared rows.
     """
     n = distances.shape[0] // 2
+    v, i = _graph(distances[:n, :n]), _graph(distances[n:, n:])
+    if not cross:
+        return {"vi": symmetric_kl(v, i)}
     half = (n + 1) // 2
     rest = n + n - half
     over_columns = torch.cat([distances[:, :half], distances[:, n:rest]], dim=1)
-    cross = torch.cat([over_columns[:half], over_columns[n:rest]])
-    v, i, x = _graph(distances[:n, :n]), _graph(distances[n:, n:]), _graph(cross)
+    x = _graph(torch.cat([over_columns[:half], over_columns[n:rest]]))
     return {"vi": symmetric_kl(v, i), "vx": symmetric_kl(v, x), "xi": symmetric_kl(x, i)}
 
 

@@ -2,4 +2,13 @@
 
 from vireid.core.registry import Registry
 
-MODELS = Registry("model", {"idkl": "vireid.models.idkl:IDKL"})
+MODELS = Registry(
+    "model",
+    {
+        "idkl": "vireid.models.idkl:IDKL",
+        "iv_reid": "vireid.models.iv_reid:IVREID",
+        "agw": "vireid.models.agw:AGW",
+        "tskd": "vireid.models.tskd:TSKD",
+        "tvi_lfm": "vireid.models.tvi_lfm:TVILFM",
+    },
+)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
-_FLOOR = 1e-6
+from vireid.models.power_mean import FLOOR, PowerMean, power_mean
+
+ClassifierInit = Literal["normal", "uniform"]
 
 
 class GeM(nn.Module):
@@ -25,11 +29,13 @@ class GeM(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """B×D×h×w → B×D."""
-        x = x if x.dtype == torch.float64 else x.float()
-        x = x.clamp(min=_FLOOR)
-        if self.p is None:
-            return x.pow(self.exponent).mean(dim=(2, 3)).pow(1.0 / self.exponent)
-        return x.pow(self.p).mean(dim=(2, 3)).pow(1.0 / self.p)
+        if self.p is not None:
+            x = (x if x.dtype == torch.float64 else x.float()).clamp(min=FLOOR)
+            return x.pow(self.p).mean(dim=(2, 3)).pow(1.0 / self.p)
+        if self.training and torch.is_grad_enabled():
+            result: Tensor = PowerMean.apply(x, self.exponent)
+            return result
+        return power_mean(x, self.exponent)  # plain operators, which can be exported and counted
 
 
 def bn_neck(features: int) -> nn.BatchNorm1d:
@@ -39,10 +45,11 @@ def bn_neck(features: int) -> nn.BatchNorm1d:
     return neck
 
 
-def classifier(features: int, classes: int) -> nn.Linear:
-    """Linear classifier without bias, weights from N(0, 0.001²) as in the field."""
+def classifier(features: int, classes: int, init: ClassifierInit = "normal") -> nn.Linear:
+    """Linear classifier without bias; weights from N(0, 0.001²) as in the field, or PyTorch's ±1/√features."""
     layer = nn.Linear(features, classes, bias=False)
-    nn.init.normal_(layer.weight, std=0.001)
+    if init == "normal":
+        nn.init.normal_(layer.weight, std=0.001)
     return layer
 
 

@@ -14,33 +14,11 @@ from vireid.losses.identity import cross_entropy
 from vireid.losses.modality import modality_labels, pseudo_modality_labels
 from vireid.losses.numeric import euclidean, kl2
 from vireid.losses.pairs import Pairs
+from vireid.losses.pull import feature_pull
 from vireid.losses.purifier import centroid_gaps, purifier_centroid, purifier_entropy
 from vireid.losses.tgsa import tgsa_inter, tgsa_intra
 from vireid.losses.triplet import batch_hard_triplet
-
-# Ren & Zhang, CVPR 2024, as released for a batch of 120; here they hold for every batch size.
-RELEASED_WEIGHTS: dict[str, float] = {
-    "id_shared": 1.0,
-    "id_specific": 1.0,
-    "triplet_shared": 1.0,
-    "triplet_specific": 1.0,
-    "modality": 1.0,
-    "pseudo_modality": 1.0,
-    "purifier": 0.1,
-    "tgsa_intra": 1.0,
-    "tgsa_inter": 0.6,
-    "csa1_intra": 1.0,
-    "csa1_inter": 0.8,
-    "csa2_intra": 1.0,
-    "csa2_inter": 0.8,
-}
-# The identity term of the attended feature counts as every other identity term; the pull of the plain shared logits
-# towards the attended ones has the weight that the fork (quocnhut134/IDKL) gives to its attention term.
-GUIDANCE_WEIGHTS: dict[str, float] = {"guidance_id": 1.0, "guidance_kl": 0.2}
-
-SPECIFIC_TERMS = frozenset(
-    {"id_specific", "triplet_specific", "modality", "purifier", "tgsa_inter", "csa1_inter", "csa2_inter"}
-) | frozenset(GUIDANCE_WEIGHTS)
+from vireid.models.idkl_config import IDKLConfig
 
 # Names of the logits that a term reads: a head exists only where an active term trains it.
 LOGITS_OF: dict[str, tuple[str, ...]] = {
@@ -59,19 +37,21 @@ LOGITS_OF: dict[str, tuple[str, ...]] = {
 
 
 def idkl_terms(
-    names: Iterable[str], output: ModelOutput, pairs: Pairs, *, margin: float, label_smoothing: float
+    names: Iterable[str], output: ModelOutput, pairs: Pairs, config: IDKLConfig, num_classes: int
 ) -> dict[str, Tensor]:
     """Compute the named terms; what several of them need (distances, aligned rows) is computed once.
 
     Args:
-        names: keys of ``RELEASED_WEIGHTS`` or ``GUIDANCE_WEIGHTS``.
+        names: of the terms.
         output: of ``IDKL.forward``, rows in batch order.
         pairs: alignment of the batch's rows.
-        margin: of both triplet terms, in units of the un-normalised distance.
-        label_smoothing: of the identity terms; the two-way modality terms have none.
+        config: what the terms depend on beside their weights.
+        num_classes: identities in training.
     """
     labels = torch.cat([pairs.labels, pairs.labels])
     per_identity = pairs.per_identity
+    two_way_smoothing = 0.0 if config.smooth_discriminators == "none" else config.label_smoothing
+    two_way_spread = num_classes if config.smooth_discriminators == "identities" else None
 
     @cache
     def logits(name: str) -> Tensor:
@@ -91,10 +71,16 @@ def idkl_terms(
         return centroid_gaps(visible, infrared, per_identity)
 
     def identity(name: str) -> Tensor:
-        return cross_entropy(logits(name), labels, label_smoothing)
+        return cross_entropy(logits(name), labels, config.label_smoothing)
+
+    def discriminator(name: str, modality: Tensor) -> Tensor:
+        return cross_entropy(logits(name), modality, two_way_smoothing, two_way_spread)
 
     def triplet(name: str) -> Tensor:
-        return batch_hard_triplet(distances(name), labels, margin)
+        return batch_hard_triplet(distances(name), labels, config.margin)
+
+    def total(parts: dict[str, Tensor]) -> Tensor:
+        return torch.stack(list(parts.values())).sum()
 
     def purifier() -> Tensor:
         uncertainty = purifier_entropy(logits("raw"), logits("purified"))
@@ -112,16 +98,19 @@ def idkl_terms(
         "id_specific": lambda: identity("specific"),
         "triplet_shared": lambda: triplet("shared"),
         "triplet_specific": lambda: triplet("specific"),
-        "modality": lambda: cross_entropy(logits("modality"), modality_labels(pairs)),
-        "pseudo_modality": lambda: cross_entropy(logits("pseudo_modality"), pseudo_modality_labels(pairs)),
+        "modality": lambda: discriminator("modality", modality_labels(pairs)),
+        "pseudo_modality": lambda: discriminator(
+            "pseudo_modality", pseudo_modality_labels(pairs, config.pseudo_labels)
+        ),
         "purifier": purifier,
-        "tgsa_intra": lambda: torch.stack(list(tgsa_intra(distances("shared")).values())).sum(),
-        "tgsa_inter": lambda: torch.stack(list(tgsa_inter(distances("shared"), distances("specific")).values())).sum(),
+        "tgsa_intra": lambda: total(tgsa_intra(distances("shared"), config.tgsa_cross)),
+        "tgsa_inter": lambda: total(tgsa_inter(distances("shared"), distances("specific"))),
         "csa1_intra": lambda: csa1(*halves("shared")),
         "csa1_inter": csa1_inter,
         "csa2_intra": lambda: csa2(*halves("shared"), per_identity),
         "csa2_inter": csa2_inter,
         "guidance_id": lambda: identity("guided"),
         "guidance_kl": lambda: kl2(logits("shared"), logits("guided")),
+        "fork_attention": lambda: feature_pull(output.features["shared"], output.features["fork_target"]),
     }
     return {name: table[name]() for name in names}

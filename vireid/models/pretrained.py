@@ -3,31 +3,51 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from vireid.core.errors import UserError
-from vireid.models.resnet import Branch, Stem
+from vireid.models.resnet import IBNKind
 
 _COUNTER = "num_batches_tracked"  # absent from checkpoints older than PyTorch 0.4.1
+_IBN_A = re.compile(r"(layer\d\.\d+\.bn1)\.(IN|BN)\.\w+")  # norms of the official IBN-a
+_FORK_NORM = re.compile(r"layer\d\.\d+\.IN\.\w+")  # instance norms of the fork
 
 
-def load_trunk(path: Path, stem: Stem, branches: list[Branch]) -> None:
+def load_trunk(
+    path: Path, stem: nn.Module, branches: Sequence[nn.Module], *, ibn: IBNKind = "none", partial: bool = False
+) -> None:
     """Load a whole ResNet's weights (torchvision's or IBN-Net's names) into a stem and each of its branches.
 
     ``fc.*`` is dropped; a prefix ``module.`` (of data-parallel training) is ignored.
+
+    Args:
+        path: state dict, as ``.safetensors`` or saved by torch.
+        stem: first part.
+        branches: the other parts, each of which gets the weights; the first completes the trunk.
+        ibn: kind of the parts, for the message.
+        partial: load the weights of a plain ResNet or of IBN-a into parts of ``ibn=fork`` as the fork's code does: its
+            instance norms, and bn1 wherever IBN-a has two norms in its place, keep their start. Everything else
+            is as strict as ever.
 
     Raises:
         UserError: unreadable file; missing or unknown keys, or keys of another shape.
     """
     state = {key.removeprefix("module."): value for key, value in _read(path).items()}
     state = {key: value for key, value in state.items() if not key.startswith("fc.")}
-    _check(path, state, stem.state_dict() | branches[0].state_dict())
+    expected = stem.state_dict() | branches[0].state_dict()
+    if partial:
+        split = {match[1] for key in state if (match := _IBN_A.fullmatch(key))}
+        state = {key: value for key, value in state.items() if not _IBN_A.fullmatch(key)}
+        kept = {key for key in expected if key.rpartition(".")[0] in split or _FORK_NORM.fullmatch(key)}
+        expected = {key: value for key, value in expected.items() if key in state or key not in kept}
+    _check(path, state, expected, ibn)
     for part in (stem, *branches):
         own = part.state_dict()
         part.load_state_dict({key: state.get(key, own[key]) for key in own})
@@ -52,7 +72,7 @@ def _read(path: Path) -> Mapping[str, Tensor]:
     return state
 
 
-def _check(path: Path, state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+def _check(path: Path, state: Mapping[str, Tensor], expected: Mapping[str, Tensor], ibn: IBNKind) -> None:
     missing = [key for key in expected if key not in state and not key.endswith(_COUNTER)]
     unknown = [key for key in state if key not in expected]
     if missing or unknown:
@@ -61,9 +81,13 @@ def _check(path: Path, state: Mapping[str, Tensor], expected: Mapping[str, Tenso
             for kind, keys in (("missing", missing), ("unknown", unknown))
             if keys
         ]
-        raise UserError(
-            f"pretrained weights {path}: keys {' and '.join(faults)}; 'backbone' and 'ibn' must be the file's"
-        )
+        remedy = "'backbone' and 'ibn' must be the file's"
+        if ibn == "fork":
+            remedy = (
+                "no published weights fit ibn=fork, which keeps bn1 on all channels and adds an instance norm: set "
+                "model.pretrained_partial=true to leave those norms at their start as the fork does, or use model.ibn=a"
+            )
+        raise UserError(f"pretrained weights {path}: keys {' and '.join(faults)}; {remedy}")
     for key, value in state.items():
         if value.shape != expected[key].shape:
             raise UserError(

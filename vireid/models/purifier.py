@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from vireid.models.heads import GeM
+from vireid.models.masking import ApplyMasks, Maps, apply_masks
 from vireid.models.norm import InstanceNorm2d
 from vireid.models.resnet import Branch, TrunkSpec
 
@@ -32,20 +34,19 @@ class Purifier(nn.Module):
     def forward(self, x: Tensor) -> Purified:
         """B×D×h×w → four maps of the same shape."""
         normed = self.norm(x)
-        mask_normed, mask = self.mask_normed(normed), self.mask(x)
-        normed_purified, purified = mask_normed * normed, mask * x
-        output = mask_normed * purified + mask * normed_purified
-        return Purified(normed, normed_purified, purified, output)
+        logits = self.mask_normed(normed), self.mask(x)
+        fused = self.training and torch.is_grad_enabled()
+        maps: Maps = (ApplyMasks.apply if fused else apply_masks)(normed, x, *logits)
+        return Purified(normed, *maps)
 
 
 def _mask(channels: int, reduction: int) -> nn.Sequential:
-    """σ(conv1×1(ReLU(conv1×1(x)))), no bias, per position."""
+    """Logits of a mask: conv1×1(ReLU(conv1×1(x))), no bias, per position."""
     inner = max(1, channels // reduction)
     return nn.Sequential(
         nn.Conv2d(channels, inner, 1, bias=False),
         nn.ReLU(inplace=True),
         nn.Conv2d(inner, channels, 1, bias=False),
-        nn.Sigmoid(),
     )
 
 

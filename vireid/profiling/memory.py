@@ -26,7 +26,8 @@ class PeakMemory:
 
     On CUDA this is ``torch.cuda.max_memory_allocated``. On a CPU it is resident memory of the process: on Linux the
     kernel's own high-water mark (``VmHWM``, reset through ``/proc/self/clear_refs``), which no allocation escapes;
-    where that file cannot be written, a thread reads the resident size every 10 ms. ``method`` says which.
+    where that file cannot be written, a thread reads the resident size every 10 ms. On MPS, whose allocator keeps no
+    peak, a thread reads what is allocated. ``method`` says which.
     Nested and overlapping uses see each other's peaks.
     """
 
@@ -56,12 +57,13 @@ class PeakMemory:
         with self._lock:
             for other in self._active:
                 other._note_high_water()
-            self.baseline_bytes = self.peak_bytes = psutil.Process().memory_info().rss
-            if _reset_high_water():
+            self.baseline_bytes = self.peak_bytes = self._in_use()
+            if self._device.type == "cpu" and _reset_high_water():
                 self.method = "resident memory, kernel high-water mark"
                 self._active.append(self)
                 return self
-        self.method = f"resident memory, sampled every {SAMPLING_SECONDS * 1000:.0f} ms"
+        what = "resident memory" if self._device.type == "cpu" else "torch.mps.current_allocated_memory"
+        self.method = f"{what}, sampled every {SAMPLING_SECONDS * 1000:.0f} ms"
         self._thread = threading.Thread(target=self._sample, name="peak-memory", daemon=True)
         self._thread.start()
         return self
@@ -83,10 +85,14 @@ class PeakMemory:
     def _note_high_water(self) -> None:
         self.peak_bytes = max(self.peak_bytes, _high_water())
 
+    def _in_use(self) -> int:
+        if self._device.type == "mps":
+            return torch.mps.current_allocated_memory()
+        return int(psutil.Process().memory_info().rss)
+
     def _sample(self) -> None:
-        process = psutil.Process()
         while True:
-            self.peak_bytes = max(self.peak_bytes, process.memory_info().rss)
+            self.peak_bytes = max(self.peak_bytes, self._in_use())
             if self._stop.wait(SAMPLING_SECONDS):
                 return
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from torch import Tensor, nn
@@ -13,12 +13,15 @@ Role = Literal["deployed", "training_only", "dead"]
 ROLES: tuple[Role, ...] = ("deployed", "training_only", "dead")
 
 
-def parameter_counts(full: nn.Module, deployable: nn.Module, roles: Mapping[str, str] | None = None) -> dict[str, int]:
+def parameter_counts(
+    full: nn.Module, deployable: nn.Module | Sequence[nn.Module], roles: Mapping[str, str] | None = None
+) -> dict[str, int]:
     """Number of scalars by role; shared tensors count once.
 
     Args:
         full: model as trained.
-        deployable: what ``full.deployable(...)`` returned; it holds the parameters of ``full`` or copies of them.
+        deployable: what ``full.deployable(...)`` returned, for one modality or for each; it holds the parameters of
+            ``full`` or copies of them. Where modalities have parts of their own, ``roles`` must say what is deployed.
         roles: role of parameters of ``full`` by name, as far as the model declares them (``parameter_roles()``).
             Whatever is undeclared is ``deployed`` if the deployable module holds it, otherwise ``training_only``.
 
@@ -26,8 +29,9 @@ def parameter_counts(full: nn.Module, deployable: nn.Module, roles: Mapping[str,
         UserError: unknown parameter name or role, or roles that contradict the deployable module.
     """
     named = dict(full.named_parameters())
-    deployed = sum(p.numel() for p in deployable.parameters())
-    held = {id(p) for p in deployable.parameters()}
+    paths = [deployable] if isinstance(deployable, nn.Module) else list(deployable)
+    sizes = [sum(p.numel() for p in path.parameters()) for path in paths]
+    held = {id(p) for path in paths for p in path.parameters()}
     dead = declared = 0
     for name, role in (roles or {}).items():
         where = f"parameter_roles of {type(full).__name__}: '{name}'"
@@ -39,11 +43,12 @@ def parameter_counts(full: nn.Module, deployable: nn.Module, roles: Mapping[str,
             raise UserError(f"{where} is declared {role}, but the deployable module holds it")
         dead += named[name].numel() if role == "dead" else 0
         declared += named[name].numel() if role == "deployed" else 0
-    if declared > deployed:
+    if declared > sum(sizes):
         raise UserError(
             f"parameter_roles of {type(full).__name__} declares {declared} deployed parameters, but its deployable "
-            f"module holds {deployed}"
+            f"module holds {sum(sizes)}"
         )
+    deployed = max(declared, *sizes)
     total = sum(p.numel() for p in named.values())
     if total < deployed + dead:
         raise UserError(

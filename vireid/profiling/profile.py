@@ -25,6 +25,7 @@ def cost(
     *,
     counters: Sequence[str] = ("torch", "fvcore", "thop"),
     roles: Mapping[str, str] | None = None,
+    others: Sequence[nn.Module] = (),
 ) -> dict[str, Any]:
     """Parameters by role, MACs per image and size of the deployed graph.
 
@@ -35,6 +36,7 @@ def cost(
         width: pixels.
         counters: names in ``COUNTERS``.
         roles: role of parameters by name.
+        others: deployable modules of the other modalities; they count among the deployed parameters.
 
     Returns:
         What ``complexity`` returns, with ``parameters`` and ``size_bytes``.
@@ -44,7 +46,7 @@ def cost(
         roles = declared()
     return {
         **complexity(deployable, height, width, counters=counters),
-        "parameters": parameter_counts(full_model, deployable, roles),
+        "parameters": parameter_counts(full_model, [deployable, *others], roles),
         "size_bytes": size_bytes(deployable),
     }
 

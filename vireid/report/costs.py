@@ -8,10 +8,13 @@ from collections.abc import Mapping
 import numpy as np
 
 from vireid.core.records import CostRecord, FitRecord
+from vireid.report.effects.estimate import training_costs
 from vireid.report.html import Column, Content, Fragment, Rows, bullets, join, paragraph, table, tag
 from vireid.report.load import StudyView
+from vireid.report.tables import COSTS
 
 _DASH = "–"
+MACS = next(column for column in COSTS if column.key == "macs")
 AGREEMENT = 0.01  # counters further apart than this are pointed out
 
 
@@ -25,19 +28,22 @@ def counters_table(view: StudyView) -> Fragment:
     columns += [Column("Weights", "MB")]
     columns += [Column(name, "GMAC per image") for name in names]
     columns += [Column("Apart", "%"), Column("Not counted", text=True)]
-    rows = [_counter_row(view.cells[cell].label, cost, names) for cell, cost in view.costs.items()]
+    counted = [c.get("macs") for cost in view.costs.values() for c in cost.counters]
+    places = MACS.decimals(None if value is None else float(value) / 1e9 for value in counted)
+    groups = view.sharing(lambda cost: (cost.artefact, *sorted(cost.parameters.items())))
+    rows = [_counter_row(view.group_label(cells), view.costs[cells[0]], names, places) for cells in groups]
     sizes = ", ".join(sorted({f"{h}×{w}" for h, w in (cost.resolution for cost in view.costs.values())}))
     images = ", ".join(sorted({str(cost.images_per_forward) for cost in view.costs.values()}))
     conventions = "; ".join(sorted({cost.convention for cost in view.costs.values()}))
     caption = (
         f"Cost of the deployed graph at {sizes} pixels, {images} image per forward pass; {conventions}. "
         "Each counter counts on a copy of the model; operators it has no rule for are listed, not hidden. "
-        f"Marked where counters are more than {100 * AGREEMENT:.0f} % apart."
+        f"Marked where counters are more than {100 * AGREEMENT:.0f} % apart. Configurations of equal cost share a row."
     )
     return table(columns, [Rows("", rows)], caption + view.note)
 
 
-def _counter_row(label: str, cost: CostRecord, names: list[str]) -> list[Content]:
+def _counter_row(label: str, cost: CostRecord, names: list[str], places: int) -> list[Content]:
     by_name = {str(counter.get("name", "?")): counter for counter in cost.counters}
     parameters: list[Content] = [
         f"{cost.parameters[key] / 1e6:.2f}" if key in cost.parameters else _DASH
@@ -50,7 +56,7 @@ def _counter_row(label: str, cost: CostRecord, names: list[str]) -> list[Content
         counter = by_name.get(name, {})
         value = counter.get("macs")
         fault = counter.get("reason")
-        counted.append(f"{float(value) / 1e9:.3f}" if value is not None else "failed" if fault else _DASH)
+        counted.append(f"{float(value) / 1e9:.{places}f}" if value is not None else "failed" if fault else _DASH)
         if fault:
             missed.append(tag("div", f"{name}: {fault}", class_="bad"))
         if uncounted := _operators(counter.get("uncounted")):
@@ -83,12 +89,12 @@ def latency_table(view: StudyView) -> Fragment:
     for condition, cells in view.latency.items():
         reference = cells.get(view.baseline.name)
         rows: list[list[Content]] = []
-        for cell, samples in cells.items():
+        for label, samples in view.graphs_in(condition):
             low, middle, high, highest = np.percentile(samples, [5, 50, 95, 99])
             ratio = f"×{middle / statistics.median(reference):.2f}" if reference else _DASH
             rows.append(
                 [
-                    view.cells[cell].label,
+                    label,
                     *(f"{1e3 * value:.2f}" for value in (middle, low, high, highest)),
                     f"{condition.batch / middle:.0f}",
                     ratio,
@@ -98,9 +104,52 @@ def latency_table(view: StudyView) -> Fragment:
         blocks.append(Rows(str(condition), rows))
     caption = (
         "Latency of one forward pass of the deployed graph, from raw samples. Blocks differ in runtime, precision, "
-        "batch, threads or machine and are never merged. Cells with one deployed graph share its samples."
+        "batch, threads or machine and are never merged. Configurations with one deployed graph share a row."
     )
     return table(columns, blocks, caption + view.note) + below
+
+
+def training_cost_table(view: StudyView) -> Fragment:
+    """What a configuration costs where it is trained, beside what it costs where it is deployed."""
+    accelerators = list(dict.fromkeys(run.fit.environment.accelerator for run in view.runs if run.fit is not None))
+    deployed = [column for column in COSTS if column.key in ("params", "macs", "latency")]
+    columns = [Column("Configuration", text=True)]
+    columns += [Column("Step", "ms, median"), Column("Peak memory", "MB, training")]
+    columns += [Column(column.name, column.unit) for column in deployed]
+    blocks: list[Rows] = []
+    for accelerator in accelerators:
+        steps, memory = training_costs(view, accelerator)
+        cells = [cell.name for cell in view.design_cells if cell.name in steps or cell.name in memory]
+        read = [{cell: column.read(view, cell) for cell in cells} for column in deployed]
+        columns_of: list[tuple[Mapping[str, float | None], int]] = [
+            ({cell: 1e3 * steps[cell] for cell in cells if cell in steps}, 1),
+            ({cell: memory[cell] / 1e6 for cell in cells if cell in memory}, 0),
+            *((values, column.decimals(values.values())) for column, values in zip(deployed, read, strict=True)),
+        ]
+        rows: list[list[Content]] = [
+            [
+                view.cells[cell].label,
+                *(_beside(values, cell, view.baseline.name, places) for values, places in columns_of),
+            ]
+            for cell in cells
+        ]
+        blocks.append(Rows(f"Trained on {accelerator}", rows))
+    if not any(block.rows for block in blocks):
+        return paragraph("No training cost recorded.", class_="absent")
+    caption = (
+        "Cost of training beside cost of deployment, with the ratio to the baseline below. Step: median over a fit's "
+        "optimiser steps, then over seeds. Peak memory: the largest over seeds."
+    )
+    return table(columns, blocks, caption + view.note)
+
+
+def _beside(values: Mapping[str, float | None], cell: str, baseline: str, places: int) -> Content:
+    """A value with its ratio to the baseline's in small print."""
+    value, reference = values.get(cell), values.get(baseline)
+    if value is None:
+        return _DASH
+    ratio = f"×{value / reference:.2f}" if reference and cell != baseline else ""
+    return tag("span", f"{value:.{places}f}", tag("small", ratio))
 
 
 def training_table(view: StudyView) -> Fragment:

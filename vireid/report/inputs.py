@@ -24,6 +24,9 @@ def input_digest(view: StudyView, template: Path, stale: Collection[str]) -> str
             digest.update(canonical_json(record).encode())
     for run in view.runs:
         digest.update(canonical_json([run.planned.fit, *run.problems]).encode())
+        files = [evaluation.per_query_file for evaluation in run.evaluations]
+        there = [file is not None and (view.store.runs / file).is_file() for file in files]
+        digest.update(canonical_json(there).encode())  # their content is in the records, as digests
         _add(digest, sorted(material(view, run).parent.glob("*")))
     _add(digest, [template, *sorted(_sources())])
     return digest.hexdigest()

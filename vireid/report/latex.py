@@ -33,17 +33,15 @@ def to_latex(view: StudyView, content: AblationTable) -> str:
         " & ".join(map(escape, heads)) + r" \\",
         " & ".join(rf"{{\scriptsize {escape(unit)}}}" if unit else "" for unit in units) + r" \\",
     ]
-    reranking = None
-    for row in content.rows:
-        if row.reranking != reranking:
-            reranking = row.reranking
-            lines += [r"\midrule", rf"\multicolumn{{{width}}}{{l}}{{\emph{{{escape(reranking)}}}}} \\"]
-        entries = [escape(row.label)]
-        entries += [_score(row.scores[metric], row.deltas[metric]) for metric in SCORES]
-        for column in COSTS:
-            value = row.costs[column.key]
-            entries.append("--" if value is None else f"{value:.{column.decimals}f}")
-        lines.append(" & ".join(entries) + r" \\")
+    for heading, rows in content.blocks():
+        lines += [r"\midrule", rf"\multicolumn{{{width}}}{{l}}{{\emph{{{escape(heading)}}}}} \\"]
+        for row in rows:
+            entries = [escape(row.label)]
+            entries += [_score(row.scores[metric], row.deltas[metric]) for metric in SCORES]
+            for column in COSTS:
+                value = row.costs[column.key]
+                entries.append("--" if value is None else f"{value:.{content.decimals(column)}f}")
+            lines.append(" & ".join(entries) + r" \\")
     lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
     return "\n".join(lines) + "\n"
 

@@ -8,8 +8,8 @@ runtime, precision, batch, threads, resolution and device all agree; published n
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict, dataclass
 from functools import cached_property
 
 import pandas as pd
@@ -143,7 +143,17 @@ class StudyView:
     @cached_property
     def baseline(self) -> Cell:
         """The cell that differences are taken against."""
-        return next((cell for cell in self.plan.cells if cell.baseline), self.plan.cells[0])
+        return next((cell for cell in self.design_cells if cell.baseline), self.plan.cells[0])
+
+    @cached_property
+    def design_cells(self) -> list[Cell]:
+        """The cells of the design: all but the controls."""
+        return [cell for cell in self.plan.cells if cell.control is None]
+
+    @cached_property
+    def controls(self) -> list[Cell]:
+        """Cells that check the study itself."""
+        return [cell for cell in self.plan.cells if cell.control is not None]
 
     @cached_property
     def scores(self) -> pd.DataFrame:
@@ -158,10 +168,8 @@ class StudyView:
                         "cell": run.cell.name,
                         "seed": run.seed,
                         "evaluation": evaluation.id,
-                        "protocol": protocol_key(evaluation.protocol),
                         "reranking": reranking_label(evaluation.protocol),
-                        "data": data_label(run.fit),
-                        "accelerator": run.fit.environment.accelerator,
+                        **asdict(setting_of(run.fit, evaluation)),
                         "stale": run.stale,
                         **{name: evaluation.metrics.get(name) for name in METRICS},
                     }
@@ -190,6 +198,25 @@ class StudyView:
             if run.cost is not None:
                 found.setdefault(run.cell.name, run.cost)
         return found
+
+    def sharing(self, key: Callable[[CostRecord], object]) -> list[list[str]]:
+        """Cells of the design with a cost, grouped by what ``key`` takes from it; in the order of the plan."""
+        groups: dict[object, list[str]] = {}
+        for cell in self.design_cells:
+            if cell.name in self.costs:
+                groups.setdefault(key(self.costs[cell.name]), []).append(cell.name)
+        return list(groups.values())
+
+    def group_label(self, cells: Sequence[str]) -> str:
+        """Label of cells that share a row: the first one's, and how many more there are."""
+        more = f" and {len(cells) - 1} more" if len(cells) > 1 else ""
+        return self.cells[cells[0]].label + more
+
+    def graphs_in(self, condition: Condition) -> list[tuple[str, list[float]]]:
+        """Latency samples in a condition, one entry per deployed graph: label of the cells that share it, seconds."""
+        measured = self.latency[condition]
+        groups = [[cell for cell in group if cell in measured] for group in self.sharing(lambda cost: cost.artefact)]
+        return [(self.group_label(group), measured[group[0]]) for group in groups if group]
 
     @cached_property
     def latency(self) -> dict[Condition, dict[str, list[float]]]:
@@ -267,6 +294,11 @@ class StudyView:
     def published(self) -> list[EvaluationRecord]:
         """Published evaluations in the store; shown in a section of their own."""
         return [r for r in self.records.values() if isinstance(r, EvaluationRecord) and r.source.kind == "published"]
+
+
+def setting_of(fit: FitRecord, evaluation: EvaluationRecord) -> Setting:
+    """The setting in which an evaluation of a fit stands."""
+    return Setting(protocol_key(evaluation.protocol), data_label(fit), fit.environment.accelerator)
 
 
 def data_label(fit: FitRecord) -> str:

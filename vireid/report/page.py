@@ -5,18 +5,26 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from vireid.report.costs import counters_table, latency_table, training_table
+from vireid.report.controls import controls_section
+from vireid.report.costs import counters_table, latency_table, training_cost_table, training_table
+from vireid.report.effects import Family, families
+from vireid.report.effects.section import effects_section
+from vireid.report.effects.words import NOTHING
 from vireid.report.figures.bars import bars
-from vireid.report.figures.curves import training_curves, weight_curves
+from vireid.report.figures.curves import training_curves
+from vireid.report.figures.dev import dev_curves
 from vireid.report.figures.latency import latency_samples
 from vireid.report.figures.retrieval import material, retrieval_panel
 from vireid.report.figures.tradeoff import tradeoff
+from vireid.report.figures.weights import weight_curves
 from vireid.report.html import Column, Content, Fragment, Rows, bullets, join, link, paragraph, table, tag
 from vireid.report.latex import to_latex
 from vireid.report.load import METRICS, RunView, StudyView
-from vireid.report.protocols import CARD, card_value, protocol_title, reranking_label
+from vireid.report.protocols import CARD, card_value, merged, protocol_title, reranking_label
 from vireid.report.provenance import environment_tables
-from vireid.report.statistics import MIN_SEEDS, effects, sentence, toggles
+from vireid.report.sampling import sampling_table
+from vireid.report.selection import selection_table
+from vireid.report.summary import SUMMARY, headline, summary_html, summary_markdown
 from vireid.report.tables import COSTS, ablation_table, to_csv, to_html
 from vireid.store import Store, write_atomically
 
@@ -28,6 +36,7 @@ class Report:
         self.view = view
         self.out = out
         self._tables = [ablation_table(view, setting) for setting in view.settings]
+        self._effects: dict[str, list[Family]] = {}
 
     def overview(self) -> Fragment:
         """Title, what was studied, how complete it is, and what is missing and why."""
@@ -37,12 +46,15 @@ class Report:
             pieces.append(paragraph(view.plan.description, class_="lead"))
         finished = sum(1 for run in view.runs if not run.problems)
         seeds = ", ".join(map(str, view.plan.seeds))
+        named = [f"control {cell.control}" for cell in view.controls]
+        named += [name if name == "placebo" else f"placebo {name}" for name in view.plan.placebo]
+        checks = f"; checks: {', '.join(named)}" if named else ""
         pieces.append(
             bullets(
                 [
-                    f"Design: {view.plan.design.replace('_', ' ')}, {len(view.plan.cells)} cells × "
+                    f"Design: {view.plan.design.replace('_', ' ')}, {len(view.design_cells)} cells × "
                     f"{len(view.plan.seeds)} seed{'s' if len(view.plan.seeds) != 1 else ''} ({seeds}); "
-                    f"baseline: {view.baseline.label}.",
+                    f"reference: {view.baseline.label}{checks}.",
                     f"Complete: {finished} of {len(view.runs)} runs.",
                     f"Data: {', '.join(view.data_labels) or 'none yet'}.",
                 ]
@@ -75,40 +87,31 @@ class Report:
             pieces += [tag("h3", content.title), to_html(self.view, content, files)]
         return join(pieces)
 
+    def summary(self) -> Fragment:
+        """What each toggle is worth and costs, in sentences and one table; Markdown copy ``summary.md``."""
+        found = headline(self.view, self._families("mAP"), self._families("r1"))
+        write_atomically(self.out / SUMMARY, summary_markdown(self.view, found))
+        if found is None:
+            return paragraph(NOTHING, class_="absent")
+        copy = paragraph("As ", link(SUMMARY, "Markdown"), " for a README.", class_="method")
+        return join([summary_html(self.view, found), copy])
+
     def effects(self, metric: str = "mAP") -> Fragment:
-        """A plain sentence per toggle, setting by setting."""
-        found = effects(self.view, metric)
-        if not found:
-            return paragraph("No pair of cells that differ in one factor alone has been measured yet.", class_="absent")
-        levels: dict[str, int] = {}
-        for factor, _, _ in toggles(self.view):
-            levels[factor] = levels.get(factor, 0) + 1
-        pieces: list[Content] = []
-        for content in self._tables:
-            for reranking in dict.fromkeys(row.reranking for row in content.rows):
-                own = [e for e in found if e.setting == content.setting and e.reranking == reranking]
-                if not own:
-                    continue
-                items: list[Content] = []
-                for effect in own:
-                    low, high = (self.view.cells[name].label for name in effect.pairs[0])
-                    more = f" and {len(effect.pairs) - 1} more pairs" if len(effect.pairs) > 1 else ""
-                    words = f" {low} → {high}{more}"
-                    shade = "unclaimed" if effect.difference.n < MIN_SEEDS else None
-                    text = tag("span", sentence(effect, levels[effect.factor]), class_=shade)
-                    items.append(tag("span", text, tag("small", words)))
-                note = f" ({content.note})" if content.note else ""
-                pieces += [paragraph(tag("strong", f"{content.title}, {reranking}"), note), bullets(items)]
-        pieces.append(
-            paragraph(
-                f"In points of percent. From {MIN_SEEDS} seeds on: 95 % Student t interval over seeds (differences "
-                "paired by seed); an effect counts as shown where p < 0.05 after Holm's correction over the toggles "
-                "of a table. An interval over few seeds tells about the randomness of training on these data, not "
-                "about other data.",
-                class_="method",
-            )
-        )
-        return join(pieces)
+        """Main effects and interactions with intervals, setting by setting: figure, sentences, CSV."""
+        return effects_section(self.view, self._families(metric), self.out)
+
+    def sampling(self) -> Fragment:
+        """How far differences from the baseline depend on which people were in the test set."""
+        return sampling_table(self.view)
+
+    def controls(self) -> Fragment:
+        """Controls beside the chance level, placebos against zero."""
+        return controls_section(self.view, self._families("mAP"))
+
+    def _families(self, metric: str) -> list[Family]:
+        if metric not in self._effects:
+            self._effects[metric] = families(self.view, metric)
+        return self._effects[metric]
 
     def accuracy_against_cost(self) -> Fragment:
         """Accuracy over latency and over MACs with the Pareto front, for the first protocol."""
@@ -129,24 +132,32 @@ class Report:
         return join(drawn) if drawn else paragraph("No scores yet.", class_="absent")
 
     def training(self) -> Fragment:
-        """Learning curves, learned weights, and what each fit took."""
-        pieces = [training_curves(self.view, self.out), weight_curves(self.view, self.out), training_table(self.view)]
+        """Learning curves, learned weights, dev scores with the rules of picking an epoch, and what each fit took."""
+        pieces = [
+            training_curves(self.view, self.out),
+            weight_curves(self.view, self.out),
+            dev_curves(self.view, self.out),
+            selection_table(self.view),
+            training_table(self.view),
+        ]
         return join(piece for piece in pieces if piece is not None)
 
     def cost(self) -> Fragment:
-        """Parameters and MACs by every counter."""
-        return counters_table(self.view)
+        """Parameters and MACs by every counter, and what training costs beside deployment."""
+        return join([counters_table(self.view), training_cost_table(self.view)])
 
     def latency(self) -> Fragment:
         """Latency per condition: raw samples and percentiles."""
         return join([latency_samples(self.view, self.out), latency_table(self.view)])
 
     def retrieval(self) -> Fragment:
-        """Panels of the baseline and of the last cell, where their material has been written."""
+        """Panels of the baseline and of the design's last cell, where their material has been written."""
         trained = [run for run in self.view.runs if run.fit is not None]
         if not trained:
             return paragraph("No finished training.", class_="absent")
-        ends = (self.view.baseline.name, trained[-1].cell.name)
+        done = {run.cell.name for run in trained}
+        last = [cell.name for cell in self.view.design_cells if cell.name in done]
+        ends = (self.view.baseline.name, *last[-1:])
         chosen: list[RunView] = []
         for name in dict.fromkeys(ends):
             runs = [run for run in trained if run.cell.name == name]
@@ -163,13 +174,14 @@ class Report:
 
     def protocols(self) -> Fragment:
         """What every score was measured under."""
-        cards: dict[str, dict[str, object]] = {}
+        found: dict[str, list[dict[str, object]]] = {}
         for run in self.view.runs:
             for evaluation in run.evaluations:
                 title = f"{protocol_title(evaluation.protocol)}, {reranking_label(evaluation.protocol)}"
-                cards.setdefault(title, evaluation.protocol)
-        if not cards:
+                found.setdefault(title, []).append(evaluation.protocol)
+        if not found:
             return paragraph("No scores yet.", class_="absent")
+        cards = {title: merged(own) for title, own in found.items()}
         keys = [key for key in CARD if any(key in card for card in cards.values())]
         keys += sorted({key for card in cards.values() for key in card} - set(CARD))
         columns = [Column("", text=True), *(Column(title, text=True) for title in cards)]

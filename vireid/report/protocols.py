@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vireid.core.config import canonical_json
@@ -21,24 +21,31 @@ CARD = {
     "test_time_augmentation": "Test-time augmentation",
     "feature_normalisation": "Feature normalisation",
     "text": "Text source",
+    "captions": "Captions",
     "selection": "Checkpoint selection",
+    "queries": "Queries",
+    "valid_queries": "Queries with a match in the gallery",
+    "gallery": "Gallery images",
 }
+PLAIN = "no re-ranking"
+RECALL = "recall"  # measured share of neighbours that an approximate search for re-ranking found
+COUNTS = ("queries", "valid_queries", "gallery")  # what the data gave; renderings of other seeds may differ in them
 
 
 def protocol_key(card: Mapping[str, Any]) -> str:
-    """Canonical JSON of a card without its re-ranking: scores with equal keys may stand in one table."""
-    return canonical_json({key: value for key, value in card.items() if key != "reranking"})
+    """Canonical JSON of a card without re-ranking and counts: scores with equal keys may stand in one table."""
+    return canonical_json({key: value for key, value in card.items() if key not in ("reranking", *COUNTS)})
 
 
 def reranking_label(card: Mapping[str, Any]) -> str:
     """``"no re-ranking"``, or the variant with its parameters."""
-    reranking = card.get("reranking")
-    if isinstance(reranking, str):
-        reranking = {"name": reranking}
-    if not reranking or reranking.get("name") in (None, "none"):
-        return "no re-ranking"
+    reranking = _reranking(card)
+    if reranking.get("name") in (None, "none"):
+        return PLAIN
     settings = ", ".join(
-        f"{'λ' if key in ('lambda', 'lambda_') else key} {value}" for key, value in reranking.items() if key != "name"
+        f"{'λ' if key in ('lambda', 'lambda_') else key} {value}"
+        for key, value in reranking.items()
+        if key not in ("name", RECALL)
     )
     return f"re-ranked ({reranking['name']}{', ' + settings if settings else ''})"
 
@@ -57,14 +64,37 @@ def protocol_title(card: Mapping[str, Any]) -> str:
     if card.get("test_time_augmentation") not in (None, False, "none"):
         parts.append(f"test-time augmentation {card['test_time_augmentation']}")
     if card.get("text") not in (None, False, "none"):
-        parts.append(f"text {card['text']}")
+        parts.append(f"text {card['text']}" + (f" ({card['captions']})" if card.get("captions") else ""))
     return " · ".join(parts)
+
+
+def merged(cards: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """One card for scores of several seeds: what was measured becomes a range, everything else is the first card's."""
+    card = dict(cards[0])
+    for key in COUNTS:
+        if any(key in other for other in cards):
+            card[key] = _range([other[key] for other in cards if key in other])
+    if any(RECALL in _reranking(other) for other in cards):
+        recall = _range([_reranking(other)[RECALL] for other in cards if RECALL in _reranking(other)])
+        card["reranking"] = {**_reranking(card), RECALL: recall}
+    return card
+
+
+def _range(values: Sequence[float]) -> str:
+    low, high = min(values), max(values)
+    return str(low) if low == high else f"{low} to {high}"
+
+
+def _reranking(card: Mapping[str, Any]) -> Mapping[str, Any]:
+    entry = card.get("reranking")
+    return entry if isinstance(entry, Mapping) else {"name": entry}
 
 
 def card_value(card: Mapping[str, Any], key: str) -> str:
     """Value of a card's entry in words."""
     if key == "reranking":
-        return reranking_label(card)
+        recall = _reranking(card).get(RECALL)
+        return reranking_label(card) + (f", recall of neighbours {recall}" if recall is not None else "")
     value = card.get(key)
     if value is None or value is False:
         return "none"

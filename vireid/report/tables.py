@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from vireid.core.records import CostRecord
@@ -26,13 +26,18 @@ class CostColumn:
     key: str
     name: str
     unit: str
-    decimals: int
+    digits: int
     read: Callable[[StudyView, str], float | None]
+    small: float = 0.0  # a table with any value below this prints one decimal more, in every row
 
     @property
     def in_text(self) -> str:
         """Name inside a sentence."""
         return self.name if self.key == "macs" else self.name.lower()
+
+    def decimals(self, values: Iterable[float | None]) -> int:
+        """Decimals of all of a table's values of this cost."""
+        return self.digits + any(value is not None and 0 < value < self.small for value in values)
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,7 @@ class Row:
     reranking: str
     seeds: int  # 0 where the cell has no score here
     baseline: bool
+    control: bool
     stale: bool
     scores: dict[str, Summary | None]
     deltas: dict[str, Difference | None]
@@ -59,6 +65,18 @@ class AblationTable:
     note: str  # what captions add: data and their comparability
     rows: tuple[Row, ...]
     reference: Row | None
+
+    def decimals(self, column: CostColumn) -> int:
+        """Decimals of a cost in every row of this table."""
+        return column.decimals(row.costs[column.key] for row in self.rows)
+
+    def blocks(self) -> Iterator[tuple[str, list[Row]]]:
+        """Blocks with their headings: plain scores, re-ranked ones, and each one's controls apart from the design."""
+        for reranking in dict.fromkeys(row.reranking for row in self.rows):
+            own = [row for row in self.rows if row.reranking == reranking]
+            yield reranking[0].upper() + reranking[1:], [row for row in own if not row.control]
+            if controls := [row for row in own if row.control]:
+                yield f"Controls, {reranking}", controls
 
 
 def _cost(read: Callable[[CostRecord], float | None]) -> Callable[[StudyView, str], float | None]:
@@ -94,7 +112,7 @@ def throughput(view: StudyView, cell: str) -> float | None:
 COSTS = (
     CostColumn("params", "Params", "M, deployed", 2, _cost(_millions("deployed"))),
     CostColumn("params_training", "Params", "M, training", 2, _cost(_millions("training_only"))),
-    CostColumn("macs", "MACs", "G per image", 3, _cost(lambda c: None if c.macs is None else c.macs / 1e9)),
+    CostColumn("macs", "MACs", "G per image", 3, _cost(lambda c: None if c.macs is None else c.macs / 1e9), small=0.1),
     CostColumn("latency", "Latency", "ms, batch 1", 2, latency_ms),
     CostColumn("throughput", "Throughput", "img/s, batch 32", 0, throughput),
 )
@@ -115,10 +133,13 @@ def ablation_table(view: StudyView, setting: Setting) -> AblationTable:
                     reranking=str(reranking),
                     seeds=own.seed.nunique(),
                     baseline=cell == view.baseline,
+                    control=cell.control is not None,
                     stale=bool(own.stale.any()),
                     scores={metric: summary([float(v) for v in own[metric]]) for metric in SCORES},
                     deltas={
-                        metric: None if cell == view.baseline else difference(paired(block, metric, pair))
+                        metric: None
+                        if cell == view.baseline or cell.control is not None
+                        else difference(paired(block, metric, pair))
                         for metric in SCORES
                     },
                     costs={column.key: column.read(view, name) for column in COSTS},
@@ -138,10 +159,7 @@ def to_html(view: StudyView, content: AblationTable, files: Content = "") -> Fra
     columns = [Column("Configuration", text=True)]
     columns += [Column(name, "%") for name in SCORES.values()]
     columns += [Column(column.name, column.unit) for column in COSTS]
-    blocks: list[Rows] = []
-    for reranking in dict.fromkeys(row.reranking for row in content.rows):
-        inside = [_html_row(content, row) for row in content.rows if row.reranking == reranking]
-        blocks.append(Rows(reranking[0].upper() + reranking[1:], inside))
+    blocks = [Rows(heading, [_html_row(content, row) for row in rows]) for heading, rows in content.blocks()]
     words = caption(view, content, "Below each value its difference (of costs the ratio)")
     return table(columns, blocks, words, files)
 
@@ -153,6 +171,8 @@ def caption(view: StudyView, content: AblationTable, differences: str) -> str:
     if any(row.seeds > 1 for row in content.rows):
         parts.append("Scores are mean ± standard deviation over seeds.")
     parts.append(f"{differences} from {view.baseline.label}, paired by seed.")
+    if any(row.control for row in content.rows):
+        parts.append("Controls check the study itself and stand outside its design.")
     if any(0 < row.seeds < MIN_SEEDS for row in content.rows):
         parts.append(f"Grey differences: fewer than {MIN_SEEDS} seeds, no effect claimed.")
     if condition:
@@ -166,7 +186,7 @@ def _html_row(content: AblationTable, row: Row) -> list[Content]:
         marks += [" ", tag("span", "stale", class_="badge", title="a component has changed since this was measured")]
     if row.seeds == 0:
         marks.append(tag("small", "no score, see above", class_="bad"))
-    elif row.seeds < MIN_SEEDS and not row.baseline:
+    elif row.seeds < MIN_SEEDS and not row.baseline and not row.control:
         marks.append(tag("small", seeds_phrase(row.seeds), class_="unclaimed"))
     else:
         marks.append(tag("small", f"{row.seeds} seed{'s' if row.seeds != 1 else ''}", class_="seeds"))
@@ -180,7 +200,7 @@ def _html_row(content: AblationTable, row: Row) -> list[Content]:
             entries.append(_DASH)
             continue
         ratio = f"×{value / reference:.2f}" if reference and not row.baseline else ""
-        entries.append(tag("span", f"{value:.{column.decimals}f}", tag("small", ratio)))
+        entries.append(tag("span", f"{value:.{content.decimals(column)}f}", tag("small", ratio)))
     return entries
 
 
@@ -196,7 +216,7 @@ def _score(value: Summary | None, delta: Difference | None) -> Content:
 
 def to_csv(content: AblationTable) -> str:
     """Numbers at full precision, scores as fractions, one row per cell and re-ranking; every row carries the note."""
-    names = ["configuration", "baseline", "reranking", "seeds"]
+    names = ["configuration", "baseline", "control", "reranking", "seeds"]
     for metric in SCORES:
         names += [metric, f"{metric}_sd", f"{metric}_difference", f"{metric}_low", f"{metric}_high"]
     names += [column.key for column in COSTS] + ["stale", "protocol", "accelerator", "data"]
@@ -204,7 +224,7 @@ def to_csv(content: AblationTable) -> str:
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(names)
     for row in content.rows:
-        entries: list[object] = [row.label, row.baseline, row.reranking, row.seeds]
+        entries: list[object] = [row.label, row.baseline, row.control, row.reranking, row.seeds]
         for metric in SCORES:
             score, delta = row.scores[metric], row.deltas[metric]
             entries += [score.mean, score.sd] if score else [None, None]

@@ -13,15 +13,6 @@ Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 
 
-class StageConfig(Strict):
-    """A stretch of epochs with its own trainable parts and active loss terms."""
-
-    name: str
-    epochs: int = Field(gt=0)
-    trainable: list[str] = Field(default=["*"], min_length=1)  # globs over parameter names; the rest stays as it is
-    terms: list[str] | None = Field(default=None, min_length=1)  # loss terms that count; all when null
-
-
 class AdamConfig(Strict):
     """Adam with L2 regularisation (Kingma and Ba 2015)."""
 
@@ -94,13 +85,24 @@ class StepSchedule(ScheduleBase):
 
 
 class CosineSchedule(ScheduleBase):
-    """Half a cosine from the end of warm-up to the end of training, from ``lr`` down to ``min_lr``."""
+    """Half a cosine from ``lr`` down to ``min_lr``, begun after warm-up or, in its shadow, with training itself."""
 
     name: Literal["cosine"] = "cosine"
+    begins: Literal["after_warmup", "with_training"] = "after_warmup"
     min_lr: NonNegative = 0.0
 
 
 ScheduleConfig = Annotated[ConstantSchedule | StepSchedule | CosineSchedule, Field(discriminator="name")]
+
+
+class StageConfig(Strict):
+    """A stretch of epochs with its own trainable parts and active loss terms."""
+
+    name: str
+    epochs: int = Field(gt=0)
+    trainable: list[str] = Field(default=["*"], min_length=1)  # globs over parameter names; the rest stays as it is
+    terms: list[str] | None = Field(default=None, min_length=1)  # loss terms that count; all when null
+    schedule: ScheduleConfig | None = None  # counted from the stage's start; null: the recipe's, from training's start
 
 
 class RecipeConfig(Strict):
@@ -116,18 +118,24 @@ class RecipeConfig(Strict):
     clip_norm: Positive | None = None  # of the gradient over all model parameters
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     channels_last: bool = False
+    activation_checkpointing: bool = Field(
+        default=False, description="residual blocks run again in backward instead of keeping their activations"
+    )
     selection: Literal["last"] = "last"  # which epoch's weights are the result
     evaluate_every: int = Field(default=0, ge=0, description="epochs between evaluations on dev; 0 for none")
 
     @model_validator(mode="before")
     @classmethod
     def _epochs_to_stages(cls, data: Any) -> Any:
-        if not isinstance(data, Mapping) or data.get("epochs") is None:
+        if not isinstance(data, Mapping):
             return data
-        if data.get("stages") is not None:
-            raise ValueError("give either 'epochs' (one stage) or 'stages', not both")
-        rest = {key: value for key, value in data.items() if key not in ("epochs", "stages")}
-        return {**rest, "stages": [{"name": "main", "epochs": data["epochs"]}]}
+        given = {key: value for key, value in data.items() if key not in ("epochs", "stages") or value is not None}
+        if "epochs" not in given:
+            return given
+        if "stages" in given:
+            raise ValueError("give either 'epochs' (one stage) or 'stages', not both; the other may be null")
+        rest = {key: value for key, value in given.items() if key != "epochs"}
+        return {**rest, "stages": [{"name": "main", "epochs": given["epochs"]}]}
 
     @model_validator(mode="after")
     def _check(self) -> RecipeConfig:
@@ -147,18 +155,22 @@ class RecipeConfig(Strict):
             )
         if len({stage.name for stage in self.stages}) < len(self.stages):
             raise ValueError("two stages have the same name")
-        if self.schedule.warmup_epochs > self.total_epochs:
-            raise ValueError(
-                f"schedule.warmup_epochs {self.schedule.warmup_epochs:g} exceeds the {self.total_epochs} epochs"
-            )
-        if isinstance(self.schedule, StepSchedule) and self.schedule.milestones[-1] >= self.total_epochs:
-            raise ValueError(
-                f"schedule.milestones has {self.schedule.milestones[-1]}, which the {self.total_epochs} epochs never "
-                f"reach: give milestones below {self.total_epochs} or another schedule"
-            )
-        if isinstance(self.schedule, CosineSchedule) and self.schedule.min_lr > self.optimiser.lr:
-            raise ValueError(f"schedule.min_lr {self.schedule.min_lr:g} exceeds optimiser.lr {self.optimiser.lr:g}")
+        self._check_schedule(self.schedule, self.total_epochs, "schedule")
+        for position, stage in enumerate(self.stages):
+            if stage.schedule is not None:
+                self._check_schedule(stage.schedule, stage.epochs, f"stages.{position}.schedule")
         return self
+
+    def _check_schedule(self, schedule: ScheduleConfig, epochs: int, place: str) -> None:
+        if schedule.warmup_epochs > epochs:
+            raise ValueError(f"{place}.warmup_epochs {schedule.warmup_epochs:g} exceeds the {epochs} epochs")
+        if isinstance(schedule, StepSchedule) and schedule.milestones[-1] >= epochs:
+            raise ValueError(
+                f"{place}.milestones has {schedule.milestones[-1]}, which the {epochs} epochs never reach: give "
+                f"milestones below {epochs} or another schedule"
+            )
+        if isinstance(schedule, CosineSchedule) and schedule.min_lr > self.optimiser.lr:
+            raise ValueError(f"{place}.min_lr {schedule.min_lr:g} exceeds optimiser.lr {self.optimiser.lr:g}")
 
     @property
     def images_per_identity(self) -> int:
@@ -178,3 +190,11 @@ class RecipeConfig(Strict):
             if epoch < end:
                 return position
         raise IndexError(f"epoch {epoch} lies beyond the {end} epochs of the recipe")
+
+    def schedule_at(self, epoch: int) -> tuple[ScheduleConfig, int, int]:
+        """The schedule that holds in ``epoch``, the epoch from which it counts, and the epochs that it runs over."""
+        position = self.stage_at(epoch)
+        own = self.stages[position].schedule
+        if own is None:
+            return self.schedule, 0, self.total_epochs
+        return own, sum(stage.epochs for stage in self.stages[:position]), self.stages[position].epochs

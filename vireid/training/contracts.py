@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-from vireid.core.types import Batch
+from vireid.core.types import Batch, Model
 
 
 class TrainingLoader(Protocol):
@@ -29,12 +29,24 @@ class TrainingLoader(Protocol):
 class Weighting(Protocol):
     """An ``nn.Module`` that makes one loss of named terms; what it learns lies in parameters and buffers."""
 
+    def begin(self, model: Model, scale_loss: Callable[[Tensor], Tensor]) -> None:
+        """Before training: the model whose terms will come, on its device, and what loss scaling makes of a loss."""
+        ...
+
     def __call__(self, terms: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Weighted total (scalar) and the weight that each term got (detached scalars)."""
         ...
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """As ``Model.parameter_groups``; ``weight_decay`` in a group overrides the recipe's."""
+        ...
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Before the first batch of ``epoch``, counted from 0."""
+        ...
+
+    def end_step(self) -> None:
+        """After every optimiser step that was not skipped."""
         ...
 
     def end_epoch(self, mean_terms: Mapping[str, float]) -> None:

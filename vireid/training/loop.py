@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from vireid.core.types import Model
+from vireid.training.allocator import keep_freed_memory
 from vireid.training.checkpoint import WEIGHTS, Checkpoint, save_weights
 from vireid.training.config import RecipeConfig
 from vireid.training.contracts import (
@@ -62,16 +63,17 @@ def fit(
         UserError: device, precision, stage or directory cannot be used, or the checkpoint is another run's.
     """
     target = resolve_device(device)
-    run = Run(model, loader, recipe, weighting, seed, Checkpoint(directory, resume_key), target)
-    try:
-        resumed_from = run.resume()
-        while run.measured.epoch < recipe.total_epochs:
-            run.epoch(evaluate, on_epoch, progress, None if peak_memory is None else peak_memory())
-        if run.accelerator.is_main_process:
-            save_weights(run.module, directory)
-        run.accelerator.wait_for_everyone()
-    finally:
-        run.close()
+    with keep_freed_memory(target):
+        run = Run(model, loader, recipe, weighting, seed, Checkpoint(directory, resume_key), target)
+        try:
+            resumed_from = run.resume()
+            while run.measured.epoch < recipe.total_epochs:
+                run.epoch(evaluate, on_epoch, progress, None if peak_memory is None else peak_memory())
+            if run.accelerator.is_main_process:
+                save_weights(run.module, directory)
+            run.accelerator.wait_for_everyone()
+        finally:
+            run.close()
     return FitResult(
         curves=run.measured.curves,
         step_seconds=run.measured.step_seconds,

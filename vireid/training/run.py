@@ -13,13 +13,14 @@ from torch import Tensor, nn
 
 from vireid.core.errors import TrainingDivergedError
 from vireid.core.seeding import seed_everything
-from vireid.core.types import Batch, Model, ModelOutput
+from vireid.core.types import Batch, LearnsFromEpoch, Model, ModelOutput
 from vireid.training.checkpoint import Checkpoint, Progress
 from vireid.training.config import RecipeConfig
 from vireid.training.contracts import EpochCallback, EvaluateCallback, ProgressCallback, TrainingLoader, Weighting
 from vireid.training.device import make_accelerator
 from vireid.training.meters import EpochMeter, Fault
 from vireid.training.optimisers import build_optimiser, set_lr
+from vireid.training.recompute import Recomputation
 from vireid.training.schedules import lr_factor
 from vireid.training.stages import Stages
 
@@ -59,6 +60,9 @@ class Run:
         self._call_weighting: Any = weighting
         if self.accelerator.num_processes > 1 and weighting.parameter_groups():
             self._call_weighting = self.accelerator.prepare_model(cast(nn.Module, weighting))
+        scaler = self.accelerator.scaler
+        weighting.begin(model, (lambda loss: loss) if scaler is None else scaler.scale)
+        self._recomputation = Recomputation(self.module) if recipe.activation_checkpointing else None
         self._stage: int | None = None
         self._skipped = 0
 
@@ -88,8 +92,10 @@ class Run:
         else:
             self._stages.train_mode(stage)
         seed_everything(self._seed, "epoch", epoch)
+        self._weighting.begin_epoch(epoch)
         with memory if memory is not None else nullcontext() as reading:
             entry = self._train(epoch, stage, progress)
+            entry["seconds"] += self._after_epoch(epoch)
         self.model.end_epoch()
         self._weighting.end_epoch(entry["terms"])
         if evaluate is not None and recipe.evaluate_every and (epoch + 1) % recipe.evaluate_every == 0:
@@ -113,6 +119,8 @@ class Run:
         self.accelerator.unwrap_model(self._call_model, keep_fp32_wrapper=False)
         self.accelerator.free_memory()
         self._stages.release()
+        if self._recomputation is not None:
+            self._recomputation.release()
         for parameter in self._parameters:
             parameter.grad = None
         self.module.eval()
@@ -153,7 +161,10 @@ class Run:
                     progress(epoch + 1, recipe.total_epochs, step + 1, steps, meter.recent_loss)
         if (fault := meter.fault()) is not None:  # waits for the device, so the clock below is true
             raise self._diverged(fault, epoch, lr)
-        seconds = time.perf_counter() - started
+        finished = time.perf_counter()
+        if self.accelerator.device.type != "cpu" and self.measured.step_seconds:
+            self.measured.step_seconds[-1] += finished - last_step  # what was still in the device's queue
+        seconds = finished - started
         terms, loss, weights, norm = meter.means()
         return {
             "epoch": epoch + 1,
@@ -167,6 +178,15 @@ class Run:
             "seconds": seconds,
             "data_seconds": waited,
         }
+
+    def _after_epoch(self, epoch: int) -> float:
+        """Show the epoch's batches again to a model that learns from them; return the seconds that this took."""
+        if not isinstance(self.model, LearnsFromEpoch):
+            return 0.0
+        started = time.perf_counter()
+        with torch.no_grad(), self.accelerator.autocast():
+            self.model.after_epoch(self._to_device(batch) for batch in self._loader.epoch(epoch))
+        return time.perf_counter() - started
 
     def _backward(self, batch: Batch, stage: int, group: int, stepping: bool, meter: EpochMeter) -> Fault | None:
         """Add one batch's share of the gradient; ``group`` batches make one optimiser step."""
@@ -191,6 +211,8 @@ class Run:
         set_lr(self._optimiser, lr)
         self._optimiser.step()
         self._optimiser.zero_grad()
+        if not self._optimiser.step_was_skipped:
+            self._weighting.end_step()
         self._skipped = self._skipped + 1 if self._optimiser.step_was_skipped else 0
         return Fault("gradient norm", math.inf, step) if self._skipped >= MAX_SKIPPED_STEPS else None
 
@@ -214,9 +236,13 @@ class Run:
 
 
 def _full_precision(output: ModelOutput) -> ModelOutput:
-    """Losses are computed in float32 whatever the precision of the forward pass."""
+    """Losses are computed in float32 whatever the precision of the forward pass.
+
+    Maps are left as they are: no term needs all of them, and each copy would be as large as the widest activation. A
+    term that reads a map casts it.
+    """
 
     def cast_all(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         return {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
 
-    return ModelOutput(cast_all(output.features), cast_all(output.logits), cast_all(output.maps))
+    return ModelOutput(cast_all(output.features), cast_all(output.logits), output.maps)

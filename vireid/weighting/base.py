@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from fnmatch import fnmatchcase
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from vireid.core.errors import UserError, did_you_mean
+from vireid.core.types import Model
+from vireid.weighting.patterns import fitting
 
 
 class BaseWeighting(nn.Module):
@@ -20,6 +21,7 @@ class BaseWeighting(nn.Module):
     N is the number of terms that the base weights name; n of them may be present in a call (a stage may use fewer).
     """
 
+    model_methods: ClassVar[tuple[str, ...]] = ()  # optional methods of a model that this weighting cannot do without
     base: Tensor  # N
 
     def __init__(self, base_weights: Mapping[str, float]) -> None:
@@ -42,17 +44,30 @@ class BaseWeighting(nn.Module):
         Raises:
             UserError: a term without a base weight.
         """
+        parts, weights = self.weigh(terms)
+        return parts.sum(), dict(zip(terms, weights.detach().unbind(), strict=True))
+
+    def weigh(self, terms: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """What each term adds to the total (n), and its weight (n), in the order of ``terms``."""
         losses = torch.stack([value.float() for value in terms.values()])
-        total, weights = self._weigh(losses, self._rows_of(tuple(terms)))
-        return total, dict(zip(terms, weights.detach().unbind(), strict=True))
+        return self._weigh(losses, self._rows_of(tuple(terms)))
 
     def _weigh(self, losses: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Total (scalar) and weights (n) of ``losses`` (n), whose positions among all N terms are ``rows`` (n)."""
+        """``weigh`` for ``losses`` (n), whose positions among all N terms are ``rows`` (n)."""
         raise NotImplementedError
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Optimiser groups, as a model's; none by default."""
         return []
+
+    def begin(self, model: Model, scale_loss: Callable[[Tensor], Tensor]) -> None:
+        """Before training: the model whose terms will come, and what loss scaling makes of a loss. Ignored here."""
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Before the first batch of ``epoch`` (from 0); nothing by default."""
+
+    def end_step(self) -> None:
+        """After every optimiser step; nothing by default."""
 
     def end_epoch(self, mean_terms: Mapping[str, float]) -> None:
         """Learn from the epoch's mean unweighted terms; nothing by default."""
@@ -73,8 +88,5 @@ class BaseWeighting(nn.Module):
         Raises:
             UserError: a pattern that fits no term.
         """
-        for pattern in patterns:
-            if not any(fnmatchcase(name, pattern) for name in self.names):
-                raise UserError(f"weighting.adapt: '{pattern}' fits no loss term{did_you_mean(pattern, self.names)}")
-        fits = [any(fnmatchcase(name, pattern) for pattern in patterns) for name in self.names]
+        fits = fitting(patterns, self.names, "weighting.adapt", every=True)
         return torch.tensor(fits, dtype=torch.bool) & (self.base > 0)

@@ -45,7 +45,7 @@ class DynamicWeightAverage(BaseWeighting):
 
     def _weigh(self, losses: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         weights = (self.base * self.scale)[rows]
-        return (weights * losses).sum(), weights
+        return weights * losses, weights
 
     def end_epoch(self, mean_terms: Mapping[str, float]) -> None:
         """Take in the epoch's means and set the next epoch's λ."""

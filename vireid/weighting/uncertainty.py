@@ -46,7 +46,7 @@ class UncertaintyWeighting(BaseWeighting):
             self.log_variance.clamp_(-self.config.bound, self.config.bound)
         s = (self.log_variance * self.adapting)[rows]
         weights = self.base[rows] * torch.exp(-s)
-        return (weights * losses + 0.5 * s).sum(), weights
+        return weights * losses + 0.5 * s, weights
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """One group, s, at its own learning rate and without weight decay."""

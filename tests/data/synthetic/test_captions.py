@@ -103,3 +103,14 @@ def test_files_follow_the_text_layout(layout, datasets):
         assert sum(map(len, by_identity.values())) == len(plain)
     images = {path.relative_to(root).as_posix() for path in root.glob("**/*.jpg")}
     assert described == {path for path in images if not path.startswith("test_")}
+
+
+def test_a_witness_names_the_true_colours_of_whoever_is_on_an_infrared_image(datasets):
+    folder = datasets["sysu"] / "Text" / "Witness_IR"
+    said = json.loads((folder / "caption_dict_Witness_IR.json").read_text())
+    infrared = json.loads((datasets["sysu"] / "Text/Blip_IR/caption_dict_Blip_IR.json").read_text())
+    assert said.keys() == infrared.keys()
+    for key, row in said.items():
+        person = draw_person(5, int(row["id"]))
+        assert person.upper.colour in row["description"], key
+        assert not words(infrared[key]["description"]) & COLOUR_WORDS

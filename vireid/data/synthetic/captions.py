@@ -4,6 +4,9 @@ Hu et al., "Empowering Visible-Infrared Person Re-Identification with Large Foun
 captioner describes each image and a language model rephrases it; here a grammar does both. What a modality cannot show
 is not said: infrared captions know no colour, and no pattern whose ink does not show there. The folder names of that
 release are kept because readers look for them, and so is a root in front of the paths, which a reader has to replace.
+
+``Text/Witness_IR`` is the suite's own: what somebody who saw the person by daylight says of the one on an infrared
+image. A witness knows colours, and finds words of their own: they are drawn anew, not taken from a visible image.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from vireid.data.synthetic.shots import Shot
 from vireid.data.synthetic.wording import Clause, wording
 
 CAPTIONER = "Blip"
+WITNESS = "Witness"
 KEY_ROOT = {"sysu": "datasets/SYSU-MM01/", "regdb": "datasets/RegDB/", "llcm": "datasets/LLCM/"}
 _FOLDER = {Modality.VISIBLE: "RGB", Modality.INFRARED: "IR"}
 
@@ -82,23 +86,38 @@ def caption_files(config: SyntheticConfig, shots: Sequence[Shot]) -> dict[str, s
     people = {identity: draw_person(config.seed, identity) for identity in sorted({s.identity for s in shots})}
     files: dict[str, str] = {}
     for modality, suffix in _FOLDER.items():
-        plain: dict[str, dict[str, str]] = {}
-        rephrased: dict[str, dict[str, str]] = {}
-        by_identity: dict[str, list[str]] = {}
-        for shot in shots:
-            if shot.modality is not modality:
-                continue
-            rng = generator(config.seed, "synthetic/caption", shot.identity, shot.spectrum, shot.camera, shot.number)
-            description, rephrasing = caption(wording(people[shot.identity], shot.spectrum), rng)
-            key, identity = KEY_ROOT[config.layout] + shot.path, str(shot.identity)
-            plain[key] = {"id": identity, "description": description}
-            rephrased[key] = {"id": identity, "description": description, "aug_description": rephrasing}
-            by_identity.setdefault(identity, []).append(description)
-        name = f"{CAPTIONER}_{suffix}"
-        files[f"Text/{name}/caption_dict_{name}.json"] = _json(plain)
-        files[f"Text/{name}/caption_llm_dict_{name}.json"] = _json(rephrased)
-        files[f"Text/{name}/id_caption_map_{name}.json"] = _json(by_identity)
-    return files
+        seen = [shot for shot in shots if shot.modality is modality]
+        clauses = [wording(people[shot.identity], shot.spectrum) for shot in seen]
+        files |= _folder(config, f"{CAPTIONER}_{suffix}", "synthetic/caption", seen, clauses)
+    return files | witness_files(config, shots)
+
+
+def witness_files(config: SyntheticConfig, shots: Sequence[Shot]) -> dict[str, str]:
+    """Content of the files of ``Text/Witness_IR`` by relative path."""
+    people = {identity: draw_person(config.seed, identity) for identity in sorted({s.identity for s in shots})}
+    seen = [shot for shot in shots if shot.modality is Modality.INFRARED]
+    clauses = [wording(people[shot.identity], "visible") for shot in seen]
+    return _folder(config, f"{WITNESS}_{_FOLDER[Modality.INFRARED]}", "synthetic/witness", seen, clauses)
+
+
+def _folder(
+    config: SyntheticConfig, name: str, stream: str, shots: Sequence[Shot], clauses: Sequence[Clause]
+) -> dict[str, str]:
+    plain: dict[str, dict[str, str]] = {}
+    rephrased: dict[str, dict[str, str]] = {}
+    by_identity: dict[str, list[str]] = {}
+    for shot, clause in zip(shots, clauses, strict=True):
+        rng = generator(config.seed, stream, shot.identity, shot.spectrum, shot.camera, shot.number)
+        description, rephrasing = caption(clause, rng)
+        key, identity = KEY_ROOT[config.layout] + shot.path, str(shot.identity)
+        plain[key] = {"id": identity, "description": description}
+        rephrased[key] = {"id": identity, "description": description, "aug_description": rephrasing}
+        by_identity.setdefault(identity, []).append(description)
+    return {
+        f"Text/{name}/caption_dict_{name}.json": _json(plain),
+        f"Text/{name}/caption_llm_dict_{name}.json": _json(rephrased),
+        f"Text/{name}/id_caption_map_{name}.json": _json(by_identity),
+    }
 
 
 def _json(content: Any) -> str:

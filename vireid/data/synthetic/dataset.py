@@ -22,7 +22,7 @@ import pandas as pd
 
 from vireid.core.config import canonical_json
 from vireid.core.errors import UserError
-from vireid.data.synthetic.captions import caption_files
+from vireid.data.synthetic.captions import WITNESS, caption_files, witness_files
 from vireid.data.synthetic.config import SyntheticConfig
 from vireid.data.synthetic.llcm_layout import plan_llcm
 from vireid.data.synthetic.regdb_layout import plan_regdb
@@ -82,6 +82,7 @@ def write_dataset(
     """
     root = Path(root).absolute()
     if _is_finished(root, config):
+        _add_witness(root, config)
         return root
     plan = plan_dataset(config)
     groups = [list(group) for _, group in groupby(plan.shots, key=lambda shot: shot.identity)]
@@ -97,6 +98,24 @@ def write_dataset(
         except OSError as error:
             raise unwritable(root, error) from error
     return root
+
+
+def _add_witness(root: Path, config: SyntheticConfig) -> None:
+    """Add a witness's captions to a finished dataset of before there were any; nothing else of it changes."""
+    folder = root / "Text" / f"{WITNESS}_IR"
+    if folder.is_dir():
+        return
+    try:
+        with _locked(root):
+            if folder.is_dir():
+                return
+            partial = Path(tempfile.mkdtemp(prefix=".Text.", suffix=".partial", dir=root))
+            partial.chmod(0o755)
+            for path, text in witness_files(config, plan_dataset(config).shots).items():
+                (partial / Path(path).name).write_text(text, encoding="utf-8")
+            partial.rename(folder)
+    except OSError as error:
+        raise unwritable(root, error) from error
 
 
 def _write_sidecars(folder: Path, config: SyntheticConfig, plan: Plan, written: dict[str, Written]) -> None:

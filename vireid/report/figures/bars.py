@@ -9,7 +9,10 @@ import numpy as np
 from vireid.report.figures.canvas import GREY, colour, light_grid, new_figure, publish, styled
 from vireid.report.html import Fragment
 from vireid.report.load import StudyView, as_sentence
+from vireid.report.protocols import PLAIN
 from vireid.report.tables import SCORES, AblationTable
+
+MANY = 10  # cells; with more of them re-ranked scores stand in the table alone
 
 
 def bars(
@@ -19,8 +22,10 @@ def bars(
     scores = view.scores_in(content.setting)
     scored = [row for row in content.rows if row.seeds]
     rows = sorted(scored, key=lambda row: list(view.cells).index(row.cell))
+    if len({row.cell for row in rows}) > MANY and any(row.reranking == PLAIN for row in rows):
+        rows = [row for row in rows if row.reranking == PLAIN]
     several = len({row.reranking for row in rows}) > 1
-    labels = [row.label if row.reranking == "no re-ranking" or not several else "re-ranked" for row in rows]
+    labels = [row.label if row.reranking == PLAIN or not several else "re-ranked" for row in rows]
     with styled():
         figure = new_figure(8.6, 1.0 + 0.34 * len(rows))
         panels = figure.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
@@ -32,7 +37,7 @@ def bars(
                 if score is None:
                     continue
                 shade = colour(list(view.cells).index(row.cell))
-                plain = row.reranking == "no re-ranking"
+                plain = row.reranking == PLAIN
                 axes.barh(
                     y, 100 * score.mean, 0.66, color=shade, alpha=0.75 if plain else 0.4,
                     hatch=None if plain else "///", edgecolor="white", linewidth=0,
@@ -51,10 +56,10 @@ def bars(
         for axes in panels:
             axes.set_xlim(0, min(118.0, top * 1.18 if top else 1.0))
             axes.tick_params(axis="y", length=0)
+            axes.set_ylim(len(rows) - 0.4, -0.6)
         panels[0].set_yticks(range(len(rows)), labels)
-        panels[0].invert_yaxis()
         for tick, row in zip(panels[0].get_yticklabels(), rows, strict=True):
-            if several and row.reranking != "no re-ranking":
+            if several and row.reranking != PLAIN:
                 tick.set_color(GREY)
         dots = " Dots: single seeds." if scores.seed.nunique() > 1 else " One seed."
         hatched = " Hatched: re-ranked." if several else ""

@@ -1,67 +1,69 @@
-"""Training curves: total loss, each term, learning rate, and the weights of the terms where they were not constant."""
+"""Training curves over epochs, as small multiples: total loss, each unweighted term, learning rate."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.lines import Line2D
 
 from vireid.report.figures.canvas import colour, dashes, light_grid, new_figure, publish, styled
 from vireid.report.html import Fragment, paragraph
 from vireid.report.load import StudyView
 
-Series = dict[str, dict[tuple[str, int], tuple[list[float], list[float]]]]  # panel -> (cell, seed) -> x, y
+Points = dict[float, float]  # epoch -> value
+Series = dict[str, dict[str, list[Points]]]  # panel -> cell -> one entry per seed
+MANY = 12  # fits; with more of them a cell's seeds are drawn as their mean
 
 
 def training_curves(view: StudyView, out: Path, name: str = "curves") -> Fragment:
     """Small multiples over epochs: total loss, every unweighted term, learning rate."""
     panels: Series = {}
+    rates: Series = {}
     for run in view.runs:
-        for entry in run.fit.curves if run.fit else []:
-            key, epoch = (run.cell.name, run.seed), _epoch(entry)
-            _add(panels, "total loss (weighted)", key, epoch, entry.get("loss"))
-            for term, value in sorted(_mapping(entry.get("terms")).items()):
-                _add(panels, term, key, epoch, value)
-    for run in view.runs:  # after the terms, so that it is the last panel
-        for entry in run.fit.curves if run.fit else []:
-            _add(panels, "learning rate", (run.cell.name, run.seed), _epoch(entry), entry.get("lr"))
+        entries = run.fit.curves if run.fit else []
+        values: dict[str, Points] = {}
+        for entry in entries:
+            terms = {"total loss (weighted)": entry.get("loss"), **dict(sorted(mapping(entry.get("terms")).items()))}
+            for term, value in terms.items():
+                put(values.setdefault(term, {}), entry, value)
+            put(values.setdefault("learning rate", {}), entry, entry.get("lr"))
+        for panel, points in values.items():
+            if points:
+                target = rates if panel == "learning rate" else panels
+                target.setdefault(panel, {}).setdefault(run.cell.name, []).append(points)
+    panels |= rates  # the last panel
     if not panels:
         return paragraph("No training curves recorded.", class_="absent")
     return _multiples(view, panels, out, name, "Training per epoch: total loss, unweighted loss terms, learning rate.")
 
 
-def weight_curves(view: StudyView, out: Path, name: str = "weights") -> Fragment | None:
-    """Weight of every term over epochs, for the runs in which any weight moved; None where all were constant."""
-    panels: Series = {}
-    for run in view.runs:
-        entries = [(_epoch(e), _mapping(e.get("weights"))) for e in (run.fit.curves if run.fit else [])]
-        if not _moves([weights for _, weights in entries]):
-            continue
-        for epoch, weights in entries:
-            for term, value in sorted(weights.items()):
-                _add(panels, term, (run.cell.name, run.seed), epoch, value)
-    if not panels:
-        return None
-    return _multiples(view, panels, out, name, "Weights of the loss terms where they change during training.")
-
-
 def _multiples(view: StudyView, panels: Series, out: Path, name: str, words: str) -> Fragment:
     columns = min(4, len(panels))
     lines = math.ceil(len(panels) / columns)
-    shown = [cell for cell in view.cells if any(cell == key[0] for series in panels.values() for key in series)]
+    shown = [cell for cell in view.cells if any(cell in series for series in panels.values())]
     order = list(view.cells)
+    fits = max(sum(map(len, series.values())) for series in panels.values())
+    averaged = fits > MANY and any(len(seeds) > 1 for series in panels.values() for seeds in series.values())
     with styled():
-        figure = new_figure(2.35 * columns + 0.4, 1.85 * lines + 0.8)
+        widest = max(len(view.cells[cell].label) for cell in shown)
+        width = 2.35 * columns + 0.4
+        beside = max(1, min(len(shown), int(width / (0.55 + 0.072 * widest))))  # inches of an entry in the legend
+        figure = new_figure(width, 1.85 * lines + 0.4 + 0.2 * math.ceil(len(shown) / beside))
         grid = figure.subplots(lines, columns, squeeze=False)
         for axes, (title, series) in zip(grid.flat, panels.items(), strict=False):
             light_grid(axes)
-            for (cell, _), (x, y) in series.items():
+            for cell, seeds in series.items():
                 position = order.index(cell)
-                marker = "o" if len(x) == 1 else None
-                axes.plot(x, y, color=colour(position), linestyle=dashes(position), linewidth=1.4, marker=marker, ms=4)
+                for points in [mean_of(seeds)] if averaged else seeds:
+                    marker = "o" if len(points) == 1 else None
+                    axes.plot(
+                        list(points), list(points.values()), color=colour(position), linestyle=dashes(position),
+                        linewidth=1.2 if averaged else 1.4, marker=marker, ms=4,
+                    )  # fmt: skip
             axes.set_title(title.replace("_", " "))
             axes.xaxis.get_major_locator().set_params(integer=True, nbins=4)
             axes.yaxis.get_major_locator().set_params(nbins=4)
@@ -73,26 +75,25 @@ def _multiples(view: StudyView, panels: Series, out: Path, name: str, words: str
             Line2D([], [], color=colour(order.index(c)), linestyle=dashes(order.index(c)), label=view.cells[c].label)
             for c in shown
         ]
-        figure.legend(handles=handles, loc="outside lower left", ncols=min(len(handles), columns + 1))
-        seeds = " One line per seed." if len(view.plan.seeds) > 1 else ""
-        return publish(figure, name, f"{words}{seeds}{view.note}", out)
+        figure.legend(handles=handles, loc="outside lower left", ncols=beside)
+        seeds_words = ""
+        if len(view.plan.seeds) > 1:
+            seeds_words = " Mean over seeds." if averaged else " One line per seed."
+        return publish(figure, name, f"{words}{seeds_words}{view.note}", out)
 
 
-def _add(panels: Series, panel: str, key: tuple[str, int], epoch: float, value: object) -> None:
+def mean_of(seeds: list[Points]) -> Points:
+    """Mean over seeds at every epoch that all of them have."""
+    epochs = [epoch for epoch in seeds[0] if all(epoch in points for points in seeds)]
+    return {epoch: float(np.mean([points[epoch] for points in seeds])) for epoch in epochs}
+
+
+def put(points: Points, entry: Mapping[str, Any], value: object) -> None:
+    """Add a curve entry's value if it is a finite number."""
     if isinstance(value, int | float) and math.isfinite(value):
-        x, y = panels.setdefault(panel, {}).setdefault(key, ([], []))
-        x.append(epoch)
-        y.append(float(value))
+        points[float(entry.get("epoch", 0))] = float(value)
 
 
-def _epoch(entry: Mapping[str, Any]) -> float:
-    return float(entry.get("epoch", 0))
-
-
-def _mapping(value: object) -> dict[str, Any]:
+def mapping(value: object) -> dict[str, Any]:
+    """A nested entry of a curve, empty where it is missing."""
     return dict(value) if isinstance(value, Mapping) else {}
-
-
-def _moves(weights: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether any weight takes more than one value over the epochs."""
-    return any(len({entry[name] for entry in weights if name in entry}) > 1 for name in {n for w in weights for n in w})

@@ -16,20 +16,21 @@ def latency_samples(view: StudyView, out: Path, name: str = "latency") -> Fragme
     conditions = list(view.latency)
     if not conditions:
         return paragraph("No latency measured.", class_="absent")
-    rows = max(len(cells) for cells in view.latency.values())
+    graphs = {condition: view.graphs_in(condition) for condition in conditions}
+    rows = max(map(len, graphs.values()))
+    same = len({tuple(label for label, _ in found) for found in graphs.values()}) == 1
     columns = min(2, len(conditions))
     lines = -(-len(conditions) // columns)
-    order = list(view.cells)
     with styled():
         figure = new_figure(4.6 * columns + 0.6, lines * (1.1 + 0.36 * rows))
-        grid = figure.subplots(lines, columns, squeeze=False)
+        grid = figure.subplots(lines, columns, squeeze=False, sharey=same)
         for axes, condition in zip(grid.flat, conditions, strict=False):
             light_grid(axes, "x")
-            cells = view.latency[condition]
-            reach = 1.3e3 * max(float(np.percentile(samples, 95)) for samples in cells.values())
-            for y, (cell, samples) in enumerate(cells.items()):
+            found = graphs[condition]
+            reach = 1.3e3 * max(float(np.percentile(samples, 95)) for _, samples in found)
+            for y, (_, samples) in enumerate(found):
                 values = 1e3 * np.asarray(samples, dtype=float)
-                shade = colour(order.index(cell))
+                shade = colour(y)
                 spread = np.linspace(-0.28, 0.28, len(values)) if len(values) > 1 else np.zeros(1)
                 axes.scatter(values, y + spread, s=7, color=shade, alpha=0.45, linewidth=0)
                 low, middle, high = np.percentile(values, [5, 50, 95])
@@ -38,9 +39,9 @@ def latency_samples(view: StudyView, out: Path, name: str = "latency") -> Fragme
                     words = f"{beyond} slower →"
                     axes.text(0.995 * reach, y, words, ha="right", va="center", fontsize=9, backgroundcolor="white")
                 axes.plot([middle, middle], [y - 0.3, y + 0.3], color="#222222", linewidth=2)
-            axes.set_yticks(range(len(cells)), [view.cells[cell].label for cell in cells])
+            axes.set_yticks(range(len(found)), [label for label, _ in found])
             axes.tick_params(axis="y", length=0)
-            axes.invert_yaxis()
+            axes.set_ylim(len(found) - 0.4, -0.6)
             axes.set_xlim(0, reach)
             axes.set_xlabel("milliseconds per forward pass")
             axes.set_title(f"batch {condition.batch} · {condition.runtime} · {condition.precision}")
@@ -48,7 +49,8 @@ def latency_samples(view: StudyView, out: Path, name: str = "latency") -> Fragme
             axes.set_visible(False)
         devices = "; ".join(dict.fromkeys(f"{c.device}, {c.threads} threads" for c in conditions))
         caption = (
-            "Raw latency samples, in order of measurement from top to bottom of each row; bar: median, line: 5th to "
-            f"95th percentile; samples far beyond are counted at the edge. Measured on {devices}.{view.note}"
+            "Raw latency samples, one row per deployed graph, in order of measurement from top to bottom of each row; "
+            "bar: median, line: 5th to 95th percentile; samples far beyond are counted at the edge. "
+            f"Measured on {devices}.{view.note}"
         )
         return publish(figure, name, caption, out)

@@ -12,7 +12,10 @@ from vireid.report.figures.canvas import GREY, colour, light_grid, new_figure, p
 from vireid.report.figures.labels import place_labels
 from vireid.report.html import Fragment, paragraph
 from vireid.report.load import StudyView, as_sentence
+from vireid.report.protocols import PLAIN
 from vireid.report.tables import AblationTable, CostColumn
+
+MANY = 8  # cells; with more of them whiskers and all names would hide the points
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
@@ -43,15 +46,20 @@ def _along(line: Sequence[tuple[float, float]], steps: int = 40) -> list[tuple[f
 def tradeoff(view: StudyView, content: AblationTable, cost: CostColumn, out: Path, name: str) -> Fragment:
     """Scatter of mAP over a cost, one point per cell; plain scores if there are any, else re-ranked ones."""
     blocks = list(dict.fromkeys(row.reranking for row in content.rows))
-    shown = "no re-ranking" if "no re-ranking" in blocks else blocks[0] if blocks else ""
+    shown = PLAIN if PLAIN in blocks else blocks[0] if blocks else ""
     rows = [
         row
         for row in content.rows
-        if row.reranking == shown and row.scores["mAP"] is not None and row.costs[cost.key] is not None
+        if row.reranking == shown
+        and not row.control
+        and row.scores["mAP"] is not None
+        and row.costs[cost.key] is not None
     ]
     if not rows:
         return paragraph(f"No cell has both a score and a measured {cost.in_text} yet.", class_="absent")
     points = [(row.costs[cost.key] or 0.0, 100 * score.mean) for row in rows if (score := row.scores["mAP"])]
+    front = pareto_front(points)
+    many = len(rows) > MANY
     order = list(view.cells)
     colours = [colour(order.index(row.cell)) for row in rows]
     with styled():
@@ -61,7 +69,7 @@ def tradeoff(view: StudyView, content: AblationTable, cost: CostColumn, out: Pat
         covered: list[tuple[float, float]] = []
         for row, (x, y), shade in zip(rows, points, colours, strict=True):
             score = row.scores["mAP"]
-            if score is not None and score.sd is not None:
+            if score is not None and score.sd is not None and not many:
                 covered += [(x, y + step) for step in np.linspace(-100 * score.sd, 100 * score.sd, 9)]
                 axes.errorbar(x, y, yerr=100 * score.sd, color=shade, capsize=3, linewidth=1.2, zorder=2)
             axes.scatter(x, y, s=52, color=shade, edgecolor="white", linewidth=0.8, zorder=3)
@@ -70,12 +78,16 @@ def tradeoff(view: StudyView, content: AblationTable, cost: CostColumn, out: Pat
         axes.margins(x=0.22, y=0.22)
         left, right = axes.get_xlim()
         axes.set_xlim(max(0.0, left), right)
-        line = staircase([points[i] for i in pareto_front(points)])
+        line = staircase([points[i] for i in front])
         line.append((right, line[-1][1]))
         axes.plot(*zip(*line, strict=True), color=GREY, linewidth=1.2, linestyle=(0, (4, 2)), zorder=1)
         covered += _along(line)
-        place_labels(axes, points, [row.label for row in rows], covered)
+        named = [n for n, row in enumerate(rows) if not many or n in front or row.baseline]
+        covered += [point for n, point in enumerate(points) if n not in named]
+        place_labels(axes, [points[n] for n in named], [rows[n].label for n in named], covered)
         spread = " Whiskers: standard deviation over seeds." if any(row.seeds > 1 for row in rows) else ""
+        if many:
+            spread = " One point per configuration; named are the baseline and the front."
         condition = view.main_condition(1)
         where = f" Latency: {condition}." if cost.key == "latency" and condition else ""
         words = (

@@ -1,0 +1,185 @@
+"""``vireid evaluate`` as a new user runs it: golden files, a plain NumPy script, whole protocols, faults."""
+
+import json
+import re
+import runpy
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vireid.cli import main
+
+ROOT = Path(__file__).parents[2]
+GOLDEN = ROOT / "tests" / "golden"
+
+
+@dataclass
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+class Here:
+    """The command in this process: torch takes seconds to import, too long for a process per question."""
+
+    def __init__(self, folder, monkeypatch, capsys):
+        self.folder, self._monkeypatch, self._capsys = folder, monkeypatch, capsys
+        monkeypatch.chdir(folder)
+        monkeypatch.setenv("VIREID_STORE", str(folder / "store"))
+        monkeypatch.setattr(sys, "path", sys.path.copy())
+        monkeypatch.setattr("vireid.cli.show.console._width", 80)
+
+    def run(self, *arguments):
+        self._monkeypatch.setattr(sys, "argv", ["vireid", *arguments])
+        code = 0
+        try:
+            main()
+        except SystemExit as leaving:
+            code = leaving.code or 0
+        return Done(code, *self._capsys.readouterr())
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch, capsys):
+    return Here(tmp_path, monkeypatch, capsys)
+
+
+def printed(result):
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+@pytest.mark.parametrize(
+    ("options", "key"),
+    [
+        (["--rule", "sysu"], "sysu_a"),
+        (["--rule", "none"], "regdb"),
+        (["--rule", "same-id-same-cam", "--query-cam-array", "query_cam_llcm"], "same_id_same_cam"),
+    ],
+)
+def test_golden_files_print_the_golden_numbers(here, options, key):
+    for case in ("a", "b"):
+        wanted = json.loads((GOLDEN / f"case_{case}.json").read_text())[key]
+        found = printed(here.run("evaluate", str(GOLDEN / f"case_{case}.npz"), *options, "--json"))
+        assert list(found) == ["r1", "r5", "r10", "r20", "mAP", "mINP", "queries", "valid_queries"]
+        assert {name: found[name] for name in wanted} == pytest.approx(wanted, abs=1e-6)
+
+
+def test_the_table_keeps_plain_and_reranked_apart_and_says_how_they_were_measured(here):
+    result = here.run("evaluate", str(GOLDEN / "case_a.npz"), "--rule", "sysu", "--rerank", "--variant", "query-only")
+    assert result.returncode == 0, result.stderr
+    assert re.search(r"^ plain +67.15 +89.78 +94.89 +98.54 +63.06 +49.40 *$", result.stdout, re.MULTILINE)
+    assert re.search(r"^ re-ranked \(query-only\) +[\d. ]+$", result.stdout, re.MULTILINE)
+    for words in (
+        "150 queries, 137 of them with a match",
+        "CMC dedup",
+        "cosine",
+        "k1 20, k2 6, λ 0.3",
+        "test sampling",
+    ):
+        assert words in result.stdout
+
+
+def test_json_with_rerank_is_the_reranked_object(here):
+    file = str(GOLDEN / "case_a.npz")
+    plain = printed(here.run("evaluate", file, "--rule", "sysu", "--json"))
+    reranked = printed(here.run("evaluate", file, "--rule", "sysu", "--rerank", "--json"))
+    assert reranked["mAP"] > plain["mAP"] + 0.02
+    assert list(plain) == list(reranked)
+
+
+def test_compare_prints_the_paired_difference(here):
+    with np.load(GOLDEN / "case_a.npz") as file:
+        arrays = {name: file[name] for name in file.files if "reranked" not in name}
+    noise = np.random.default_rng(0).normal(scale=0.05, size=arrays["query"].shape)
+    np.savez(here.folder / "b.npz", **arrays | {"query": arrays["query"] + noise})
+    names = [str(GOLDEN / "case_a.npz"), "b.npz"]
+    found = printed(here.run("evaluate", "--compare", *names, "--rule", "sysu", "--json"))
+    assert found["mAP"]["difference"] == pytest.approx(found["mAP"]["second"] - found["mAP"]["first"])
+    assert found["mAP"]["low"] <= found["mAP"]["difference"] <= found["mAP"]["high"]
+    assert found["valid_queries"] == 137
+    table = here.run("evaluate", "--compare", *names, "--rule", "sysu")
+    assert "difference" in table.stdout
+    assert "not training randomness" in " ".join(table.stdout.split())
+    np.savez(here.folder / "c.npz", **arrays | {"query_id": arrays["query_id"][::-1]})
+    refused = here.run("evaluate", "--compare", names[0], "c.npz", "--rule", "sysu")
+    assert refused.returncode == 2
+    assert "same queries" in refused.stderr
+
+
+def test_the_documentation_runs_as_written_and_prints_what_it_says(shell, here):
+    text = (ROOT / "docs" / "evaluate.md").read_text()
+    script = re.search(r"```python\n(# write_features\.py.*?)```", text, re.DOTALL)[1]
+    assert "vireid" not in script
+    assert script in (ROOT / "README.md").read_text()
+    (here.folder / "write_features.py").write_text(script)
+    subprocess.run([sys.executable, "write_features.py"], cwd=here.folder, check=True)
+    shown = re.findall(r"```text\n\$ (vireid evaluate features\.npz[^\n]*)\n(.*?)```", text, re.DOTALL)
+    (table_command, table), (json_command, values) = shown
+    assert table in (ROOT / "README.md").read_text()
+    shell.environment["COLUMNS"] = "80"
+    result = shell.run(*table_command.split()[1:])
+    assert result.returncode == 0, result.stderr
+    assert [line.rstrip() for line in result.stdout.strip().splitlines()] == table.strip("\n").splitlines()
+    assert printed(here.run(*json_command.split()[1:])) == pytest.approx(json.loads(values))
+
+
+def test_the_three_lines_of_the_documentation_run_as_written(here, capsys):
+    text = (ROOT / "docs" / "evaluate.md").read_text()
+    (here.folder / "features.npz").write_bytes((GOLDEN / "case_b.npz").read_bytes())
+    snippet = re.search(r"```python\n(import numpy as np\n.*?)```", text, re.DOTALL)[1]
+    (here.folder / "three_lines.py").write_text(snippet)
+    runpy.run_path("three_lines.py")
+    wanted = json.loads((GOLDEN / "case_b.json").read_text())["sysu_a"]
+    assert float(capsys.readouterr().out.split()[0]) == pytest.approx(wanted["mAP"], abs=1e-4)
+
+
+def test_a_whole_protocol_by_file_name(here, rendered):
+    paths = sorted(p.relative_to(rendered).as_posix() for p in rendered.glob("cam*/*/*.jpg"))
+    features = np.random.default_rng(0).random((len(paths), 4), dtype=np.float32)
+    np.savez(here.folder / "images.npz", features=features, paths=np.array(paths))
+    options = ["--protocol", "sysu/official", "--root", str(rendered), "--mode", "indoor", "--trials", "3"]
+    found = printed(here.run("evaluate", "images.npz", *options, "--json"))
+    assert 0 < found["mAP"] < 1
+    table = here.run("evaluate", "images.npz", *options)
+    assert "mean of 3 trials" in table.stdout
+    assert "not comparable with published results" in table.stdout
+    np.savez(here.folder / "images.npz", features=features[1:], paths=np.array(paths[1:]))
+    assert here.run("evaluate", "images.npz", *options).returncode in (0, 2)  # the first image may be no test image
+    np.savez(here.folder / "images.npz", features=features[:5], paths=np.array(paths[:5]))
+    refused = here.run("evaluate", "images.npz", *options)
+    assert refused.returncode == 2
+    assert "have no features" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "nothing to evaluate"),
+        (["no.npz", "--rule", "none"], "no.npz: no such file"),
+        (["case_a.npz"], "either --rule"),
+        (["case_a.npz", "--rule", "sisu"], "did you mean 'sysu'"),
+        (["case_a.npz", "--rule", "sysu", "--mode", "all"], "--mode works with --protocol only"),
+        (["case_a.npz", "--rule", "sysu", "--k1", "9"], "--k1 works with --rerank only"),
+        (["case_a.npz", "--rule", "sysu", "--rerank", "--k1", "900"], "lower k1"),
+        (["case_a.npz", "--rule", "sysu", "sysu/official"], "--protocol 'sysu/official'"),
+        (["case_a.npz", "--protocol", "sysu/official"], "needs --root"),
+        (["case_a.npz", "--protocol", "sysu/official", "--root", "."], "does not hold this dataset"),
+        (["abc", "--rule", "sysu"], "--rule belongs to a features file"),
+        (["abc", "--lambda", "0.1"], "--lambda belongs to a features file"),
+        (["abc"], "run 'abc'"),
+        (["--compare", "abc", "def"], "run 'abc'"),
+        (["case_a.npz", "--compare", "a.npz", "b.npz"], "leave out 'case_a.npz'"),
+    ],
+)
+def test_faults_are_one_message(here, arguments, words):
+    (here.folder / "case_a.npz").write_bytes((GOLDEN / "case_a.npz").read_bytes())
+    result = here.run("evaluate", *arguments)
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+    assert words in " ".join(result.stderr.split())

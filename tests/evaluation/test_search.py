@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vireid.core.errors import UserError
+from vireid.evaluation import products, search
+from vireid.evaluation.metrics import CAMERA_RULES, Labels, rank_queries
+from vireid.evaluation.reranking import KReciprocal
+from vireid.evaluation.scorers import cosine
+from vireid.evaluation.search import rank_features
+
+from . import naive
+
+
+def unit(rows):
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / np.where(lengths > 0, lengths, 1.0)
+
+
+@st.composite
+def problems(draw):
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    queries, images, identities = draw(st.integers(1, 9)), draw(st.integers(1, 60)), draw(st.integers(1, 8))
+    # Powers of two along one axis each: normalised rows and products are exact, so that ties are ties in any precision.
+    width = draw(st.sampled_from([2, 5]))
+
+    def rows(n):
+        return np.eye(width)[random.integers(0, width, n)] * 2.0 ** random.integers(-2, 3, (n, 1))
+
+    def labels(n):
+        return Labels(random.integers(0, identities, n), random.integers(1, 7, n))
+
+    return rows(queries), rows(images), labels(queries), labels(images)
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    problem=problems(),
+    rule=st.sampled_from(sorted(CAMERA_RULES)),
+    cmc=st.sampled_from(["dedup", "plain"]),
+    normalise=st.booleans(),
+    dtype=st.sampled_from([np.float16, np.float32, np.float64]),
+    blocks=st.sampled_from([(1, 1), (200, 12), (1 << 30, 1 << 24)]),
+)
+def test_equals_a_naive_loop_with_ties(problem, rule, cmc, normalise, dtype, blocks):
+    query, gallery, query_labels, gallery_labels = problem
+    a, b = (unit(query), unit(gallery)) if normalise else (query, gallery)
+    distances = ((a[:, None] - b[None]) ** 2).sum(-1)
+    expected = naive.rank(-distances, query_labels, gallery_labels, rule, cmc)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search, "READ_CELLS", blocks[1])
+        found = rank_features(
+            query.astype(dtype),
+            gallery.astype(dtype),
+            query_labels,
+            gallery_labels,
+            rule=rule,
+            cmc=cmc,
+            normalise=normalise,
+            score_bytes=blocks[0],
+        )
+    for q, e in enumerate(expected):
+        assert bool(found.valid[q]) == (e is not None)
+        if e is not None:
+            assert (found.ap[q], found.inp[q]) == pytest.approx(e[:2], abs=1e-9)
+            assert found.first_hit_rank[q] == e[2]
+
+
+def random_problem(queries=20, images=90, width=16):
+    random = np.random.default_rng(3)
+    identity = random.integers(0, 12, queries + images)
+    features = random.normal(size=(13, width))[identity] + 1.2 * random.normal(size=(queries + images, width))
+    labels = Labels(identity, random.integers(1, 7, queries + images))
+    return features[:queries], features[queries:], labels[:queries], labels[queries:]
+
+
+def test_equals_the_full_matrix_and_reads_mapped_files(tmp_path):
+    query, gallery, query_labels, gallery_labels = random_problem()
+    expected = rank_queries(unit(query) @ unit(gallery).T, query_labels, gallery_labels, rule="sysu")
+    np.save(tmp_path / "gallery.npy", gallery)
+    mapped = np.load(tmp_path / "gallery.npy", mmap_mode="r")
+    for images in (gallery, mapped, torch.from_numpy(gallery)):
+        found = rank_features(query, images, query_labels, gallery_labels, rule="sysu", score_bytes=5000)
+        np.testing.assert_allclose(found.ap, expected.ap, atol=1e-12)
+        np.testing.assert_array_equal(found.first_hit_rank, expected.first_hit_rank)
+
+
+@pytest.mark.parametrize("variant", ["zhong", "query-only"])
+def test_reranked(variant):
+    query, gallery, query_labels, gallery_labels = random_problem(30)
+    config = KReciprocal(name=variant, k1=8, k2=3)
+    distances = naive.rerank(np.concatenate([unit(query), unit(gallery)]), len(query), variant, 8, 3, 0.3)
+    expected = naive.rank(-distances, query_labels, gallery_labels, "none", "plain")
+    found = rank_features(query, gallery, query_labels, gallery_labels, cmc="plain", reranking=config)
+    assert found.ap == pytest.approx([e[0] for e in expected], abs=1e-9)
+
+
+def test_single_precision_products_agree_on_every_path(monkeypatch):
+    random = np.random.default_rng(0)
+    first, second = (torch.from_numpy(random.normal(size=(n, 300)).astype(np.float32)) for n in (70, 40))
+    exact = first.double() @ second.double().T
+    for operator in (products.ONE_DNN, None):
+        monkeypatch.setattr(products, "ONE_DNN", operator)
+        np.testing.assert_allclose(products.inner(first, second).numpy(), exact.numpy(), atol=2e-4)
+        squared = torch.cdist(first.double(), second.double()).square()
+        np.testing.assert_allclose(products.squared_distances(first, second).numpy(), squared.numpy(), atol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_distances_within_are_whole_and_zero_to_themselves(monkeypatch, dtype):
+    monkeypatch.setattr(products, "TILE", 7)
+    rows = torch.from_numpy(np.random.default_rng(0).normal(size=(25, 9))).to(dtype)
+    found = products.distances_within(rows)
+    assert not found.diagonal().any()
+    np.testing.assert_allclose(found, torch.cdist(rows, rows).square(), atol=1e-4)
+
+
+def test_features_given_are_left_as_they_are():
+    labels = Labels(np.arange(3), np.ones(3, int))
+    rows = torch.arange(9.0).reshape(3, 3)
+    expected = rows.clone()
+    rank_features(rows, rows, labels, labels)
+    cosine(rows, rows)
+    assert torch.equal(rows, expected)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"query": np.full((2, 3), np.nan)}, r"query feature 0 \(from 0\) is not finite"),
+        ({"gallery": np.array([[1.0] * 3] * 3 + [[np.inf] * 3])}, r"gallery feature 3 \(from 0\) is not finite"),
+        ({"query": np.ones((3, 3))}, r"query features have shape \(3, 3\), but there are 2 identities"),
+        ({"gallery": np.ones(4)}, r"gallery features have shape \(4,\)"),
+        ({"gallery": np.ones((4, 2))}, "3 wide but gallery features 2"),
+        ({"gallery_labels": Labels(np.empty(0, int), np.empty(0, int))}, "the gallery is empty"),
+        ({"query_labels": Labels(np.arange(2), np.arange(3))}, "query: 2 identities but 3 cameras"),
+        ({"rule": "sysy"}, "did you mean 'sysu'"),
+    ],
+)
+def test_bad_input_is_named(change, message):
+    given = {
+        "query": np.ones((2, 3)),
+        "gallery": np.ones((4, 3)),
+        "query_labels": Labels(np.arange(2), np.arange(2)),
+        "gallery_labels": Labels(np.arange(4), np.arange(4)),
+    } | change
+    with pytest.raises(UserError, match=message):
+        rank_features(**given)
+
+
+def test_a_single_identity_is_ranked():
+    labels = Labels(np.ones(3, int), np.ones(3, int))
+    metrics = rank_features(np.eye(3), np.eye(3), labels, labels).aggregate()
+    assert metrics["mAP"] == metrics["r1"] == 1.0

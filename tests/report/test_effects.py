@@ -1,0 +1,303 @@
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import replace
+from itertools import combinations, product
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from tests.report.studies import FACTORS, MAIN, NOISE, SYNERGY, BuildStore, build_factorial, environment
+from vireid.core.plan import Plan
+from vireid.report.effects import Effect, Family, Names, choose_method, families, sentence, toggles
+from vireid.report.effects.design import code, pairs
+from vireid.report.effects.least_squares import least_squares
+from vireid.report.effects.section import effects_csv
+from vireid.report.load import StudyView
+from vireid.report.page import open_report
+from vireid.report.statistics import Difference
+from vireid.store import Store, write_atomically
+
+LEVELS = {"a": ["0", "1"], "b": ["0", "1"], "c": ["0", "1"]}
+TERMS = [(("a", "1"),), (("b", "1"),), (("c", "1"),)]
+TERMS += [(("a", "1"), ("b", "1")), (("a", "1"), ("c", "1")), (("b", "1"), ("c", "1"))]
+CELLS = [dict(zip(LEVELS, levels, strict=True)) for levels in product(*LEVELS.values())]
+SIZES = dict.fromkeys(LEVELS, 2)
+
+
+def with_plan(store: Store, name: str = "factorial", **changes: object) -> StudyView:
+    """The study with another plan over the same records."""
+    plan = StudyView(store, name).plan
+    changed = plan.model_copy(update={"name": "changed", **changes})
+    write_atomically(store.study("changed") / "plan.json", changed.model_dump_json())
+    return StudyView(store, "changed")
+
+
+def plain(view: StudyView, metric: str = "mAP") -> Family:
+    return next(family for family in families(view, metric) if family.reranking == "no re-ranking")
+
+
+def test_balanced_factorial_equals_mean_differences() -> None:
+    rng = np.random.default_rng(4)
+    seeds = [seed for seed in range(3) for _ in CELLS]
+    matrix = code(CELLS * 3, TERMS, SIZES)
+    values = rng.normal(0.3, 0.05, len(seeds)) + np.repeat(rng.normal(0, 0.2, 3), len(CELLS))
+    found = least_squares(values, seeds, matrix, [3] * len(TERMS))
+    table = {(seed, tuple(cell.values())): value for seed, cell, value in zip(seeds, CELLS * 3, values, strict=True)}
+
+    def mean(**fixed: str) -> float:
+        kept = [v for (_, cell), v in table.items() if all(cell["abc".index(n)] == x for n, x in fixed.items())]
+        return sum(kept) / len(kept)
+
+    naive = [mean(**{n: "1"}) - mean(**{n: "0"}) for n in "abc"]
+    naive += [
+        (mean(**{x: "1", y: "1"}) - mean(**{x: "0", y: "1"})) - (mean(**{x: "1", y: "0"}) - mean(**{x: "0", y: "0"}))
+        for x, y in combinations("abc", 2)
+    ]
+    assert [f.mean for f in found if f] == pytest.approx(naive, rel=1e-12)
+    df = 3 * 8 - 3 - 6
+    fit = np.array([sum(values[i] for i in range(24) if seeds[i] == s) / 8 for s in seeds])
+    fit += sum(c * matrix[:, k] for k, c in enumerate(naive))
+    variance = sum((v - f) ** 2 for v, f in zip(values, fit, strict=True)) / df
+    for k, effect in enumerate(found):
+        assert effect is not None
+        error = (variance / sum(x * x for x in matrix[:, k])) ** 0.5
+        half = stats.t.ppf(0.975, df) * error
+        assert effect.df == df
+        assert (effect.low, effect.high) == pytest.approx((naive[k] - half, naive[k] + half), rel=1e-9)
+        assert effect.p == pytest.approx(2 * stats.t.sf(abs(naive[k]) / error, df), rel=1e-9)
+
+
+def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
+    rng = np.random.default_rng(11)
+    seeds = [seed for seed in range(3) for _ in CELLS]
+    matrix = code(CELLS * 3, TERMS, SIZES)
+    truth = np.array([0.02, -0.01, 0.0, 0.015, 0.0, 0.0])
+    covered, significant, repeats = np.zeros(len(TERMS)), np.zeros(len(TERMS)), 500
+    for _ in range(repeats):
+        blocks = np.repeat(rng.normal(0, 0.05, 3), len(CELLS))
+        values = 0.3 + blocks + matrix @ truth + rng.normal(0, 0.01, len(seeds))
+        found = least_squares(values, seeds, matrix, [3] * len(TERMS))
+        covered += [
+            f is not None and f.low is not None and f.low <= t <= f.high for f, t in zip(found, truth, strict=True)
+        ]  # type: ignore[operator]
+        significant += [f is not None and f.p is not None and f.p < 0.05 for f in found]
+    assert covered / repeats == pytest.approx(0.95, abs=0.03)  # three standard errors of 500 repeats
+    assert significant[[2, 4, 5]] / repeats == pytest.approx(0.05, abs=0.03)
+    assert covered.mean() / repeats == pytest.approx(0.95, abs=0.012)
+
+
+def test_three_levels_are_contrasts_to_the_baseline() -> None:
+    rng = np.random.default_rng(2)
+    cells = [{"a": a, "b": b} for a in ("0", "1", "2") for b in ("0", "1")]
+    terms = [(("a", "1"),), (("a", "2"),), (("b", "1"),), (("a", "1"), ("b", "1")), (("a", "2"), ("b", "1"))]
+    values = rng.normal(size=18)
+    found = least_squares(
+        values, [s for s in range(3) for _ in cells], code(cells * 3, terms, {"a": 3, "b": 2}), [3] * 5
+    )
+    mean = {tuple(cell.values()): values[i::6].mean() for i, cell in enumerate(cells)}
+    expected = [
+        *((mean[x, "0"] + mean[x, "1"] - mean["0", "0"] - mean["0", "1"]) / 2 for x in "12"),
+        sum(mean[x, "1"] - mean[x, "0"] for x in "012") / 3,
+        *(mean[x, "1"] - mean["0", "1"] - mean[x, "0"] + mean["0", "0"] for x in "12"),
+    ]
+    assert [f.mean for f in found if f] == pytest.approx(expected, rel=1e-10)
+
+
+def test_missing_rows_are_borne_and_what_they_hide_is_named() -> None:
+    rng = np.random.default_rng(8)
+    seeds = [seed for seed in range(3) for _ in CELLS]
+    matrix = code(CELLS * 3, TERMS, SIZES)
+    truth = np.array([0.02, -0.01, 0.03, 0.01, -0.02, 0.0])
+    values = np.repeat([0.1, 0.5, 0.3], 8) + matrix @ truth
+    kept = [n for n in range(24) if n not in (3, 12, 20)]
+    found = least_squares(values[kept], [seeds[n] for n in kept], matrix[kept], [3] * 6)
+    assert [f.mean for f in found if f] == pytest.approx(truth, abs=1e-12)
+    noisy = values[kept] + rng.normal(0, 0.01, len(kept))
+    assert {f.df for f in least_squares(noisy, [seeds[n] for n in kept], matrix[kept], [3] * 6) if f} == {21 - 3 - 6}
+    never_both = [n for n in range(24) if not (CELLS[n % 8]["a"] == CELLS[n % 8]["b"] == "1")]
+    told = least_squares(values[never_both], [seeds[n] for n in never_both], matrix[never_both], [3] * 6)
+    assert [f is None for f in told] == [True, True, False, True, False, False]
+    assert least_squares(values[:0], [], matrix[:0], [0] * 6) == [None] * 6
+
+
+def test_under_three_seeds_a_coefficient_has_no_interval() -> None:
+    matrix = code(CELLS * 2, TERMS, SIZES)
+    found = least_squares(np.arange(16.0), [0] * 8 + [1] * 8, matrix, [2] * 6)
+    assert all(f is not None and f.low is f.p is None for f in found)
+
+
+def test_factorial_study_finds_its_true_effects(factorial: Store) -> None:
+    family = plain(StudyView(factorial, "factorial"))
+    assert family.method == "two-way"
+    assert len(family.effects) == 4 + 1 + 6
+    assert family.tested == 10  # without the placebo
+    by_name = {tuple(factor for factor, _ in e.parts): e for e in family.effects}
+    error = 2 * NOISE / 48**0.5
+    for factor, truth in MAIN.items():
+        change = by_name[factor,].difference
+        assert change is not None
+        assert (change.n, change.df) == (3, 48 - 3 - 11)
+        assert change.mean == pytest.approx(truth, abs=3.5 * error)
+    assert by_name["ibn", "augmentation"].shown
+    assert by_name["ibn", "augmentation"].difference.mean == pytest.approx(SYNERGY, abs=7 * error)  # type: ignore[union-attr]
+    assert {e.parts[0][0] for e in family.effects if e.shown and not e.interaction} == {
+        "ibn",
+        "augmentation",
+        "weighting",
+    }
+    placebo = by_name["placebo",]
+    assert placebo.placebo
+    assert placebo.p_holm is None
+    assert placebo.difference is not None
+    assert placebo.difference.contains_zero
+    ratios = by_name["mha",].ratios
+    assert ratios.latency == pytest.approx(1.0)
+    assert ratios.step == pytest.approx(1.2, rel=0.01)
+    assert ratios.memory == pytest.approx(1.3, rel=0.01)
+    assert by_name["ibn",].ratios.latency == pytest.approx(1.08, rel=1e-6)
+
+
+def test_main_effects_are_the_naive_paired_means_and_controls_have_no_part(factorial: Store) -> None:
+    view = StudyView(factorial, "factorial")
+    scores = view.scores[view.scores.reranking == "no re-ranking"].set_index(["cell", "seed"])["mAP"]
+    for effect in plain(view).effects[:4]:
+        assert len(effect.pairs) == 8
+        naive = np.mean([scores[high, s] - scores[low, s] for low, high in effect.pairs for s in view.plan.seeds])
+        assert effect.difference is not None
+        assert effect.difference.mean == pytest.approx(naive, rel=1e-10)
+        assert "shuffled" not in {cell for pair in effect.pairs for cell in pair}
+    assert view.baseline.name == "0000"
+
+
+def test_study_with_a_failed_fit_keeps_its_effects(tmp_path: Path) -> None:
+    store = build_factorial(tmp_path, missing=[("0100", 101), ("1111", 103)])
+    family = plain(StudyView(store, "factorial"))
+    changes = [e.difference for e in family.effects]
+    assert all(c is not None and c.df == 46 - 3 - 11 for c in changes)
+
+
+def test_holm_goes_over_mains_and_interactions_of_one_family(factorial: Store) -> None:
+    family = plain(StudyView(factorial, "factorial"))
+    tested = [e for e in family.effects if not e.placebo]
+    p = [e.difference.p for e in tested if e.difference]
+    running = 0.0
+    for rank, position in enumerate(np.argsort(p)):  # step down
+        running = max(running, min(1.0, (len(p) - rank) * p[position]))  # type: ignore[operator]
+        assert tested[position].p_holm == pytest.approx(running)
+
+
+def test_methods_follow_what_the_cells_can_tell(factorial: Store, build_store: BuildStore) -> None:
+    assert choose_method(StudyView(factorial, "factorial")) == "two-way"
+    assert choose_method(StudyView(build_store(), "quick")) == "paired"
+    plan = StudyView(factorial, "factorial").plan
+    single = [c for c in plan.cells if c.name.isdigit() and c.name.count("1") <= 1]
+    half = [c for c in plan.cells if c.name.isdigit() and c.name.count("1") % 2 == 0]
+    runs = {
+        name: [r for r in plan.runs if r.cell in {c.name for c in cells}]
+        for name, cells in (("s", single), ("h", half))
+    }
+    factors = {name: levels for name, levels in plan.factors.items() if name != "placebo"}
+    view = with_plan(factorial, cells=single, runs=runs["s"], factors=factors)
+    assert choose_method(view) == "paired"
+    view = with_plan(factorial, cells=half, runs=runs["h"], factors=factors)
+    assert choose_method(view) == "main effects"  # a half fraction: no two cells differ in one factor alone
+    family = plain(view)
+    assert [e.interaction for e in family.effects] == [False] * 4
+    scores = view.scores[view.scores.reranking == "no re-ranking"].set_index(["cell", "seed"])["mAP"]
+    on = np.mean([scores[c.name, s] for c in half if c.name[0] == "1" for s in plan.seeds])
+    off = np.mean([scores[c.name, s] for c in half if c.name[0] == "0" for s in plan.seeds])
+    assert family.effects[0].difference is not None
+    assert family.effects[0].difference.mean == pytest.approx(on - off, rel=1e-10)
+
+
+def test_unlike_accelerators_are_never_pooled(tmp_path: Path) -> None:
+    store = build_factorial(tmp_path)
+    for run in StudyView(store, "factorial").runs:
+        if run.seed == 103 and run.fit is not None:
+            store.put(run.fit.model_copy(update={"environment": environment("Example GPU")}))
+    found = [f for f in families(StudyView(store, "factorial")) if f.reranking == "no re-ranking"]
+    assert {f.setting.accelerator for f in found} == {"cpu", "Example GPU"}
+    for family in found:
+        seeds = 2 if family.setting.accelerator == "cpu" else 1
+        assert all(e.difference and e.difference.n == seeds and e.difference.p is None for e in family.effects)
+        assert not any(e.shown for e in family.effects)
+
+
+def test_cumulative_design_gives_one_pair_per_toggle(build_store: BuildStore) -> None:
+    view = StudyView(build_store(), "quick")
+    assert [(part, pairs(view, part)) for part in toggles(view)] == [
+        (("ibn", "a"), (("c0", "c1"),)),
+        (("mha", "guidance"), (("c1", "c2"),)),
+        (("augmentation", "full"), (("c2", "c3"),)),
+        (("weighting", "uncertainty"), (("c3", "c4"),)),
+    ]
+
+
+def test_paired_effects_are_naive_differences(build_store: BuildStore) -> None:
+    view = StudyView(build_store((0, 1, 2)), "quick")
+    scores = view.scores[view.scores.reranking == "no re-ranking"].set_index(["cell", "seed"])["mAP"]
+    for effect in plain(view).effects:
+        ((low, high),) = effect.pairs
+        blocks = [scores[high, seed] - scores[low, seed] for seed in (0, 1, 2)]
+        assert effect.difference is not None
+        assert effect.difference.mean == pytest.approx(np.mean(blocks))
+        assert effect.difference.p == pytest.approx(stats.ttest_1samp(blocks, 0.0).pvalue)
+
+
+def test_old_plans_without_controls_and_placebo_are_read(factorial: Store) -> None:
+    content = StudyView(factorial, "factorial").plan.model_dump(mode="json")
+    content["cells"] = [{k: v for k, v in cell.items() if k != "control"} for cell in content["cells"]]
+    del content["placebo"]
+    plan = Plan.model_validate(content)
+    assert plan.placebo == []
+    assert {cell.control for cell in plan.cells} == {None}
+
+
+def test_sentences(factorial: Store, build_store: BuildStore) -> None:
+    view = StudyView(factorial, "factorial")
+    names = Names(view)
+    ibn, mha, *_, weighting, placebo = plain(view).effects[:5]
+    change = Difference(0.021, 3, 0.012, 0.03, 0.001, 34)
+    shown = replace(ibn, difference=change, p_holm=0.01)
+    assert sentence(shown, names) == "IBN: +2.1 mAP [1.2, 3.0], latency ×1.08"
+    weak = Difference(0.003, 3, -0.009, 0.015, 0.4, 34)
+    assert sentence(replace(shown, difference=weak, p_holm=1.0), names) == (
+        "IBN: no effect shown (+0.3 mAP [−0.9, 1.5]), latency ×1.08"
+    )
+    assert sentence(weighting, names).startswith("Adaptive weighting: −")
+    assert sentence(replace(placebo, difference=weak), names) == (
+        "Placebo: interval contains zero: yes (+0.3 mAP [−0.9, 1.5])"
+    )
+    assert "contains zero: NO" in sentence(replace(placebo, difference=change), names)
+    both = Effect((*ibn.parts, *mha.parts), "mAP", change, p_holm=0.01)
+    assert sentence(both, names) == "IBN × MHA: +2.1 mAP [1.2, 3.0], together they give more than the sum of each alone"
+    assert "not estimable" in sentence(replace(ibn, difference=None), names)
+    one = StudyView(build_store(), "quick")
+    text = sentence(plain(one).effects[0], Names(one))
+    assert text.startswith("IBN: 1 seed, no effect claimed (+")
+    assert text.endswith("latency ×1.07")
+
+
+def test_section_has_figure_table_and_csv_per_setting(factorial: Store, tmp_path: Path) -> None:
+    report = open_report(factorial.root, "factorial", tmp_path)
+    page = report.effects().html
+    assert "IBN × augmentation" in page
+    assert "Holm" in page
+    assert "the 10 effects" in page
+    for kind in ("svg", "pdf"):
+        assert (tmp_path / f"figures/effects-1.{kind}").is_file()
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "tables/effects-1.csv").read_text())))
+    assert len(rows) == 2 * 11
+    assert all("not comparable" in row["data"] for row in rows)
+    first = plain(report.view).effects[0]
+    assert first.difference is not None
+    assert float(rows[0]["low"]) == first.difference.low
+    assert rows[0]["df"] == "34"
+    table = pd.read_csv(io.StringIO(effects_csv([plain(report.view)], Names(report.view), "title")))
+    assert table.placebo.sum() == 1
+    assert list(FACTORS) == ["ibn", "mha", "augmentation", "weighting"]

@@ -1,0 +1,168 @@
+"""``vireid audit``: how one model reads under every convention."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from vireid.cli import DEFAULT_STORE, StoreOption, app
+from vireid.cli.options import refuse
+from vireid.cli.show import console
+from vireid.core.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from vireid.evaluation.protocols import ProtocolConfig
+    from vireid.experiment.audit import Reading
+
+Dataset = Literal["sysu", "regdb", "llcm"]
+OF_CHECKPOINTS = ("data", "split", "regdb_split", "height", "width")
+MARKS = "¹²³⁴⁵⁶⁷⁸⁹"
+COLUMNS = ("r1", "r10 dedup", "r10 plain", "mAP", "mINP")
+
+
+@app.command()
+def audit(
+    ctx: typer.Context,
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN|CHECKPOINT",
+            help="Id of a fit, a state dict of public code (with --arch), or a folder of `vireid import --output`.",
+        ),
+    ],
+    arch: Annotated[
+        str | None, typer.Option(help="Whose code wrote the checkpoint: idkl, idkl_fork, agw or iv_reid.")
+    ] = None,
+    root: Annotated[Path | None, typer.Option(help="Where the dataset lies.")] = None,
+    data: Annotated[
+        Dataset | None, typer.Option(help="The dataset; found from the layout in --root by default.")
+    ] = None,
+    split: Annotated[
+        Literal["test", "dev"], typer.Option(help="Of a checkpoint; a run keeps the split that it was made with.")
+    ] = "test",
+    regdb_split: Annotated[int | None, typer.Option(help="Split of RegDB that the checkpoint was trained on.")] = None,
+    height: Annotated[int | None, typer.Option(help="Pixels; the dataset's configuration by default.", min=32)] = None,
+    width: Annotated[int | None, typer.Option(help="Pixels.", min=16)] = None,
+    csv: Annotated[Path | None, typer.Option(help="CSV file; beside the run, or in the store, by default.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON (fractions) instead of a table.")] = False,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Evaluate one model under every protocol of its dataset, raw and normalised, plain and re-ranked, in one table."""
+    from vireid.experiment.audit import audit as read_all
+    from vireid.experiment.audit import to_table
+    from vireid.experiment.audit_models import features_of_checkpoint, features_of_run, run_at
+    from vireid.experiment.progress import bars
+    from vireid.store import Store, write_atomically
+
+    place, path = Store(store), Path(model)
+    if (found := run_at(path)) is not None:
+        place, model = found
+    place.prepare()
+    with bars() as progress:
+        if found is None and path.exists():
+            if root is None:
+                raise UserError(f"checkpoint {model}: --root is needed, the folder of the dataset to evaluate on")
+            audited = features_of_checkpoint(
+                path,
+                arch,
+                root,
+                place,
+                dataset=data,
+                split=split,
+                regdb_split=regdb_split,
+                height=height,
+                width=width,
+                progress=progress,
+            )
+        else:
+            if arch is not None:
+                raise UserError(f"checkpoint {model}: no such file (--arch {arch} needs a state dict)")
+            refuse(ctx, OF_CHECKPOINTS, f"is for a checkpoint; run {model} keeps what it was made with")
+            audited = features_of_run(model, root, place, progress)
+        readings = read_all(audited.features, audited.index, audited.layout, split=audited.split, progress=progress)
+    table, file = to_table(readings), csv or audited.csv
+    write_atomically(file, table.to_csv(index=False))
+    if as_json:
+        typer.echo(json.dumps(json.loads(table.to_json(orient="records")), indent=1, ensure_ascii=False))
+        return
+    console.print(_table(f"{audited.title} · {audited.split}", readings, audited.synthetic))
+    for line in _span(readings):
+        console.print(line, soft_wrap=True)
+    console.print(f"table: {file}", soft_wrap=True)
+
+
+def _table(title: str, readings: Sequence[Reading], synthetic: bool) -> Table:
+    """Readings in sections by protocol; bold what the protocol prescribes, and footnotes on whose code reads so."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left", pad_edge=False)
+    table.add_column("%", no_wrap=True)
+    for name in COLUMNS:
+        table.add_column(name.replace(" ", "\n"), justify="right", no_wrap=True)
+    known = list(dict.fromkeys(reading.known for reading in readings if reading.known))
+    for heading, section in groupby(readings, key=lambda reading: _heading(reading.config)):
+        table.add_row(heading, style="cyan")
+        for reading in section:
+            label = f"  {'L2' if reading.config.normalise else 'raw'}{_reranked(reading.config)}"
+            label += " *" if reading.own else ""
+            label += f" {MARKS[known.index(reading.known)]}" if reading.known else ""
+            table.add_row(label, *_cells(reading), style="bold" if reading.own else None)
+        table.add_section()
+    notes = ["L2, raw: features normalised or not; R1 is the same with either CMC", "* what the protocol prescribes"]
+    notes += [f"{MARKS[number]} read so by the {words}" for number, words in enumerate(known)]
+    if not all(reading.results for reading in readings):
+        notes.append("–: too few images to re-rank")
+    if synthetic:
+        notes.append("synthetic images: not comparable with published results")
+    table.caption = "\n".join(notes)
+    return table
+
+
+def _task(config: ProtocolConfig) -> str:
+    """Mode or direction: readings of different tasks are no conventions of each other."""
+    return str(config.mode if len(config.spec.cameras) > 1 else config.direction)
+
+
+def _heading(config: ProtocolConfig) -> str:
+    shots = f" · {config.shots}-shot" if len(config.spec.shots) > 1 else ""
+    return f"{config.name} · {_task(config)}{shots}"
+
+
+def _reranked(config: ProtocolConfig) -> str:
+    return "" if config.reranking.name == "none" else f", {config.reranking.name}"
+
+
+def _cells(reading: Reading) -> list[str]:
+    if not reading.results:
+        return ["–"] * len(COLUMNS)
+    dedup, plain = (reading.results[cmc].metrics for cmc in ("dedup", "plain"))
+    values = (dedup["r1"], dedup["r10"], plain["r10"], dedup["mAP"], dedup["mINP"])
+    return [f"{100 * value:.2f}" for value in values]
+
+
+def _span(readings: Sequence[Reading]) -> list[str]:
+    """One line per task: the lowest and the highest reading of the same weights."""
+    lines = []
+    for task in dict.fromkeys(_task(reading.config) for reading in readings):
+        own = [reading for reading in readings if reading.results and _task(reading.config) == task]
+        for metric in ("r1", "mAP"):
+            ordered = sorted(own, key=lambda reading: reading.results["dedup"].metrics[metric])
+            low, high = (
+                f"{100 * end.results['dedup'].metrics[metric]:.1f} ({_words(end.config)})"
+                for end in (ordered[0], ordered[-1])
+            )
+            lines.append(f"{task}: {metric} of the same weights reads from {low} to {high}")
+    return lines
+
+
+def _words(config: ProtocolConfig) -> str:
+    shots = f" {config.shots}-shot" if len(config.spec.shots) > 1 else ""
+    return f"{config.name}{shots}, {'L2' if config.normalise else 'raw'}{_reranked(config)}"

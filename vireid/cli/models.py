@@ -1,0 +1,114 @@
+"""The command that lists the suite's systems."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from vireid.cli import DEFAULT_STORE, StoreOption, app
+from vireid.cli.show import console
+
+if TYPE_CHECKING:
+    from vireid.experiment.systems import SystemFacts
+
+
+@app.command()
+def models(
+    store: StoreOption = DEFAULT_STORE,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON list instead of tables.")] = False,
+) -> None:
+    """List every system: source, parameters by role, MACs at its resolution, importer, published numbers."""
+    from vireid.experiment.progress import bars
+    from vireid.experiment.systems import system_facts
+    from vireid.store import Store
+
+    kept = Store(store)
+    kept.prepare()
+    with bars() as progress:
+        facts = system_facts(kept, progress)
+    if as_json:
+        typer.echo(json.dumps([_plain(fact) for fact in facts], indent=1, ensure_ascii=False))
+        return
+    console.print(_costs(facts))
+    console.print(_published(facts))
+
+
+def _costs(facts: list[SystemFacts]) -> Table:
+    from vireid.experiment.profile import REFERENCE_CLASSES
+
+    table = Table(title="Systems, as model=… names them: parameters in millions, MACs of one image")
+    for column in ("model", "source"):
+        table.add_column(column)
+    for column in ("deployed", "training-only", "dead", "size", "GMAC"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("importer")
+    for fact in facts:
+        importer = fact.system.importer or "no"
+        if fact.cost is None:
+            table.add_row(fact.system.preset, fact.system.source, *["–"] * 5, importer)
+            continue
+        counts, (height, width) = fact.cost.parameters, fact.cost.resolution
+        table.add_row(
+            fact.system.preset,
+            fact.system.source,
+            *(f"{counts.get(role, 0) / 1e6:.2f}" for role in ("deployed", "training_only", "dead")),
+            f"{height}×{width}",
+            "–" if fact.cost.macs is None else f"{fact.cost.macs / 1e9:.2f}",
+            importer,
+        )
+    remarks = [f"training-only parameters at {REFERENCE_CLASSES} classes"]
+    remarks += [
+        f"{fact.system.preset}: a text encoder of {fact.text_parameters / 1e6:.2f} M runs too where queries have text; "
+        "here it is among the training-only ones, as all figures are those of images alone"
+        for fact in facts
+        if fact.text_parameters
+    ]
+    remarks += [f"{fact.system.preset}: {fact.reason}" for fact in facts if fact.reason]
+    table.caption = "\n".join(remarks)
+    return table
+
+
+def _published(facts: list[SystemFacts]) -> Table:
+    table = Table(title="Published numbers (%), as their authors report them on real data")
+    for column in ("model", "protocol", "R1", "mAP", "citation"):
+        table.add_column(column, justify="right" if column in ("R1", "mAP") else "left")
+    for fact in facts:
+        for record in fact.published:
+            table.add_row(
+                fact.system.preset,
+                _protocol(record.protocol),
+                *(f"{100 * record.metrics[m]:.2f}" if m in record.metrics else "–" for m in ("r1", "mAP")),
+                record.source.citation or "",
+            )
+    table.caption = "never comparable with synthetic results"
+    return table
+
+
+def _protocol(card: dict[str, object]) -> str:
+    parts = [str(card["name"]), str(card["mode"]), str(card["direction"])]
+    reranking = card.get("reranking")
+    if isinstance(reranking, dict) and reranking.get("name") != "none":
+        parts.append("re-ranked")
+    if card.get("text", "none") != "none":
+        parts.append(f"text {card['text']}")
+    return " · ".join(parts)
+
+
+def _plain(fact: SystemFacts) -> dict[str, object]:
+    return {
+        "model": fact.system.preset,
+        "source": fact.system.source,
+        "parameters": None if fact.cost is None else fact.cost.parameters,
+        "text_parameters": fact.text_parameters,
+        "macs": None if fact.cost is None else fact.cost.macs,
+        "resolution": list(fact.system.resolution),
+        "reason": fact.reason or None,
+        "importer": fact.system.importer,
+        "published": [
+            {"protocol": record.protocol, "metrics": record.metrics, "citation": record.source.citation}
+            for record in fact.published
+        ],
+    }

@@ -1,0 +1,31 @@
+"""Optional packages, imported when first needed, with a message that names the extra where they are absent."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from vireid.core.errors import UserError
+
+_PACKAGES = {"open_clip": "open_clip_torch"}  # where a package's name is not its module's
+
+
+def optional_module(module: str, extra: str, otherwise: str = "") -> Any:
+    """Import a module of an optional package.
+
+    Args:
+        module: its full name.
+        extra: of ``pyproject.toml``, that brings the package.
+        otherwise: what else a user can do, for the message.
+
+    Raises:
+        UserError: the package is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        top = module.partition(".")[0]
+        raise UserError(
+            f"this needs the package '{_PACKAGES.get(top, top)}', which is not installed: pip install 'vireid[{extra}]'"
+            + (f", or {otherwise}" if otherwise else "")
+        ) from error

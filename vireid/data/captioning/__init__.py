@@ -1,0 +1,1 @@
+"""Generators of captions for real images: a BLIP captioner and a language model that rephrases; the extra ``text``."""

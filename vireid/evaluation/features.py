@@ -1,0 +1,191 @@
+"""Evaluate features from anywhere: query and gallery arrays with identities and cameras, no model and no dataset.
+
+Shapes: Q queries, G gallery images, D feature width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vireid.core.errors import UserError
+from vireid.evaluation.compare import Interval, TrialMetrics, identity_intervals, paired_differences
+from vireid.evaluation.feature_arrays import CAMERA_ARRAYS, ArrayLike, FeatureRule, FeatureSet, checked_set
+from vireid.evaluation.feature_files import FeatureFile
+from vireid.evaluation.metrics import CmcConvention
+from vireid.evaluation.reranking import KReciprocal, Variant
+from vireid.evaluation.search import rank_features
+
+# The convention of the datasets that a rule belongs to: SYSU-MM01 and LLCM keep one image per identity, RegDB all.
+CMC_OF_RULE: Mapping[str, CmcConvention] = {"sysu": "dedup", "same_id_same_cam": "dedup", "none": "plain"}
+
+
+# What may differ between two results whose difference is taken: how features are compared, not which images are.
+_MAY_DIFFER = {"reranking", "feature_normalisation", "score"}
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureResult:
+    """Metrics of features, as fractions, with the values of every query."""
+
+    metrics: dict[str, float]  # r1, r5, r10, r20, mAP, mINP: means over the trials
+    trials: tuple[TrialMetrics, ...]  # one, unless a protocol draws its gallery several times
+    settings: dict[str, Any]  # what a reader must know: camera_rule, cmc, feature_normalisation, score, reranking …
+
+    @property
+    def r1(self) -> float:
+        """Share of valid queries with a match at rank 1."""
+        return self.metrics["r1"]
+
+    @property
+    def mAP(self) -> float:  # noqa: N802 - the field's name
+        """Mean average precision."""
+        return self.metrics["mAP"]
+
+    @property
+    def mINP(self) -> float:  # noqa: N802
+        """Mean inverse negative penalty."""
+        return self.metrics["mINP"]
+
+    @property
+    def queries(self) -> int:
+        """Number of queries."""
+        return len(self.trials[0].identity)
+
+    @property
+    def valid_queries(self) -> int:
+        """Number of queries with an image of their identity in the gallery that is left to them (first trial)."""
+        return int(self.trials[0].queries.valid.sum())
+
+    def summary(self) -> dict[str, float | int]:
+        """One flat object: the six metrics, ``queries`` and ``valid_queries``."""
+        return {**self.metrics, "queries": self.queries, "valid_queries": self.valid_queries}
+
+    def intervals(self) -> dict[str, Interval]:
+        """Every metric with a 95 % interval that resamples identities (test sampling only)."""
+        return identity_intervals(self.trials)
+
+    def minus(self, other: FeatureResult) -> dict[str, Interval]:
+        """Differences to ``other`` (this − other) with 95 % intervals that resample identities, paired by query.
+
+        Raises:
+            UserError: measured on other queries or another gallery, or under another rule or CMC convention.
+        """
+        for key in self.settings.keys() | other.settings.keys():
+            mine, theirs = self.settings.get(key), other.settings.get(key)
+            if key not in _MAY_DIFFER and mine != theirs:
+                raise UserError(
+                    f"the results differ in {key} ({theirs} and {mine}); "
+                    "only features of the same images, ranked by one rule, can be paired"
+                )
+        return paired_differences(other.trials, self.trials)
+
+
+def evaluate_features(
+    query: ArrayLike,
+    gallery: ArrayLike,
+    query_id: ArrayLike,
+    gallery_id: ArrayLike,
+    query_cam: ArrayLike | None = None,
+    gallery_cam: ArrayLike | None = None,
+    *,
+    rule: FeatureRule,
+    cmc: CmcConvention | None = None,
+    normalise: bool = True,
+    reranking: Variant | KReciprocal | None = None,
+) -> FeatureResult:
+    """Rank the gallery for every query and return CMC, mAP and mINP.
+
+    Args:
+        query: features Q×D, NumPy array or tensor, any real type.
+        gallery: features G×D.
+        query_id: identities (Q), whole numbers.
+        gallery_id: identities (G), numbered as the queries'.
+        query_cam: cameras (Q), whole numbers; may be left out with rule ``none``.
+        gallery_cam: cameras (G).
+        rule: which gallery images do not exist for a query: ``none`` of them, ``sysu`` those of camera 2 for queries of
+            camera 3, ``same-id-same-cam`` those of the query's identity and camera.
+        cmc: ``dedup`` or ``plain``; by default that of the rule (``none``: plain, the others: dedup).
+        normalise: L2-normalise rows and rank by cosine; otherwise by squared Euclidean distance of the raw rows.
+        reranking: k-reciprocal re-ranking, ``"zhong"`` or ``"query-only"``, or a ``KReciprocal`` with its parameters.
+
+    Raises:
+        UserError: what is wrong with which array.
+    """
+    arrays = {
+        "query": query,
+        "gallery": gallery,
+        "query_id": query_id,
+        "gallery_id": gallery_id,
+        "query_cam": query_cam,
+        "gallery_cam": gallery_cam,
+    }
+    return evaluate_set(checked_set(arrays, rule, "evaluate_features"), cmc, normalise, reranking)
+
+
+def read_feature_set(path: Path, rule: str, *, query_cam: str = "query_cam") -> FeatureSet:
+    """Read and check the arrays of an ``.npz`` file; other arrays in it are left alone.
+
+    Args:
+        path: the file.
+        rule: as for ``evaluate_features``; with ``none`` cameras are not read.
+        query_cam: name of the array that holds the queries' cameras.
+
+    Raises:
+        UserError: what is wrong with the file or with which of its arrays.
+    """
+    file = FeatureFile(path)
+    arrays = {name: file.require(name, why) for name, why in _WANTED.items()}
+    if rule != "none":
+        for name, source in zip(CAMERA_ARRAYS, (query_cam, "gallery_cam"), strict=True):
+            why = f"rule {rule} needs the camera of every {name.removesuffix('_cam')} image (rule none needs no camera)"
+            arrays[name] = file.require(source, why)
+    return checked_set(arrays, rule, str(path))
+
+
+_WANTED = {
+    "query": "the query features, one row per image",
+    "gallery": "the gallery features, one row per image",
+    "query_id": "the identity of every query",
+    "gallery_id": "the identity of every gallery image",
+}
+
+
+def evaluate_set(
+    features: FeatureSet,
+    cmc: CmcConvention | None = None,
+    normalise: bool = True,
+    reranking: Variant | KReciprocal | None = None,
+) -> FeatureResult:
+    """Evaluate checked features; see ``evaluate_features``.
+
+    Raises:
+        UserError: no query has a match, or parameters of the re-ranking that the number of images does not allow.
+    """
+    convention = CMC_OF_RULE[features.rule] if cmc is None else cmc
+    config = KReciprocal(name=reranking) if isinstance(reranking, str) else reranking
+    per_query = rank_features(
+        features.query,
+        features.gallery,
+        features.query_labels,
+        features.gallery_labels,
+        rule=features.rule,
+        cmc=convention,
+        normalise=normalise,
+        reranking=config,
+    )
+    return FeatureResult(
+        metrics=per_query.aggregate(),
+        trials=(TrialMetrics(features.query_labels.identity, per_query),),
+        settings={
+            "camera_rule": features.rule,
+            "cmc": convention,
+            "feature_normalisation": "L2" if normalise else "none",
+            "score": "cosine" if normalise else "negative squared Euclidean",
+            "reranking": {"name": "none"} if config is None else config.words,
+            "queries": len(features.query),
+            "gallery": len(features.gallery),
+        },
+    )

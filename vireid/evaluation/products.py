@@ -1,0 +1,82 @@
+"""Inner products of many features at the rate that the machine reaches, without giving up single precision.
+
+On CPUs torch multiplies float32 matrices with MKL, which on AMD processors runs at about half the rate of oneDNN (190
+against 400 GFLOP/s on two Zen 5 cores). The operator that PyTorch's compiler emits for linear layers reaches oneDNN;
+both accumulate in float32. Where it is missing, and for other types and devices, torch's own path is taken.
+
+Shapes: M and N features of width D.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+ONE_DNN: Any = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+TILE = 1024  # rows of a symmetric product computed at once
+
+
+class Multiplied:
+    """The N features of one side, for products with many blocks of the other."""
+
+    def __init__(self, features: Tensor) -> None:
+        self._features = features.detach().contiguous()
+
+    def __len__(self) -> int:
+        return int(self._features.shape[0])
+
+    def inner(self, first: Tensor) -> Tensor:
+        """Inner products (M×N) with M×D features of the same type and device."""
+        return self._product(first.detach(), None)
+
+    def squared_distances(self, first: Tensor) -> Tensor:
+        """Squared Euclidean distances (M×N, at least 0) to M×D features of the same type and device."""
+        first = first.detach()
+        lengths = first.square().sum(1, keepdim=True)
+        return self._product(first * -2.0, self._lengths).add_(lengths).clamp_(min=0.0)
+
+    def _product(self, first: Tensor, bias: Tensor | None) -> Tensor:
+        if ONE_DNN is not None and first.device.type == "cpu" and first.dtype == torch.float32 and len(first):
+            found: Tensor = ONE_DNN(first.contiguous(), self._features, bias, "none", [], "")
+            return found
+        return F.linear(first, self._features, bias)
+
+    @cached_property
+    def _lengths(self) -> Tensor:
+        return self._features.square().sum(1)
+
+
+def inner(first: Tensor, second: Tensor) -> Tensor:
+    """Inner products (M×N) of M×D and N×D features of one type and device."""
+    return Multiplied(second).inner(first)
+
+
+def squared_distances(first: Tensor, second: Tensor) -> Tensor:
+    """Squared Euclidean distances (M×N, at least 0) of M×D and N×D features of one type and device."""
+    return Multiplied(second).squared_distances(first)
+
+
+def distances_within(features: Tensor) -> Tensor:
+    """Squared Euclidean distances (N×N) among N×D features, zero to itself; little more than half the work."""
+    count = len(features)
+    found = features.new_empty((count, count))
+    for start in range(0, count, TILE):
+        end = min(start + TILE, count)
+        tile = squared_distances(features[start:end], features[start:])
+        found[start:end, start:] = tile
+        found[end:, start:end] = tile[:, end - start :].T
+    return found.fill_diagonal_(0.0)
+
+
+def unit(features: Tensor) -> Tensor:
+    """Features (N×D) divided by their Euclidean lengths; a zero feature stays zero."""
+    return unit_(features.detach().clone())
+
+
+def unit_(features: Tensor) -> Tensor:
+    """The same in place."""
+    return features.div_(features.norm(dim=1, keepdim=True).clamp_min_(torch.finfo(features.dtype).tiny))

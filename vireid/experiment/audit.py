@@ -1,0 +1,145 @@
+"""One model under every convention: all protocols of its dataset, raw and normalised, plain and re-ranked.
+
+Two papers' numbers on one dataset may differ by ten points for reasons that are no part of either method. An audit puts
+all readings of one model side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import pandas as pd
+
+from vireid.core.errors import UserError
+from vireid.core.types import FloatArray, ImageIndex
+from vireid.data.layout import Layout
+from vireid.evaluation.evaluate import EvaluationResult, evaluate
+from vireid.evaluation.metrics import CmcConvention
+from vireid.evaluation.protocols import PROTOCOLS, ProtocolConfig, Split
+from vireid.evaluation.reranking import KReciprocal, NoReranking
+from vireid.experiment.progress import ProgressCallback, silent
+
+CMCS: tuple[CmcConvention, ...] = ("dedup", "plain")
+RERANKINGS = (NoReranking(), KReciprocal(name="zhong"), KReciprocal(name="query-only"))
+
+# What public code is known to report, by protocol, normalisation, re-ranking and CMC.
+KNOWN: dict[tuple[str, bool, str, CmcConvention], str] = {
+    ("sysu/seeded", True, "none", "dedup"): "code of AGW, CAJ, DEEN",
+    ("sysu/official", True, "query-only", "dedup"): "code of IDKL",
+    ("regdb/split1", False, "none", "dedup"): "code of IDKL, with CMC dedup",
+    ("llcm/deen-released", True, "none", "dedup"): "code of DEEN",
+    ("llcm/full", False, "none", "dedup"): "code of IDKL, before its re-ranking",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One way to read the model: a protocol with its choices, and the result by CMC convention.
+
+    ``results`` is empty where the reading does not apply, and ``reason`` says why.
+    """
+
+    config: ProtocolConfig
+    results: dict[CmcConvention, EvaluationResult]
+    reason: str = ""
+
+    @property
+    def own(self) -> bool:
+        """Whether this is what the protocol itself prescribes."""
+        return self.config.normalise == self.config.spec.normalise and self.config.reranking.name == "none"
+
+    @property
+    def known(self) -> str:
+        """Whose public code reads so, or empty."""
+        key = (self.config.name, self.config.normalise, self.config.reranking.name)
+        return "; ".join(KNOWN[*key, cmc] for cmc in CMCS if (*key, cmc) in KNOWN)
+
+
+def protocols_of(dataset: str, *, regdb_split: int = 1) -> list[ProtocolConfig]:
+    """Every protocol of a dataset with every mode, direction and number of shots that it offers."""
+    found = []
+    for name, spec in PROTOCOLS.items():
+        if name.partition("/")[0] != dataset or (name == "regdb/split1" and regdb_split != 1):
+            continue
+        for mode, direction, shots in product(spec.cameras, spec.directions, spec.shots):
+            found.append(ProtocolConfig(name=name, mode=mode, direction=direction, shots=shots))
+    return found
+
+
+def audit(
+    features: FloatArray,
+    index: ImageIndex,
+    layout: Layout,
+    *,
+    split: Split = "test",
+    progress: ProgressCallback = silent,
+) -> list[Reading]:
+    """Evaluate features (N×D, raw) of a dataset's evaluation images under every convention.
+
+    Args:
+        features: one row per image of ``index``, as the model gives them.
+        index: the evaluation images of ``layout``.
+        layout: the dataset.
+        split: which identities they are.
+        progress: called after every reading.
+
+    Raises:
+        UserError: features that are not finite, or a protocol that the images do not allow.
+    """
+    number = getattr(layout.config, "split", 1)
+    protocols = protocols_of(layout.config.name, regdb_split=number)
+    wanted = list(_variations(protocols))
+    readings = []
+    for done, config in enumerate(wanted):
+        progress("audit", done, len(wanted), config.name)
+        readings.append(_read(features, index, layout, config, split))
+    progress("audit", len(wanted), len(wanted))
+    return readings
+
+
+def to_table(readings: Sequence[Reading]) -> pd.DataFrame:
+    """One row per reading and CMC convention: the card's choices, metrics, their spread over trials and intervals."""
+    rows: list[dict[str, Any]] = []
+    for reading in readings:
+        for cmc, result in reading.results.items():
+            card = {key: value for key, value in result.card.items() if key != "reranking"}
+            rows.append(
+                {
+                    **card,
+                    "reranking": reading.config.reranking.name,
+                    "prescribed": reading.own and cmc == reading.config.spec.cmc[0],
+                    "known_from": KNOWN.get(
+                        (reading.config.name, reading.config.normalise, reading.config.reranking.name, cmc), ""
+                    ),
+                    **result.metrics,
+                    **{f"{name}_sd_over_trials": value for name, value in result.spread.items()},
+                    **{f"{name}_low": interval.low for name, interval in result.intervals.items()},
+                    **{f"{name}_high": interval.high for name, interval in result.intervals.items()},
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _variations(protocols: Sequence[ProtocolConfig]) -> Iterator[ProtocolConfig]:
+    for protocol in protocols:
+        native = protocol.spec.normalise
+        for normalise, reranking in product((native, not native), RERANKINGS):
+            yield protocol.model_copy(update={"normalise": normalise, "reranking": reranking})
+
+
+def _read(features: FloatArray, index: ImageIndex, layout: Layout, config: ProtocolConfig, split: Split) -> Reading:
+    listed = layout.test_list() if config.spec.listed and split == "test" else None
+    permutations = layout.permutations()
+    results: dict[CmcConvention, EvaluationResult] = {}
+    try:
+        for cmc in CMCS:  # beyond what the protocol offers: an audit shows what the other convention would give
+            choice = config.model_copy(update={"cmc": cmc})
+            results[cmc] = evaluate(features, index, choice, permutations, listed=listed, split=split, top_k=0)
+    except UserError as error:
+        if config.reranking.name == "none":
+            raise
+        return Reading(config, {}, str(error))  # too few images for its neighbours; the plain reading was possible
+    return Reading(config, results)

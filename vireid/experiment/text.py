@@ -1,0 +1,83 @@
+"""Features of infrared queries with text: what a protocol lets be said of them, through the model that reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import nn
+
+from vireid.config import ExperimentConfig
+from vireid.core.seeding import generator
+from vireid.core.types import FloatArray, ImageIndex, Modality
+from vireid.data.captions import read_captions
+from vireid.data.loader import EvaluationLoader
+from vireid.evaluation.ensemble import modality_ensemble
+from vireid.evaluation.protocols import ProtocolConfig
+from vireid.experiment.device import device_of
+
+
+def with_text(
+    features: FloatArray,
+    model: Any,
+    loader: EvaluationLoader,
+    protocol: ProtocolConfig,
+    config: ExperimentConfig,
+) -> FloatArray:
+    """``features`` of the loader's images, those of infrared ones replaced by what text makes of them.
+
+    Args:
+        features: N×D, of the images alone.
+        model: one that has ``describe``, as TVI-LFM does.
+        loader: the evaluation images, whose index holds every image's own caption.
+        protocol: one with text.
+        config: says how the model joins a query's features.
+
+    Raises:
+        UserError: captions that the protocol needs are missing, or a model without text.
+    """
+    index = loader.index
+    said, own = texts(index, protocol), index.captions or ("",) * len(index)
+    result, device, start = np.array(features), device_of(config), 0
+    cast(nn.Module, model).to(device).eval()
+    with torch.inference_mode():
+        for batch in loader:
+            rows = (start + np.flatnonzero(batch.infrared.numpy())).tolist()
+            start += len(batch)
+            if not rows:
+                continue
+            images = batch.images[batch.infrared].to(device)
+            parts = model.describe(images, [said[row] for row in rows], [own[row] for row in rows])
+            joined = modality_ensemble(parts.values()) if config.model.retrieval == "ensemble" else parts["fused"]
+            result[rows] = joined.float().cpu().numpy()
+    return result
+
+
+def texts(index: ImageIndex, protocol: ProtocolConfig) -> Sequence[str]:
+    """What is said of every infrared image of ``index`` under a protocol with text; nothing of the others.
+
+    ``query``: the image's caption in the protocol's folder. ``oracle``: a caption of one of the visible images of its
+    true identity, drawn by the query's path, so that a query has the same text in every trial.
+
+    Raises:
+        UserError: captions are missing.
+    """
+    assert protocol.captions is not None
+    said = [""] * len(index)
+    queries = np.flatnonzero(index.modality == Modality.INFRARED)
+    if protocol.text == "query":
+        found = read_captions(index.root, protocol.captions, [index.paths[row] for row in queries])
+        for row, caption in zip(queries.tolist(), found.descriptions, strict=True):
+            said[row] = caption
+        return said
+    visible = np.flatnonzero(index.modality == Modality.VISIBLE)
+    captions = read_captions(index.root, protocol.captions, [index.paths[row] for row in visible]).descriptions
+    of_identity: dict[int, list[str]] = {}
+    for row, caption in zip(visible.tolist(), captions, strict=True):
+        of_identity.setdefault(int(index.identity[row]), []).append(caption)
+    for row in queries.tolist():
+        choices = of_identity.get(int(index.identity[row]), ["a person"])
+        said[row] = choices[int(generator("oracle caption", index.paths[row]).integers(len(choices)))]
+    return said

@@ -1,0 +1,24 @@
+"""Kullback–Leibler divergence from a fixed target distribution, as in knowledge distillation."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from vireid.losses.numeric import full_precision
+
+Reduction = Literal["batchmean", "mean"]
+
+
+def kl_from_fixed(target: Tensor, logits: Tensor, reduction: Reduction = "batchmean") -> Tensor:
+    """KL(sg softmax(target) ‖ softmax(logits)) of two logits (n×C), sg a stop-gradient.
+
+    ``batchmean`` averages over rows, the definition of the divergence; ``mean`` over rows and classes, so that the
+    value shrinks with the number of classes.
+    """
+    log_target = F.log_softmax(full_precision(target).detach(), dim=1)
+    log_p = F.log_softmax(full_precision(logits), dim=1)
+    total = F.kl_div(log_p, log_target, reduction="sum", log_target=True)
+    return total / (len(logits) if reduction == "batchmean" else logits.numel())

@@ -1,0 +1,13 @@
+"""Importers: state dicts of public implementations, read strictly by name and shape into models of the suite."""
+
+from vireid.core.registry import Registry
+
+IMPORTERS = Registry(
+    "architecture",
+    {
+        "idkl": "vireid.models.importers.idkl:IDKLImporter",
+        "idkl_fork": "vireid.models.importers.idkl_fork:IDKLForkImporter",
+        "agw": "vireid.models.importers.agw:AGWImporter",
+        "iv_reid": "vireid.models.importers.iv_reid:IVREIDImporter",
+    },
+)

@@ -1,0 +1,177 @@
+"""IV-REID (code linyq17/IV-REID, in the line of reid-strong-baseline): one network for both modalities.
+
+An auxiliary head with a branch per modality classifies every sample twice; on a modality's own rows its branch learns
+the identities and is pulled towards what the other branch says of them. The head is training-only.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from vireid.core.types import Batch, Modality, ModelOutput
+from vireid.losses.fixed_target import Reduction, kl_from_fixed
+from vireid.losses.identity import cross_entropy
+from vireid.losses.numeric import euclidean
+from vireid.losses.triplet import batch_hard_triplet
+from vireid.models.pooling import AveragePool
+from vireid.models.pretrained import load_trunk
+from vireid.models.resnet import Branch, Stem, TrunkSpec, match_memory
+from vireid.models.trunk_config import TrunkConfig
+
+ParameterRole = Literal["deployed", "training_only", "dead"]
+_KL = ("kl_visible", "kl_infrared")
+
+
+class IVREIDConfig(TrunkConfig):
+    """Configuration of IV-REID. Defaults are the released script for SYSU-MM01."""
+
+    term_weights: ClassVar[dict[str, float]] = dict.fromkeys(
+        ("id", "id_visible", "id_infrared", "kl_visible", "kl_infrared", "triplet"), 1.0
+    )
+
+    name: str = "iv_reid"
+    margin: float = Field(default=0.3, ge=0)  # of the triplet, un-normalised Euclidean; released for RegDB: 0.2
+    kl: Reduction = "batchmean"  # mean (over rows and classes) in the released script for RegDB
+    head_width: int = Field(default=512, ge=1)  # of the auxiliary branches
+    head_lr_scale: float = Field(default=10.0, gt=0)  # of the auxiliary head
+    # The released ResNet has a bias in every convolution, each before a batch norm, which removes it in training.
+    conv_bias: bool = True
+
+    @model_validator(mode="after")
+    def _branches_are_trained(self) -> IVREIDConfig:
+        active = self.active_weights()
+        compared = [term for term in _KL if term in active]
+        if compared and not {"id_visible", "id_infrared"} <= active.keys():
+            raise ValueError(
+                f"loss term {' and '.join(compared)}: compares the auxiliary branches, which id_visible and "
+                "id_infrared train; give them a weight, or set kl_visible and kl_infrared to 0"
+            )
+        return self
+
+
+class IVREIDEmbedder(nn.Module):
+    """ResNet without ReLU in the stem, average pooling, batch norm: the graph that is deployed."""
+
+    def __init__(self, spec: TrunkSpec) -> None:
+        super().__init__()
+        self.stem = Stem(spec)
+        self.stem.relu = nn.Identity()
+        self.branch = Branch(spec)
+        self.pool = AveragePool()
+        self.neck = nn.BatchNorm1d(spec.features)  # its bias is trained
+
+    def forward(self, images: Tensor) -> Tensor:
+        """B×3×H×W → B×D, not L2-normalised."""
+        pooled = self.pool(self.branch(self.stem(match_memory(self.stem, images))))
+        feature: Tensor = self.neck(pooled.to(self.neck.weight.dtype))
+        return feature
+
+
+class IVREID(nn.Module):
+    """The network and its loss terms; a branch of the head exists only where an active term trains it."""
+
+    Config: ClassVar[type[IVREIDConfig]] = IVREIDConfig
+    version: ClassVar[str] = "1"
+
+    def __init__(self, config: IVREIDConfig, num_classes: int) -> None:
+        super().__init__()
+        self.config = config
+        self._weights = config.active_weights()
+        width = config.trunk.features
+        self.embedder = IVREIDEmbedder(config.trunk)
+        self.heads = nn.ModuleDict()
+        if "id" in self._weights:
+            self.heads["id"] = _linear(width, num_classes)
+        for modality in ("visible", "infrared"):
+            if f"id_{modality}" in self._weights:
+                self.heads[modality] = nn.Sequential(
+                    nn.BatchNorm1d(width), _linear(width, config.head_width), _linear(config.head_width, num_classes)
+                )
+        if config.pretrained is not None:
+            load_trunk(config.pretrained, self.embedder.stem, [self.embedder.branch])
+        if config.conv_bias:  # after loading: published weights have none
+            for part in self.embedder.modules():
+                if isinstance(part, nn.Conv2d):
+                    part.bias = nn.Parameter(torch.zeros(part.out_channels))
+
+    def default_weights(self) -> dict[str, float]:
+        """Weight of every active loss term."""
+        return dict(self._weights)
+
+    def forward(self, batch: Batch) -> ModelOutput:
+        """Feature ``embedding`` (f, after batch norm); logits ``id`` and of the branches, ``visible`` and ``infrared``.
+
+        Both branches see all rows; their batch norms therefore mix the modalities.
+        """
+        feature = self.embedder(batch.images)
+        with torch.autocast(device_type=feature.device.type, enabled=False):
+            logits = {name: head(feature) for name, head in self.heads.items()}
+        return ModelOutput({"embedding": feature}, logits)
+
+    def loss_terms(self, output: ModelOutput, batch: Batch) -> dict[str, Tensor]:
+        """Unweighted terms, each modality's on its own rows."""
+        rows = {"visible": batch.visible, "infrared": batch.infrared}
+        other = {"visible": "infrared", "infrared": "visible"}
+        terms: dict[str, Tensor] = {}
+        with torch.autocast(device_type=batch.labels.device.type, enabled=False):
+            for name in self._weights:
+                kind, _, modality = name.partition("_")
+                if kind == "triplet":
+                    distances = euclidean(output.features["embedding"])
+                    terms[name] = batch_hard_triplet(distances, batch.labels, self.config.margin)
+                elif not modality:
+                    terms[name] = cross_entropy(output.logits["id"], batch.labels)
+                elif kind == "id":
+                    mine = rows[modality]
+                    terms[name] = cross_entropy(output.logits[modality][mine], batch.labels[mine])
+                else:
+                    mine = rows[modality]
+                    target, logits = output.logits[other[modality]][mine], output.logits[modality][mine]
+                    terms[name] = kl_from_fixed(target, logits, self.config.kl)
+        return terms
+
+    def embed(self, batch: Batch) -> dict[str, Tensor]:
+        """Feature f after batch norm (B×D), in evaluation mode."""
+        return {"embedding": self.embedder(batch.images)}
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Network with its identity classifier, and the auxiliary head, whose rate is scaled by ``head_lr_scale``."""
+        network: list[nn.Parameter] = []
+        auxiliary: list[nn.Parameter] = []
+        for name, parameter in self.named_parameters():
+            if parameter.requires_grad:
+                (auxiliary if name.startswith(("heads.visible.", "heads.infrared.")) else network).append(parameter)
+        return [
+            {"params": network, "lr_scale": 1.0, "name": "network"},
+            {"params": auxiliary, "lr_scale": self.config.head_lr_scale, "name": "auxiliary head"},
+        ]
+
+    def parameter_roles(self) -> dict[str, ParameterRole]:
+        """Role of every parameter in the cost table: heads are not deployed."""
+        return {
+            name: "deployed" if name.startswith("embedder.") else "training_only" for name, _ in self.named_parameters()
+        }
+
+    def shared_parameters(self) -> list[nn.Parameter]:
+        """Those of the last block of layer 4, for weightings by gradient norms."""
+        return list(self.embedder.branch.layer4[-1].parameters())
+
+    def end_epoch(self) -> None:
+        """Nothing to update: IV-REID keeps no state between epochs."""
+
+    def deployable(self, modality: Modality) -> IVREIDEmbedder:  # noqa: ARG002 - one network serves both modalities
+        """Independent copy of the network up to f, in evaluation mode."""
+        return deepcopy(self.embedder).eval()
+
+
+def _linear(inputs: int, outputs: int) -> nn.Linear:
+    """Linear layer with He initialisation (fan out) and a zero bias, as in reid-strong-baseline."""
+    layer = nn.Linear(inputs, outputs)
+    nn.init.kaiming_normal_(layer.weight, mode="fan_out")
+    nn.init.zeros_(layer.bias)
+    return layer

@@ -1,0 +1,16 @@
+"""The libraries of the extra ``text``, imported when first needed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vireid.core.extras import optional_module
+
+
+def text_library(module: str) -> Any:
+    """Import a module of open_clip or transformers.
+
+    Raises:
+        UserError: its package is not installed.
+    """
+    return optional_module(module, "text", "train without text (model.fusion=none)")

@@ -1,0 +1,130 @@
+"""TSKD: two-stage knowledge distillation by self-mimic and mutual distillation (Pattern Recognition 169, 2026).
+
+No code is released. What the paper leaves open follows public code of the same author (shijiangming1/MMM), where it
+has the same two losses, and is a field of the configuration. The stages are those of the recipe: stage I without the
+term ``mutual``, stage II with it, nothing frozen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from vireid.core.errors import UserError
+from vireid.core.types import Batch, ModelOutput
+from vireid.losses.identity import cross_entropy
+from vireid.losses.mmd import mutual_distillation
+from vireid.losses.numeric import euclidean
+from vireid.losses.pairs import pair_rows
+from vireid.losses.self_mimic import self_mimic
+from vireid.losses.triplet import batch_hard_triplet
+from vireid.models.agw_network import AGWNetwork, AGWNetworkConfig
+from vireid.models.prototypes import Prototypes
+
+VIEWS = 2  # of every visible image
+
+
+class TSKDConfig(AGWNetworkConfig):
+    """Configuration of TSKD. Weights are the paper's."""
+
+    term_weights: ClassVar[dict[str, float]] = {"id": 1.0, "triplet": 1.0, "self_mimic": 1.0, "mutual": 0.05}
+
+    name: str = "tskd"
+    margin: float = Field(default=0.2, ge=0)  # of the triplet, un-normalised Euclidean
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    # The discrepancies of the two views add up in the related code, whose weight is the paper's; how the paper joins
+    # them is not known. mean: half of that.
+    mutual_views: Literal["sum", "mean"] = "sum"
+    # Mode of the network in the pass that computes prototypes. The related code leaves it in training mode: batch
+    # statistics, as the features that mimic them have, and running statistics move on. The paper says nothing.
+    prototype_mode: Literal["train", "eval"] = "train"
+
+
+class TSKD(AGWNetwork):
+    """The AGW network trained on two views of every visible image, with prototypes per identity, modality and view."""
+
+    Config: ClassVar[type[TSKDConfig]] = TSKDConfig
+    version: ClassVar[str] = "1"
+    visible_views: ClassVar[int] = VIEWS  # what the augmentation must give
+
+    def __init__(self, config: TSKDConfig, num_classes: int) -> None:
+        super().__init__(config, num_classes)
+        self.config = config
+        self.prototypes: Prototypes | None = None
+        if "self_mimic" in config.active_weights():
+            self.prototypes = Prototypes(VIEWS + 1, num_classes, config.trunk.features)
+
+    def default_weights(self) -> dict[str, float]:
+        """Weight of every active loss term."""
+        return self.config.active_weights()
+
+    def forward(self, batch: Batch) -> ModelOutput:
+        """Features ``pooled`` (z, before the neck) and ``embedding``; logits ``id``."""
+        pooled, embedding, logits = self.features(batch)
+        return ModelOutput({"pooled": pooled, "embedding": embedding}, {} if logits is None else {"id": logits})
+
+    def loss_terms(self, output: ModelOutput, batch: Batch) -> dict[str, Tensor]:
+        """Unweighted terms; ``self_mimic`` is 0 until there are prototypes.
+
+        Raises:
+            UserError: a view is missing, or the rows of an identity do not pair up across modalities.
+        """
+        config, z, labels = self.config, output.features["pooled"], batch.labels
+        terms: dict[str, Tensor] = {}
+        with torch.autocast(device_type=labels.device.type, enabled=False):
+            for name in config.active_weights():
+                if name == "id":
+                    terms[name] = cross_entropy(output.logits["id"], labels, config.label_smoothing)
+                elif name == "triplet":
+                    terms[name] = batch_hard_triplet(euclidean(z), labels, config.margin)
+                elif name == "self_mimic" and self.prototypes is not None:
+                    state = self.prototypes
+                    terms[name] = self_mimic(z, labels, _groups(batch), state.means, state.known)
+                elif name == "mutual":
+                    terms[name] = self._mutual(z, batch)
+        return terms
+
+    def after_epoch(self, batches: Iterable[Batch]) -> None:
+        """Compute the prototypes anew from the epoch's batches; called without gradients."""
+        if self.prototypes is None:
+            return
+        modes = [(part, part.training) for part in self.modules()]
+        if self.config.prototype_mode == "eval":
+            self.eval()
+        self.prototypes.update(self._rows(batches))
+        for part, training in modes:
+            part.training = training
+
+    def end_epoch(self) -> None:
+        """Nothing more to update: prototypes come from ``after_epoch``."""
+
+    def _rows(self, batches: Iterable[Batch]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        for batch in batches:
+            yield self.embedder(batch.images, batch.infrared)[0], batch.labels, _groups(batch)
+
+    def _mutual(self, z: Tensor, batch: Batch) -> Tensor:
+        groups, parts = _groups(batch), []
+        for view in range(VIEWS):
+            rows = ((groups == view) | batch.infrared).nonzero()[:, 0]
+            pairs = pair_rows(batch.labels.index_select(0, rows), batch.infrared.index_select(0, rows))
+            aligned = pairs.align(z.index_select(0, rows))
+            visible, infrared = aligned.view(2, -1, pairs.per_identity, z.shape[1]).unbind()  # P×K/2×D each
+            parts.append(mutual_distillation(visible, infrared))
+        stacked = torch.stack(parts)
+        return stacked.sum() if self.config.mutual_views == "sum" else stacked.mean()
+
+
+def _groups(batch: Batch) -> Tensor:
+    """Group of each row (B): the view of a visible row, VIEWS of an infrared row."""
+    groups = torch.where(batch.infrared, VIEWS, batch.view)
+    present = torch.bincount(groups, minlength=VIEWS + 1)
+    if len(present) > VIEWS + 1 or not bool(present[:VIEWS].all()):
+        raise UserError(
+            f"model tskd: a training batch needs {VIEWS} augmented views of its visible images, this one has "
+            f"{int(batch.view.max()) + 1}: use augmentation=tskd, or another with visible_views={VIEWS}"
+        )
+    return groups

@@ -1,0 +1,162 @@
+"""Effects in every setting and re-ranking, with what they cost and Holm's correction over each family."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from statsmodels.stats.multitest import multipletests
+
+from vireid.report.effects.design import Method, Part, Term, choose_method, columns, pairs, terms, toggles
+from vireid.report.effects.least_squares import least_squares
+from vireid.report.load import Setting, StudyView
+from vireid.report.statistics import LEVEL, Difference, difference, paired
+
+Pairs = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class CostRatios:
+    """With ÷ without, geometric means over the pairs of cells; None where one side was not measured."""
+
+    latency: float | None = None  # median, batch 1
+    macs: float | None = None
+    step: float | None = None  # median training step
+    memory: float | None = None  # peak of training
+
+
+@dataclass(frozen=True)
+class Effect:
+    """A main effect (one part) or a two-way interaction (two parts) on one metric."""
+
+    parts: Term
+    metric: str
+    difference: Difference | None  # None where the measured cells cannot tell it
+    pairs: Pairs = ()  # cells (without, with) that differ in this factor alone
+    ratios: CostRatios = CostRatios()
+    placebo: bool = False
+    p_holm: float | None = None
+
+    @property
+    def interaction(self) -> bool:
+        """Whether two factors take part."""
+        return len(self.parts) > 1
+
+    @property
+    def shown(self) -> bool:
+        """Whether the corrected test shows a difference."""
+        return self.p_holm is not None and self.p_holm < 1 - LEVEL
+
+
+@dataclass(frozen=True)
+class Family:
+    """The effects of one setting, re-ranking and metric: what one correction goes over, placebos aside."""
+
+    setting: Setting
+    reranking: str
+    metric: str
+    method: Method
+    effects: tuple[Effect, ...]
+
+    @property
+    def tested(self) -> int:
+        """Number of effects that the correction goes over."""
+        return sum(1 for effect in self.effects if effect.p_holm is not None)
+
+
+def families(view: StudyView, metric: str = "mAP") -> list[Family]:
+    """All families of a study, setting by setting, plain scores and re-ranked ones apart."""
+    method = choose_method(view)
+    wanted = terms(view, method)
+    compared = {part: pairs(view, part) for part in toggles(view)}
+    found: list[Family] = []
+    for setting in view.settings:
+        ratios = cost_ratios(view, setting, compared)
+        for reranking, block in view.scores_in(setting).groupby("reranking", sort=False):
+            rows = block[block.cell.isin([cell.name for cell in view.design_cells])].dropna(subset=[metric])
+            changes = (
+                _paired(rows, metric, [compared[term[0]] for term in wanted])
+                if method == "paired"
+                else _fitted(view, rows, metric, wanted)
+            )
+            effects = [
+                Effect(
+                    parts=term,
+                    metric=metric,
+                    difference=change,
+                    pairs=compared[term[0]] if len(term) == 1 else (),
+                    ratios=ratios[term[0]] if len(term) == 1 else CostRatios(),
+                    placebo=any(factor in view.plan.placebo for factor, _ in term),
+                )
+                for term, change in zip(wanted, changes, strict=True)
+            ]
+            if any(effect.difference is not None for effect in effects):
+                found.append(Family(setting, str(reranking), metric, method, tuple(_holm(effects))))
+    return found
+
+
+def _paired(rows: pd.DataFrame, metric: str, planned: Sequence[Pairs]) -> list[Difference | None]:
+    measured = set(rows.cell)
+    present = [tuple(pair for pair in own if measured.issuperset(pair)) for own in planned]
+    return [difference(paired(rows, metric, found)) for found in present]
+
+
+def _fitted(view: StudyView, rows: pd.DataFrame, metric: str, wanted: Sequence[Term]) -> list[Difference | None]:
+    cells = [view.cells[name] for name in rows.cell]
+    seeds = [int(seed) for seed in rows.seed]
+    matrix = columns(view, cells, wanted)
+    support = [_seeds_bearing_on(matrix[:, column], seeds) for column in range(matrix.shape[1])]
+    return least_squares(rows[metric].to_numpy(dtype=float), seeds, matrix, support)
+
+
+def _seeds_bearing_on(column: np.ndarray[tuple[int], np.dtype[np.float64]], seeds: Sequence[int]) -> int:
+    """Number of seeds in which a term takes more than one value: in any other it is part of the block."""
+    by_seed: dict[int, set[float]] = {}
+    for seed, value in zip(seeds, column, strict=True):
+        by_seed.setdefault(seed, set()).add(float(value))
+    return sum(1 for values in by_seed.values() if len(values) > 1)
+
+
+def _holm(effects: Sequence[Effect]) -> list[Effect]:
+    """Holm (1979) over all effects but placebos, which are checks on the study and claim nothing."""
+    tested = [(n, e.difference.p) for n, e in enumerate(effects) if e.difference and e.difference.p is not None]
+    tested = [(n, p) for n, p in tested if not effects[n].placebo]
+    out = list(effects)
+    if tested:
+        corrected = multipletests([p for _, p in tested], method="holm")[1]
+        for (position, _), value in zip(tested, corrected, strict=True):
+            out[position] = replace(out[position], p_holm=float(value))
+    return out
+
+
+def cost_ratios(view: StudyView, setting: Setting, compared: Mapping[Part, Pairs]) -> dict[Part, CostRatios]:
+    """What toggles do to deployment cost, and to the cost of the training runs behind a setting."""
+    condition = view.main_condition(1)
+    latency = {cell: float(np.median(s)) for cell, s in view.latency[condition].items()} if condition else {}
+    macs = {cell: cost.macs for cell, cost in view.costs.items() if cost.macs}
+    steps, memory = training_costs(view, setting.accelerator)
+    costs = (latency, macs, steps, memory)
+    return {part: CostRatios(*(_ratio(values, found) for values in costs)) for part, found in compared.items()}
+
+
+def training_costs(view: StudyView, accelerator: str) -> tuple[dict[str, float], dict[str, float]]:
+    """Per cell, over its fits on one accelerator: median seconds of a step, and largest peak memory in bytes."""
+    steps: dict[str, list[float]] = {}
+    memory: dict[str, float] = {}
+    for run in view.runs:
+        if run.fit is None or run.fit.environment.accelerator != accelerator:
+            continue
+        if run.fit.step_seconds:
+            steps.setdefault(run.cell.name, []).append(statistics.median(run.fit.step_seconds))
+        if run.fit.peak_memory_bytes is not None:
+            memory[run.cell.name] = max(memory.get(run.cell.name, 0.0), float(run.fit.peak_memory_bytes))
+    return {cell: statistics.median(values) for cell, values in steps.items()}, memory
+
+
+def _ratio(values: Mapping[str, float], found: Pairs) -> float | None:
+    logs = [math.log(values[high] / values[low]) for low, high in found if low in values and high in values]
+    return math.exp(sum(logs) / len(logs)) if logs else None

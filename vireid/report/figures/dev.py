@@ -1,0 +1,83 @@
+"""Dev scores over epochs: how much a training fluctuates from one evaluation to the next."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from matplotlib.axes import Axes
+
+from vireid.report.effects.design import baseline_level, pairs, toggles
+from vireid.report.effects.words import Names
+from vireid.report.figures.canvas import colour, dashes, light_grid, new_figure, publish, styled
+from vireid.report.figures.curves import Points, mean_of
+from vireid.report.html import Fragment
+from vireid.report.load import StudyView
+from vireid.report.selection import dev_scores
+
+_GREY = "#777777"
+
+
+def dev_curves(view: StudyView, out: Path, name: str = "dev", metric: str = "mAP") -> Fragment | None:
+    """One panel per factor: the cells that differ in it alone, thin lines single fits; None without dev scores."""
+    curves: dict[str, list[Points]] = {}
+    for run in view.runs:
+        if run.fit is not None and run.cell.control is None:
+            epochs, scores = dev_scores(run.fit, metric)
+            if scores:
+                percent = [100 * score for score in scores]
+                curves.setdefault(run.cell.name, []).append(dict(zip(epochs, percent, strict=True)))
+    panels = _panels(view, curves)
+    if not panels:
+        return None
+    names = Names(view)
+    columns = min(3, len(panels))
+    lines = math.ceil(len(panels) / columns)
+    with styled():
+        figure = new_figure(3.1 * columns + 0.4, 2.6 * lines + 0.3)
+        grid = figure.subplots(lines, columns, squeeze=False, sharey=True)
+        for axes, (factor, levels) in zip(grid.flat, panels.items(), strict=False):
+            light_grid(axes)
+            for position, (level, fits) in enumerate(levels.items()):
+                _draw(axes, level, fits, position)
+            axes.set_title(names.factor(factor))
+            axes.legend(loc="lower right", handlelength=1.4, borderpad=0.2)
+            axes.xaxis.get_major_locator().set_params(integer=True, nbins=5)
+        for axes in list(grid.flat)[len(panels) :]:
+            axes.set_visible(False)
+        for axes in list(grid.flat)[max(0, len(panels) - columns) : len(panels)]:
+            axes.set_xlabel("epoch")
+        for row in grid:
+            row[0].set_ylabel(f"{metric} on dev (%)")
+        several = any(len(fits) > 1 for levels in panels.values() for fits in levels.values())
+        lines_words = " Thick: mean over fits; thin: single fits." if several else " One line per fit."
+        words = (
+            f"{metric} on dev (held-out training identities) after each evaluated epoch, per factor: the "
+            f"configurations that differ in it alone.{lines_words}{view.note}"
+        )
+        return publish(figure, name, words, out)
+
+
+def _panels(view: StudyView, curves: dict[str, list[Points]]) -> dict[str, dict[str, list[Points]]]:
+    """Factor -> level -> curves of the fits at that level, baseline level first."""
+    panels: dict[str, dict[str, list[Points]]] = {}
+    for part in toggles(view):
+        factor, level = part
+        found = [pair for pair in pairs(view, part) if pair[0] in curves and pair[1] in curves]
+        if not found:
+            continue
+        without, with_ = (dict.fromkeys(names) for names in zip(*found, strict=True))
+        levels = panels.setdefault(factor, {})
+        levels.setdefault(baseline_level(view, factor), [points for cell in without for points in curves[cell]])
+        levels[level] = [points for cell in with_ for points in curves[cell]]
+    return panels
+
+
+def _draw(axes: Axes, level: str, fits: list[Points], position: int) -> None:
+    shade = _GREY if position == 0 else colour(position - 1)
+    style = dashes(max(0, position - 1))
+    if len(fits) > 1:
+        for points in fits:
+            axes.plot(list(points), list(points.values()), color=shade, linewidth=0.6, alpha=0.35)
+    mean = mean_of(fits)
+    axes.plot(list(mean), list(mean.values()), color=shade, linestyle=style, linewidth=1.8, label=level)

@@ -12,4 +12,17 @@ COUNTERS = Registry(
         "thop": "vireid.profiling.counters.thop_counter:ThopCounter",
     },
 )
-RUNTIMES = Registry("runtime", {"eager": "vireid.profiling.runtimes.eager:Eager"})
+RUNTIMES = Registry(
+    "runtime",
+    {
+        "eager": "vireid.profiling.runtimes.eager:Eager",
+        "channels_last": "vireid.profiling.runtimes.channels_last:ChannelsLast",
+        "compile": "vireid.profiling.runtimes.compile:Compile",
+        "onnxruntime": "vireid.profiling.runtimes.onnxruntime:OnnxRuntime",
+        "openvino": "vireid.profiling.runtimes.openvino:OpenVino",
+        "ncnn": "vireid.profiling.runtimes.ncnn:Ncnn",
+        "executorch": "vireid.profiling.runtimes.executorch:ExecuTorch",
+        "cuda": "vireid.profiling.runtimes.cuda:Cuda",
+        "tensorrt": "vireid.profiling.runtimes.tensorrt:TensorRT",
+    },
+)

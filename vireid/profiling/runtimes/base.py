@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Protocol
 from torch import Tensor, nn
 
 from vireid.core.config import Component
+from vireid.core.errors import UserError
 
 
 class Session(Protocol):
@@ -29,5 +30,22 @@ class Runtime(Protocol):
         ...
 
     def prepare(self, module: nn.Module, example: Tensor) -> Session:
-        """Make ``module`` ready for batches shaped like ``example``, on its device; ``module`` stays as it is."""
+        """Make ``module`` ready for batches shaped like ``example``, on its device; ``module`` stays as it is.
+
+        A runtime with threads of its own takes as many as PyTorch has when this is called, and follows it where that
+        number has changed by the time the session runs (``vireid.profiling.runtimes.pool``).
+        """
         ...
+
+
+def on_cpu(runtime: str, example: Tensor) -> Tensor:
+    """``example`` if it lies in main memory.
+
+    Raises:
+        UserError: it does not, and ``runtime`` takes images from nowhere else.
+    """
+    if example.device.type != "cpu":
+        raise UserError(
+            f"runtime '{runtime}' takes images from main memory, not from {example.device}: set runtime.device=cpu"
+        )
+    return example

@@ -1,0 +1,103 @@
+"""ONNX files of a deployed graph: the one export that every runtime and ``vireid export`` share."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from vireid.core.errors import UserError
+from vireid.core.extras import optional_module
+from vireid.profiling.complexity import example_images
+from vireid.profiling.export.fold import fold_batch_norms
+
+OPSET = 18  # of the default domain; what ONNX Runtime 1.14 and OpenVINO 2023 already read
+INPUT, OUTPUT = "images", "embedding"
+BATCH = "batch"  # name of the dimension that a file leaves open
+
+
+def onnx_bytes(module: nn.Module, height: int, width: int, metadata: Mapping[str, str] | None = None) -> bytes:
+    """ONNX file of ``module``: ``images`` (batch×3×H×W, float32) → ``embedding`` (batch×D, float32).
+
+    The number of images is open, height and width are fixed. Batch norms are folded into convolutions. Nothing of the
+    machine it was made on is inside: names of source files, which the exporter notes at every node, are taken out.
+
+    Args:
+        module: images → embedding; stays as it is.
+        height: pixels.
+        width: pixels.
+        metadata: entries of ``metadata_props``.
+
+    Raises:
+        UserError: the packages for it are missing, or the graph depends on the number of images.
+    """
+    onnx = optional_module("onnx", "deploy")
+    optional_module("onnxscript", "deploy")
+    try:
+        folded = fold_batch_norms(module, height, width)
+        # Strict export reads the code instead of running it, so that `len(x)` stays open too.
+        with torch.no_grad(), _quiet():
+            program = torch.export.export(
+                folded,
+                (example_images(2, height, width),),
+                dynamic_shapes=({0: torch.export.Dim(BATCH)},),
+                strict=True,
+            )
+            exported = torch.onnx.export(
+                program,
+                (),
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                opset_version=OPSET,
+                dynamo=True,
+                verbose=False,
+            )
+    except Exception as error:  # the exporter has many kinds of failure and lets those of a forward through
+        reason = str(error).strip().splitlines()
+        raise UserError(
+            f"ONNX export of {type(module).__name__} at {height}×{width} failed: {type(error).__name__}: "
+            f"{reason[0] if reason else 'no reason given'}"
+        ) from error
+    assert exported is not None
+    model: Any = exported.model_proto
+    _clean(model)
+    for value in (*model.graph.input, *model.graph.output):
+        batch = value.type.tensor_type.shape.dim[0]
+        if not batch.dim_param:
+            raise UserError(
+                f"ONNX export of {type(module).__name__}: '{value.name}' holds {batch.dim_value} images, not any "
+                "number; a shape in its forward is a Python number (write x.shape[0] into view or reshape)"
+            )
+        batch.dim_param = BATCH
+    if metadata is not None:
+        onnx.helper.set_model_props(model, dict(metadata))
+    onnx.checker.check_model(model)
+    content: bytes = model.SerializeToString()
+    return content
+
+
+def _clean(model: Any) -> None:
+    """Take out stack traces, intermediate shapes under made-up names, and documentation strings."""
+    model.doc_string = model.graph.doc_string = ""
+    del model.metadata_props[:], model.graph.metadata_props[:], model.graph.value_info[:]
+    for item in (*model.graph.node, *model.graph.initializer, *model.graph.input, *model.graph.output):
+        item.doc_string = ""
+        del item.metadata_props[:]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what the exporter logs below errors to itself."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,104 @@
+"""ncnn, a runtime for phones and boards, on the CPU in float32; models are converted by its own tool, pnnx."""
+
+from __future__ import annotations
+
+import subprocess
+import warnings
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vireid.core.config import Component
+from vireid.core.errors import UserError
+from vireid.core.extras import optional_module
+from vireid.profiling.complexity import example_images
+from vireid.profiling.export.check import check_equal
+from vireid.profiling.export.fold import fold_batch_norms
+from vireid.profiling.runtimes.base import on_cpu
+from vireid.profiling.runtimes.files import FileRuntime
+from vireid.profiling.runtimes.pool import PoolSession
+from vireid.profiling.runtimes.reasons import missing_package
+
+GRAPH, WEIGHTS = "model.param", "model.bin"
+_INPUT, _OUTPUT = "in0", "out0"  # as pnnx names them
+_HALF = ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_storage")
+
+
+class NcnnConfig(Component):
+    """ncnn has no settings here."""
+
+    name: str = "ncnn"
+
+
+class Ncnn(FileRuntime):
+    """ncnn knows single images: those of a batch run one after the other."""
+
+    Config: ClassVar[type[Component]] = NcnnConfig
+    version: ClassVar[str] = "1"
+
+    def __init__(self, config: NcnnConfig) -> None:
+        self.config = config
+        self.precision: str = "fp32"
+
+    def available(self) -> str | None:
+        """Whether the packages are installed."""
+        return next(filter(None, (missing_package(name, "edge") for name in ("ncnn", "pnnx"))), None)
+
+    def store(self, module: nn.Module, example: Tensor, folder: Path) -> Path:
+        """Convert ``module`` for one image of the size of ``example``: a folder with graph and weights.
+
+        Raises:
+            UserError: pnnx failed, or made another function of the graph, as it does of non-local blocks.
+        """
+        height, width = on_cpu(self.config.name, example).shape[2:]
+        image = example_images(1, height, width)
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # tracing is on its way out; pnnx reads nothing else
+            torch.jit.trace(fold_batch_norms(module, height, width), image).save(folder / "traced.pt")  # type: ignore[no-untyped-call]
+        tool = optional_module("pnnx", "edge").EXEC_PATH
+        shape = f"inputshape=[1,3,{height},{width}]"
+        targets = [f"ncnnparam={folder / GRAPH}", f"ncnnbin={folder / WEIGHTS}"]
+        done = subprocess.run(
+            [tool, "traced.pt", shape, "fp16=0", *targets], cwd=folder, capture_output=True, text=True, check=False
+        )
+        for file in folder.iterdir():
+            if file.name not in (GRAPH, WEIGHTS):
+                file.unlink()
+        if done.returncode != 0 or not (folder / WEIGHTS).is_file():
+            words = (done.stderr or done.stdout).strip()[-300:]
+            raise UserError(f"pnnx could not convert {type(module).__name__} (exit status {done.returncode}): {words}")
+        remedy = "pnnx has no right form of this graph: use another runtime"
+        check_equal(NcnnSession(folder, 1), module, height, width, "ncnn", remedy=remedy, batches=[2])
+        return folder
+
+    def load(self, file: Path, example: Tensor) -> PoolSession:  # noqa: ARG002 - made for one size
+        """Load what ``store`` wrote with as many threads as PyTorch has now."""
+        return PoolSession(lambda threads: NcnnSession(file, threads))
+
+
+class NcnnSession:
+    """A loaded network: images (B×3×H×W, float32, CPU) → embedding (B×D)."""
+
+    def __init__(self, folder: Path, threads: int) -> None:
+        self._library = optional_module("ncnn", "edge")
+        self._net = self._library.Net()
+        self._net.opt.num_threads = threads
+        for name in _HALF:
+            setattr(self._net.opt, name, False)
+        self._net.load_param(str(folder / GRAPH))
+        self._net.load_model(str(folder / WEIGHTS))
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """One forward per image."""
+        return torch.from_numpy(np.stack([self._embed(image) for image in images.contiguous().numpy()]))
+
+    def _embed(self, image: Any) -> Any:
+        with self._net.create_extractor() as extractor:
+            extractor.input(_INPUT, self._library.Mat(image))
+            status, embedding = extractor.extract(_OUTPUT)
+            if status != 0:
+                raise RuntimeError(f"ncnn could not compute '{_OUTPUT}' (status {status})")
+            return np.array(embedding)  # a copy: the extractor's memory goes with it

@@ -1,0 +1,96 @@
+"""ONNX Runtime on the CPU, float32."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from vireid.core.config import Component
+from vireid.core.extras import optional_module
+from vireid.profiling.export.onnx_file import INPUT, onnx_bytes
+from vireid.profiling.runtimes.base import on_cpu
+from vireid.profiling.runtimes.files import FileRuntime
+from vireid.profiling.runtimes.pool import PoolSession
+from vireid.profiling.runtimes.reasons import missing_package
+
+Optimisation = Literal["none", "basic", "extended", "all"]
+_LEVELS = {
+    "none": "ORT_DISABLE_ALL",
+    "basic": "ORT_ENABLE_BASIC",
+    "extended": "ORT_ENABLE_EXTENDED",
+    "all": "ORT_ENABLE_ALL",
+}
+PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+
+
+class OnnxRuntimeConfig(Component):
+    """ONNX Runtime with the level of its graph optimisation."""
+
+    name: str = "onnxruntime"
+    optimisation: Optimisation = "all"  # all: layout changes too
+
+
+class OnnxRuntime(FileRuntime):
+    """The CPU execution provider on the graph that ``vireid export`` writes."""
+
+    Config: ClassVar[type[Component]] = OnnxRuntimeConfig
+    version: ClassVar[str] = "1"
+
+    def __init__(self, config: OnnxRuntimeConfig) -> None:
+        self.config = config
+        self.precision: str = "fp32"
+
+    def available(self) -> str | None:
+        """Whether the packages are installed."""
+        return next(filter(None, (missing_package(name, "deploy") for name in PACKAGES)), None)
+
+    def store(self, module: nn.Module, example: Tensor, folder: Path) -> Path:
+        """Export ``module``; the file takes any number of images."""
+        file = folder / "model.onnx"
+        file.write_bytes(onnx_bytes(module, *on_cpu(self.config.name, example).shape[2:]))
+        return file
+
+    def load(self, file: Path, example: Tensor) -> PoolSession:  # noqa: ARG002 - any number of images
+        """Load an exported file with as many threads as PyTorch has now."""
+        return PoolSession(lambda threads: OrtSession(file, threads, self.config.optimisation))
+
+
+class OrtSession:
+    """A loaded ONNX file: images (B×3×H×W, float32, CPU) → embedding (B×D).
+
+    Args:
+        model: the file.
+        threads: of the operators; they run one after the other.
+        optimisation: of the graph, at load.
+        providers: execution providers, best first, with their options.
+    """
+
+    def __init__(
+        self,
+        model: Path,
+        threads: int,
+        optimisation: Optimisation = "all",
+        providers: list[Any] | None = None,
+    ) -> None:
+        library = optional_module("onnxruntime", "deploy")
+        options = library.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.execution_mode = library.ExecutionMode.ORT_SEQUENTIAL
+        options.graph_optimization_level = getattr(library.GraphOptimizationLevel, _LEVELS[optimisation])
+        options.log_severity_level = 3
+        self._session = library.InferenceSession(str(model), options, providers=providers or ["CPUExecutionProvider"])
+
+    @property
+    def providers(self) -> list[str]:
+        """Those in use: ONNX Runtime leaves out, with no more than a warning, what it cannot load."""
+        names: list[str] = self._session.get_providers()
+        return names
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """One forward."""
+        (embedding,) = self._session.run(None, {INPUT: images.numpy()})
+        return torch.from_numpy(embedding)

@@ -52,6 +52,7 @@ def main() -> None:
         captions,
         data,
         evaluate,
+        export,
         imports,
         models,
         results,

@@ -89,7 +89,7 @@ def embeddings(
     Raises:
         UserError: the weights are missing or do not fit the model.
     """
-    model = _trained(config, store)
+    model = trained_model(config, store)
     return extract(model, evaluation_loader(config, data, store, progress), device=device_of(config))
 
 
@@ -97,11 +97,15 @@ def _with_text(
     config: ExperimentConfig, store: Store, data: PreparedData, protocol: ProtocolConfig, features: FloatArray
 ) -> FloatArray:
     """Embeddings in which infrared queries come with text."""
-    return with_text(features, _trained(config, store), evaluation_loader(config, data, store), protocol, config)
+    return with_text(features, trained_model(config, store), evaluation_loader(config, data, store), protocol, config)
 
 
-def _trained(config: ExperimentConfig, store: Store) -> Model:
-    """The model with the fit's weights."""
+def trained_model(config: ExperimentConfig, store: Store) -> Model:
+    """The model with the weights of a configuration's fit, on the CPU.
+
+    Raises:
+        UserError: it has not been trained, or its weights are gone.
+    """
     fit = finished_fit(config, store)
     file = weights_file(store, fit.id)
     if not file.is_file():

@@ -1,0 +1,113 @@
+"""A fit, or a configuration, as files that other runtimes read; what they need to know stands inside."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import nn
+
+import vireid
+from vireid.config import ExperimentConfig
+from vireid.core.records import FitRecord
+from vireid.core.types import Modality, Model
+from vireid.data.cache import RULE
+from vireid.data.transforms import MEAN, STD
+from vireid.experiment.evaluate import trained_model
+from vireid.experiment.fit import build_model
+from vireid.experiment.identity import component_specification, data_kind, fit_id
+from vireid.experiment.profile import REFERENCE_CLASSES
+from vireid.experiment.progress import ProgressCallback, silent
+from vireid.profiling.complexity import example_images
+from vireid.profiling.export.onnx_file import INPUT, OPSET, OUTPUT
+from vireid.profiling.export.write import FORMATS, Exported, Format, Graph, export
+from vireid.store import Store
+
+BOTH = "visible and infrared"
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """What was written, and the fit whose weights it has."""
+
+    run: str | None  # None: initial weights
+    files: list[Exported]
+
+
+def export_step(
+    config: ExperimentConfig,
+    store: Store,
+    folder: Path,
+    formats: Sequence[Format] = FORMATS,
+    progress: ProgressCallback = silent,
+) -> Export:
+    """Write the deployed graph of a configuration, with the weights of its fit where the store has that.
+
+    One graph serves both modalities where their weights are the same (``model.*``); else each has its own
+    (``model-visible.*``, ``model-infrared.*``).
+
+    Raises:
+        UserError: a missing package, features that differ from eager, weights that are gone, an unwritable folder.
+    """
+    fit = store.get(fit_id(config))
+    run = fit.id if isinstance(fit, FitRecord) and fit.status == "ok" else None
+    model = build_model(config, REFERENCE_CLASSES) if run is None else trained_model(config, store)
+    cast(nn.Module, model).eval()
+    height, width = config.data.height, config.data.width
+    graphs = {
+        name: Graph(module, height, width, metadata(config, module, modality, run))
+        for name, modality, module in _deployed(model)
+    }
+    total, done = len(graphs) * len(formats), iter(range(len(graphs) * len(formats)))
+    files = export(graphs, folder, formats, lambda note: progress("export", next(done), total, note))
+    progress("export", total, total)
+    return Export(run, files)
+
+
+def metadata(config: ExperimentConfig, module: nn.Module, modality: str, run: str | None) -> dict[str, str]:
+    """What a file says of itself; values that are not plain text are JSON."""
+    height, width = config.data.height, config.data.width
+    with torch.inference_mode():
+        features = int(module(example_images(1, height, width)).shape[1])
+    preprocessing = {
+        "channels": "RGB",  # of grey images three equal ones
+        "layout": "NCHW",
+        "dtype": "float32",
+        "resize": RULE,
+        "height": height,
+        "width": width,
+        "value_range": [0, 1],  # before mean and deviation: bytes divided by 255
+        "mean": list(MEAN),
+        "std": list(STD),
+    }
+    return {
+        "vireid_version": vireid.__version__,
+        "model": config.model.name,
+        "model_config": json.dumps(component_specification("model", config.model), sort_keys=True),
+        "run": run or "",
+        "weights": "of the run" if run else f"initial, seed {config.seed}",
+        "data_kind": data_kind(config),
+        "dataset": config.data.dataset.name,
+        "modality": modality,
+        "preprocessing": json.dumps(preprocessing, sort_keys=True),
+        "resolution": f"{height}x{width}",
+        "feature_size": str(features),
+        "feature": "after the neck, not L2-normalised",
+        "input": INPUT,
+        "output": OUTPUT,
+        "batch": "any",
+        "opset": str(OPSET),
+    }
+
+
+def _deployed(model: Model) -> list[tuple[str, str, nn.Module]]:
+    """Name of the files, modality, and graph; one entry where both modalities share it."""
+    visible, infrared = (model.deployable(modality) for modality in (Modality.VISIBLE, Modality.INFRARED))
+    first, second = visible.state_dict(), infrared.state_dict()
+    if first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first):
+        return [("model", BOTH, infrared)]
+    return [("model-visible", "visible", visible), ("model-infrared", "infrared", infrared)]

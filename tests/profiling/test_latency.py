@@ -18,6 +18,7 @@ from vireid.core.records import CostRecord, LatencyRecord
 from vireid.profiling import RUNTIMES
 from vireid.profiling.complexity import example_images
 from vireid.profiling.config import LatencyBudget, ProfileConfig
+from vireid.profiling.forward import machine_notes
 from vireid.profiling.latency import measure, summarise, thread_limit
 from vireid.profiling.profile import cost, latency
 from vireid.profiling.runtimes.eager import Eager, EagerConfig
@@ -190,3 +191,31 @@ def test_cost_asks_the_model_for_roles() -> None:
 def test_bad_configuration_is_named(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         profile_config(**changes)
+
+
+def machine(governor: str | None, throttling: Any) -> dict[str, Any]:
+    return {"governor": {"value": governor}, "throttling": {"value": throttling}}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "notes"),
+    [
+        (machine(None, None), machine(None, None), []),
+        (machine("performance", {"core_throttle_count": 3}), machine("performance", {"core_throttle_count": 3}), []),
+        (
+            machine("powersave", {"core_throttle_count": 3}),
+            machine("powersave", {"core_throttle_count": 8}),
+            ["governor 'powersave' changes the clock", "core throttle count rose by 5"],
+        ),
+        (
+            machine(None, []),
+            machine(None, ["throttled now", "throttled since boot"]),
+            ["firmware says: throttled now"],
+        ),
+        (machine(None, []), machine(None, ["throttled since boot"]), []),
+    ],
+)
+def test_remarks_on_the_machine(before: dict[str, Any], after: dict[str, Any], notes: list[str]) -> None:
+    found = machine_notes(before, after)
+    assert len(found) == len(notes)
+    assert all(part in note for part, note in zip(notes, found, strict=True))

@@ -86,6 +86,49 @@ def test_other_settings_of_one_runtime_are_another_condition(build_store: BuildS
     assert view.unmeasured == [f"onnx, batch {one.batch}: package absent"]
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("cpu_family_model_stepping", ["26", "2", "2"]),
+        ("isa", ["avx2"]),
+        ("logical_cores", 4),
+        ("physical_cores", 1),
+        ("architecture", "aarch64"),
+        ("accelerators", [{"name": "Example GPU"}]),
+    ],
+)
+def test_any_difference_between_machines_keeps_them_apart(build_store: BuildStore, field: str, value: object) -> None:
+    store = build_store()
+    one = next(r for r in store.records() if isinstance(r, LatencyRecord))
+    where = one.environment.model_copy(update={"device": {**one.environment.device, field: value}})
+    same = one.model_copy(update={"id": run_id("same machine")})
+    store.put(same)
+    assert len(StudyView(store, "quick").latency) == 2, "two batches, one machine"
+    store.put(one.model_copy(update={"id": run_id("elsewhere"), "environment": where}))
+    assert len(StudyView(store, "quick").latency) == 3
+
+
+def test_ways_of_measuring_are_conditions_of_their_own(build_store: BuildStore) -> None:
+    store = build_store()
+    one = next(r for r in store.records() if isinstance(r, LatencyRecord))
+    limit = {"name": "x86, 1 core", "cores": [1], "memory_bytes": None, "memory_by": None}
+    window = {"start": 0.0, "end": 10.0, "samples": len(one.seconds)}
+    for position, update in enumerate(
+        ({"isolated": True}, {"isolated": True, "limit": limit}, {"isolated": True, "windows": [window]})
+    ):
+        store.put(one.model_copy(update={"id": run_id(["way", position]), **update}))
+    stages = {"decode": one.seconds, "search": one.seconds}
+    store.put(one.model_copy(update={"id": run_id("stages"), "stages": stages}))
+    found = StudyView(store, "quick").latency
+    assert {c.runtime for c in found if c.batch == one.batch} == {
+        "eager",
+        "eager (isolated)",
+        "eager (x86, 1 core)",
+        "eager (isolated, sustained)",
+    }
+    assert len(found) == 2 + 3, "the way to a ranked list is no forward pass"
+
+
 def test_cells_with_one_graph_share_its_latency(build_store: BuildStore) -> None:
     view = StudyView(build_store((0, 1, 2)), "quick")
     condition = view.main_condition(1)

@@ -10,7 +10,8 @@ import typer
 import yaml
 
 from vireid.cli import DEFAULT_STORE, Overrides, StoreOption, app
-from vireid.cli.show import console, cost_table, evaluation_table, latency_table
+from vireid.cli.show import console, cost_table, evaluation_table
+from vireid.cli.show_latency import latency_table, remarks, stages_settings, stages_table
 
 
 @app.command()
@@ -49,20 +50,39 @@ def train(overrides: Overrides = None, store: StoreOption = DEFAULT_STORE) -> No
 
 
 @app.command()
-def profile(overrides: Overrides = None, store: StoreOption = DEFAULT_STORE) -> None:
+def profile(
+    overrides: Overrides = None,
+    store: StoreOption = DEFAULT_STORE,
+    stages: Annotated[
+        bool, typer.Option("--stages", help="Also time the way from a JPEG file to a ranked list.")
+    ] = False,
+) -> None:
     """Count parameters and MACs of a configuration and measure its latency here. Needs no data and no training."""
     from vireid.config import compose
-    from vireid.experiment.profile import cost_step, latency_step
+    from vireid.experiment.profile import cost_step, measure_latencies
     from vireid.experiment.progress import bars
+    from vireid.profiling.config import StagesConfig
     from vireid.store import Store
 
     settings, place = compose(overrides or []), Store(store)
+    if stages and settings.profile.stages is None:
+        asked = settings.profile.model_copy(update={"stages": StagesConfig()})
+        settings = settings.model_copy(update={"profile": asked})
     place.prepare()
     with bars() as progress:
         cost = cost_step(settings, place, progress)
-        latencies = latency_step(settings, place, progress)
+        latencies = measure_latencies(settings, place, progress)
     console.print(cost_table(cost))
-    console.print(latency_table(latencies))
+    ways = [record for record in latencies if record.stages]
+    forward = [record for record in latencies if record not in ways]
+    console.print(latency_table(forward))
+    for record in ways:
+        console.print(stages_table(record))
+        console.print(stages_settings(record), soft_wrap=True, markup=False, highlight=False)
+    for line in remarks(latencies):
+        console.print(line, soft_wrap=True, markup=False, highlight=False)
+    if any(record.status == "failed" for record in latencies):
+        raise typer.Exit(1)
 
 
 @app.command()

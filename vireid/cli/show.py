@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vireid.core.plan import Plan
-from vireid.core.records import CostRecord, EvaluationRecord, LatencyRecord, Record
+from vireid.core.records import CostRecord, EvaluationRecord, Record
 
 console = Console()
 METRICS = ("r1", "r10", "r20", "mAP", "mINP")
@@ -68,32 +68,6 @@ def cost_table(record: CostRecord) -> Table:
         table.add_row(f"MACs by {counter['name']}", "failed" if value is None else f"{value / 1e9:.4f} G", note)
     if record.disagreement is not None:
         table.add_row("counters differ by", f"{100 * record.disagreement:.2f} %", "largest relative difference")
-    return table
-
-
-def latency_table(records: Iterable[LatencyRecord]) -> Table:
-    """Median and 90th percentile per forward, throughput."""
-    table, notes = Table(title="Latency"), list[str]()
-    for column in ("runtime", "precision", "threads", "batch", "p50 ms", "p90 ms", "images/s", "samples"):
-        table.add_column(column, justify="left" if column in ("runtime", "precision") else "right")
-    for record in records:
-        if record.status != "ok":
-            table.add_row(str(record.runtime.get("name")), record.precision, *["–"] * 6)
-            notes.append(f"batch {record.batch}: {record.reason or record.status}")
-            continue
-        p50, p90 = np.percentile(record.seconds, [50, 90])
-        table.add_row(
-            str(record.runtime.get("name")),
-            record.precision,
-            str(record.threads),
-            str(record.batch),
-            f"{1e3 * p50:.2f}",
-            f"{1e3 * p90:.2f}",
-            f"{record.batch / p50:.1f}",
-            str(len(record.seconds)),
-        )
-        notes += [f"batch {record.batch}: {note}" for note in record.notes]
-    table.caption = "\n".join(notes) or None
     return table
 
 

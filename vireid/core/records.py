@@ -112,7 +112,10 @@ class CostRecord(RecordBase):
 
 
 class LatencyRecord(RecordBase):
-    """Raw latency samples of one artefact in one runtime on one device."""
+    """Raw latency samples of one artefact in one runtime on one device.
+
+    A record with ``stages`` is of the way from a JPEG file to a ranked list: ``seconds`` are of that whole way.
+    """
 
     kind: Literal["latency"] = "latency"
     artefact: str
@@ -123,8 +126,20 @@ class LatencyRecord(RecordBase):
     threads: int
     warmup: int = 0
     seconds: list[float] = []  # per forward of `batch` images, in order of measurement
-    peak_memory_bytes: int | None = None
+    peak_memory_bytes: int | None = None  # weights and what one forward adds to them
     notes: list[str] = []
+    affinity: list[int] | None = None  # cores that the process was held to
+    isolated: bool = False  # whether a fresh process did nothing else
+    limit: dict[str, Any] | None = None  # name, and each part as it was applied
+    load_seconds: float | None = None  # from the artefact's file to its first answer, imports not counted
+    size_bytes: int | None = None  # of that file
+    rss_bytes: int | None = None  # highest resident memory of the isolated process, interpreter and libraries included
+    joules_per_image: float | None = None  # of the whole processor or board
+    sensors: dict[str, Any] = {}  # before and after: governor, frequency, temperature, throttling; how energy was read
+    peaks: dict[str, Any] = {}  # arithmetic and memory bandwidth that this machine reaches at these threads
+    windows: list[dict[str, Any]] = []  # of a sustained run: start, end, number of samples, temperature, frequency
+    stages: dict[str, list[float]] = {}  # seconds of each stage, as many as ``seconds``
+    stage_settings: dict[str, Any] = {}  # the image, rows and bytes of the gallery, length of the list
 
 
 Record = FitRecord | EvaluationRecord | CostRecord | LatencyRecord

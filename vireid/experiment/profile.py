@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 from torch import nn
 
 from vireid.config import ExperimentConfig
 from vireid.core.errors import UserError
-from vireid.core.identity import run_id
 from vireid.core.records import CostRecord, LatencyRecord, now
 from vireid.core.types import Modality
 from vireid.experiment.device import device_of
 from vireid.experiment.fit import build_model
 from vireid.experiment.identity import component_specification, cost_id
+from vireid.experiment.latency_identity import forward_combinations, stage_combinations
 from vireid.experiment.progress import ProgressCallback, silent
 from vireid.experiment.records import common
+from vireid.experiment.stages import identify_image, measure_stages
 from vireid.profiling.config import ProfileConfig
-from vireid.profiling.device import available_cores, describe_device, device_identity
 from vireid.profiling.profile import cost, latency
 from vireid.store import Store
+
+Measurement = Callable[[ExperimentConfig, ProfileConfig], dict[str, Any]]
 
 REFERENCE_CLASSES = 395  # SYSU-MM01's training identities: training-only parameters of any data set are counted at it
 
@@ -57,33 +58,42 @@ def cost_step(config: ExperimentConfig, store: Store, progress: ProgressCallback
 
 
 def latency_step(config: ExperimentConfig, store: Store, progress: ProgressCallback = silent) -> list[LatencyRecord]:
-    """Measure the latency of a configuration's deployed graph on this machine.
+    """As ``measure_latencies``, for a study, which must know of a failure.
+
+    Raises:
+        UserError: a measurement failed.
+    """
+    records = measure_latencies(config, store, progress)
+    failed = next((record for record in records if record.status == "failed"), None)
+    if failed is not None:
+        raise UserError(f"latency of {config.model.name} could not be measured: {failed.reason}")
+    return records
+
+
+def measure_latencies(
+    config: ExperimentConfig, store: Store, progress: ProgressCallback = silent
+) -> list[LatencyRecord]:
+    """Measure the latency of a configuration's deployed graph on this machine, and if asked the way to a ranked list.
 
     Configurations with the same deployed graph share their records. A measurement that fails leaves a failed record
     and does not stop the others.
 
     Raises:
-        UserError: nothing could be measured.
+        UserError: there is no deployed graph to file a latency under.
     """
     artefact = cost_step(config, store).artefact
     if artefact is None:
         raise UserError(f"cost record {cost_id(config)} names no deployed graph, so that its latency cannot be filed")
-    todo = list(_combinations(config, artefact))
+    todo = list(_todo(config, artefact))
     records: list[LatencyRecord] = []
-    failure = None
-    for done, (run, single) in enumerate(todo):
-        progress("measure latency", done, len(todo))
+    for done, (run, single, measurement) in enumerate(todo):
+        progress("measure latency", done, len(todo), _in_words(single))
         record = store.get(run)
         if not isinstance(record, LatencyRecord):
-            record = _measure(config, single, run, artefact)
+            record = _measure(config, single, measurement, run, artefact)
             store.put(record)
-        if record.status == "failed":
-            failure = record.reason
-        else:
-            records.append(record)
+        records.append(record)
     progress("measure latency", len(todo), len(todo))
-    if failure is not None:
-        raise UserError(f"latency of {config.model.name} could not be measured: {failure}")
     return records
 
 
@@ -94,7 +104,12 @@ def is_profiled(config: ExperimentConfig, store: Store, *, latency: bool) -> boo
         return False
     if not latency or record.artefact is None:
         return not latency
-    return all(store.get(run) is not None for run, _ in _combinations(config, record.artefact))
+    return all(store.get(run) is not None for run, *_ in _todo(config, record.artefact))
+
+
+def _in_words(single: ProfileConfig) -> str:
+    (runtime,), (threads,), (batch,) = single.runtimes, single.threads or [1], single.batches
+    return f"{runtime.name}, {threads} thread{'s' if threads > 1 else ''}, batch {batch}"
 
 
 def _build(config: ExperimentConfig) -> tuple[Any, nn.Module]:
@@ -103,40 +118,30 @@ def _build(config: ExperimentConfig) -> tuple[Any, nn.Module]:
     return cast(nn.Module, model).eval(), model.deployable(Modality.INFRARED).eval()
 
 
-def _combinations(config: ExperimentConfig, artefact: str) -> Iterator[tuple[str, ProfileConfig]]:
-    """Each measurement of the profile as its record's id and a profile of just that one."""
-    profile = config.profile
-    for runtime in profile.runtimes:
-        for threads in profile.threads or [config.runtime.threads or available_cores()]:
-            for batch in profile.batches:
-                run = run_id(
-                    {
-                        "kind": "latency",
-                        "artefact": artefact,
-                        "runtime": runtime.model_dump(mode="json"),
-                        "batch": batch,
-                        "threads": threads,
-                        "budget": profile.budget.model_dump(mode="json"),
-                        "device": _machine(),
-                        "accelerator": str(device_of(config)),
-                    }
-                )
-                chosen = {"runtimes": [runtime], "threads": [threads], "batches": [batch]}
-                yield run, profile.model_copy(update=chosen)
+def _todo(config: ExperimentConfig, artefact: str) -> Iterator[tuple[str, ProfileConfig, Measurement]]:
+    """Each record that the profile asks for: its id, a profile of just that one, and how it is measured."""
+    for run, single in forward_combinations(config, artefact):
+        yield run, single, _measure_forward
+    if config.profile.stages is not None:
+        for run, single in stage_combinations(config, artefact, identify_image(config.profile.stages)):
+            yield run, single, _measure_stages
 
 
-@cache
-def _machine() -> dict[str, Any]:
-    return device_identity(describe_device())
-
-
-def _measure(config: ExperimentConfig, single: ProfileConfig, run: str, artefact: str) -> LatencyRecord:
-    started = now()
+def _measure_forward(config: ExperimentConfig, single: ProfileConfig) -> dict[str, Any]:
     _, deployable = _build(config)
     height, width = config.data.height, config.data.width
-    (found,) = latency(deployable, height, width, single, artefact=artefact, device=device_of(config))
-    return LatencyRecord(
-        id=run,
-        **{key: found[key] for key in LatencyRecord.model_fields if key in found},
-        **common(config, started),
-    )
+    (found,) = latency(deployable, height, width, single, artefact="", device=device_of(config))
+    return found
+
+
+def _measure_stages(config: ExperimentConfig, single: ProfileConfig) -> dict[str, Any]:
+    _, deployable = _build(config)
+    return measure_stages(deployable, config.data.height, config.data.width, single, device_of(config))
+
+
+def _measure(
+    config: ExperimentConfig, single: ProfileConfig, measurement: Measurement, run: str, artefact: str
+) -> LatencyRecord:
+    started = now()
+    found = {**measurement(config, single), "id": run, "artefact": artefact, **common(config, started)}
+    return LatencyRecord(**{key: found[key] for key in LatencyRecord.model_fields if key in found})

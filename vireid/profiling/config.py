@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from vireid.core.config import Strict, component
 from vireid.core.errors import UserError
 from vireid.profiling import COUNTERS, RUNTIMES
+from vireid.profiling.limits import Limit
 
 
 class LatencyBudget(Strict):
@@ -23,6 +25,14 @@ class LatencyBudget(Strict):
     max_repeats: int = Field(default=1000, ge=1)
 
 
+class StagesConfig(Strict):
+    """The way of one query from a JPEG file to a ranked list."""
+
+    gallery: int = Field(default=1000, ge=1, description="rows that are searched")
+    top: int = Field(default=20, ge=1, description="length of the ranked list")
+    image: Path | None = Field(default=None, description="the JPEG file; a rendered person when null")
+
+
 class ProfileConfig(Strict):
     """Counters, runtimes, batch sizes and thread counts of a profile. By default a few seconds per small model."""
 
@@ -32,6 +42,21 @@ class ProfileConfig(Strict):
     threads: list[int] | None = Field(default=None, min_length=1, description="CPU threads; all cores when null")
     budget: LatencyBudget = LatencyBudget()
     memory: bool = Field(default=True, description="measure peak inference memory")
+    isolate: bool = Field(default=False, description="each measurement in a fresh process, pinned to its cores")
+    limit: str | None = Field(default=None, description="what it may use, as 'x86, 1 core, 512 MB'; isolates")
+    sustained_seconds: float | None = Field(default=None, gt=0, description="measure for so long, in windows of 10 s")
+    peaks: bool = Field(default=False, description="also the roofs: arithmetic and memory bandwidth at these threads")
+    timeout_seconds: float = Field(default=600.0, gt=0, description="of an isolated process, beside sustained_seconds")
+    stages: StagesConfig | None = Field(default=None, description="also the way from a JPEG file to a ranked list")
+
+    @property
+    def isolated(self) -> bool:
+        """Whether measurements run in processes of their own; a limit is applied to nothing else."""
+        return self.isolate or self.limit is not None
+
+    def thread_counts(self, cores: int) -> list[int]:
+        """The thread counts to measure with: as asked for, else the limit's cores, else ``cores``."""
+        return self.threads or [Limit.parse(self.limit).cores if self.limit is not None else cores]
 
     @field_validator("counters")
     @classmethod
@@ -42,6 +67,24 @@ class ProfileConfig(Strict):
             except UserError as error:
                 raise ValueError(str(error)) from error
         return names
+
+    @field_validator("limit", mode="before")
+    @classmethod
+    def _named_by_what_it_is(cls, limit: Any) -> Any:
+        if limit in (None, "none"):
+            return None
+        try:
+            return Limit.parse(str(limit)).name
+        except UserError as error:
+            raise ValueError(str(error)) from error
+
+    @model_validator(mode="after")
+    def _threads_fit_the_limit(self) -> ProfileConfig:
+        if self.limit is not None and self.threads is not None:
+            cores = Limit.parse(self.limit).cores
+            if max(self.threads) > cores:
+                raise ValueError(f"threads={max(self.threads)} is more than the {cores} of limit '{self.limit}'")
+        return self
 
     @field_validator("batches", "threads")
     @classmethod

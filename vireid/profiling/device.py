@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import platform
 import re
-from pathlib import Path
 from typing import Any
 
 import psutil
 import torch
 
 from vireid.core.environment import MACHINE_IDENTITY
+from vireid.profiling.sensors import cpu_flags, cpu_model
+from vireid.profiling.sensors.clock import frequency, governor
+from vireid.profiling.sensors.cpu import cpu_fields
 
 ISA_FLAGS = (
     "sse4_2",
@@ -33,7 +35,6 @@ ISA_FLAGS = (
     "i8mm",
     "sve",
 )
-_CPUFREQ = Path("/sys/devices/system/cpu/cpu0/cpufreq")
 
 
 def describe_device() -> dict[str, Any]:
@@ -41,11 +42,9 @@ def describe_device() -> dict[str, Any]:
 
     ``threads`` and ``affinity`` are those of the calling process; everything else is the machine's.
     """
-    info = _cpuinfo()
-    flags = set((info.get("flags") or info.get("Features") or "").split())
-    frequency = _frequency()
+    info, flags = cpu_fields(), cpu_flags()
     return {
-        "cpu": info.get("model name") or platform.processor() or platform.machine(),
+        "cpu": cpu_model(),
         "cpu_family_model_stepping": [info.get(k) for k in ("cpu family", "model", "stepping")],
         "architecture": platform.machine(),
         "isa": [flag for flag in ISA_FLAGS if flag in flags],
@@ -55,8 +54,8 @@ def describe_device() -> dict[str, Any]:
         "affinity": affinity(),
         "memory_bytes": psutil.virtual_memory().total,
         "os": f"{platform.system()} {platform.release()}",
-        "governor": _read(_CPUFREQ / "scaling_governor"),
-        "frequency_mhz": frequency,
+        "governor": governor().value,
+        "frequency_mhz": frequency().value or _frequency(),
         "torch": torch.__version__,
         "torch_build": _build_settings(),
         "threads": torch.get_num_threads(),
@@ -79,26 +78,13 @@ def available_cores() -> int:
     return len(affinity() or []) or os.cpu_count() or 1
 
 
-def _cpuinfo() -> dict[str, str]:
-    """First processor of ``/proc/cpuinfo``; empty elsewhere."""
-    text = _read(Path("/proc/cpuinfo")) or ""
-    pairs = (line.partition(":") for line in text.partition("\n\n")[0].splitlines())
-    return {key.strip(): value.strip() for key, _, value in pairs}
-
-
-def _read(path: Path) -> str | None:
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except OSError:
-        return None
-
-
 def _frequency() -> dict[str, float] | None:
+    """Where there is no ``/sys``."""
     try:
-        frequency = psutil.cpu_freq()
+        found = psutil.cpu_freq()
     except (OSError, NotImplementedError, AttributeError):
         return None
-    return None if frequency is None else {"min": frequency.min, "max": frequency.max}
+    return None if found is None else {"min": found.min, "max": found.max, "current": found.current}
 
 
 def _build_settings() -> dict[str, str]:

@@ -121,6 +121,23 @@ def inference_memory(session: Session, module: nn.Module, images: Tensor) -> dic
     }
 
 
+def peak_resident_bytes() -> int | None:
+    """Highest resident memory of this process since it started, libraries included; None where unreadable.
+
+    Not ``ru_maxrss`` on Linux, which a process inherits from the one that started it.
+    """
+    try:
+        return _high_water()
+    except OSError:
+        pass
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if psutil.MACOS else peak * 1024
+
+
 def _high_water() -> int:
     for line in _STATUS.read_text(encoding="ascii").splitlines():
         if line.startswith("VmHWM:"):

@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from vireid.profiling import RUNTIMES
+from vireid.profiling.artefact import measure_isolated
 from vireid.profiling.complexity import complexity, example_images
 from vireid.profiling.config import ProfileConfig
-from vireid.profiling.device import available_cores
-from vireid.profiling.latency import measure, thread_limit
-from vireid.profiling.memory import inference_memory
+from vireid.profiling.device import affinity, available_cores
+from vireid.profiling.forward import measure_forward
 from vireid.profiling.parameters import parameter_counts, size_bytes
 
 
@@ -72,32 +72,27 @@ def latency(
 
     Yields:
         The measured fields of a ``LatencyRecord``, per combination: ``status`` ("ok"; "skipped" where the runtime is
-        not available; "failed"), ``reason``, ``artefact``, ``runtime`` (its configuration and version),
-        ``precision``, ``batch``, ``resolution``, ``threads``, ``warmup``, ``seconds`` (raw), ``peak_memory_bytes``
-        (see ``inference_memory``), ``notes``.
+        not available or the limit cannot be applied; "failed"), ``reason``, ``artefact``, ``runtime`` (its
+        configuration and version), ``precision``, ``batch``, ``resolution``, ``threads``, ``notes``, and what
+        ``measure_forward`` or ``measure_isolated`` measured.
     """
     for runtime_config in config.runtimes:
-        for threads in config.threads or [available_cores()]:
+        for threads in config.thread_counts(available_cores()):
             for batch in config.batches:
+                update = {"runtimes": [runtime_config], "threads": [threads], "batches": [batch]}
                 yield {
                     "artefact": artefact,
                     "batch": batch,
                     "resolution": [height, width],
                     "threads": threads,
-                    **_one(deployable, height, width, config, runtime_config, threads, batch, device),
+                    **_one(deployable, height, width, config.model_copy(update=update), device),
                 }
 
 
 def _one(
-    deployable: nn.Module,
-    height: int,
-    width: int,
-    config: ProfileConfig,
-    runtime_config: Any,
-    threads: int,
-    batch: int,
-    device: torch.device | str,
+    deployable: nn.Module, height: int, width: int, single: ProfileConfig, device: torch.device | str
 ) -> dict[str, Any]:
+    (runtime_config,), (batch,) = single.runtimes, single.batches
     runtime = RUNTIMES.load(runtime_config.name)(runtime_config)
     result: dict[str, Any] = {
         "runtime": {**runtime_config.model_dump(mode="json"), "version": runtime.version},
@@ -108,22 +103,12 @@ def _one(
     reason = runtime.available()
     if reason is not None:
         return {**result, "status": "skipped", "reason": reason}
-    images = example_images(batch, height, width, device)
     try:
+        if single.isolated:
+            return {**result, **measure_isolated(deployable, height, width, single, device)}
+        images = example_images(batch, height, width, device)
         session = runtime.prepare(deployable, images)
-        samples = measure(session, images, threads=threads, budget=config.budget)
-        memory = None
-        if config.memory:
-            with thread_limit(threads):
-                memory = inference_memory(session, deployable, images)
+        found = measure_forward(session, lambda: deployable, images, single)
     except Exception as error:  # recorded as a failed measurement; the other combinations still run
         return {**result, "status": "failed", "reason": f"{type(error).__name__}: {error}"}
-    return {
-        **result,
-        "status": "ok",
-        "reason": None,
-        "warmup": samples.warmup,
-        "seconds": samples.seconds,
-        "notes": samples.notes,
-        "peak_memory_bytes": None if memory is None else memory["peak_bytes"],
-    }
+    return {**result, "status": "ok", "reason": None, "affinity": affinity(), **found}

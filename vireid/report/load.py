@@ -64,7 +64,7 @@ class Condition:
     threads: int
     resolution: tuple[int, int]  # height, width in pixels
     device: str
-    key: str  # digest of the runtime's whole configuration and of the machine's identity
+    key: str  # digest of the runtime's whole configuration, the way of measuring and the machine's identity
 
     @property
     def setup(self) -> str:
@@ -229,7 +229,7 @@ class StudyView:
         for record in self.records.values():
             if not isinstance(record, LatencyRecord) or record.status != "ok" or record.artefact not in cells_of:
                 continue
-            if not record.seconds:
+            if not record.seconds or record.stages:  # the way from a file to a ranked list is no forward pass
                 continue
             by_cell = found.setdefault(condition_of(record), {})
             for cell in cells_of[record.artefact]:
@@ -339,12 +339,15 @@ def condition_of(record: LatencyRecord) -> Condition:
         if key not in told_elsewhere and value not in (None, False, "")
     )
     machine = {key: record.environment.device.get(key) for key in MACHINE_IDENTITY}
+    limit = None if record.limit is None else str(record.limit.get("name"))
+    ways = [limit or ("isolated" if record.isolated else ""), "sustained" if record.windows else ""]
+    details = ", ".join(filter(None, [settings, *ways]))
     return Condition(
-        runtime=f"{name} ({settings})" if settings else name,
+        runtime=f"{name} ({details})" if details else name,
         precision=record.precision,
         batch=record.batch,
         threads=record.threads,
         resolution=record.resolution,
         device=device_label(record.environment),
-        key=run_id([record.runtime, machine, record.environment.accelerator]),
+        key=run_id([record.runtime, machine, record.environment.accelerator, record.isolated, ways]),
     )

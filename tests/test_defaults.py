@@ -17,6 +17,8 @@ from vireid.core.config import Component
 from vireid.data.captions import CaptionConfig
 from vireid.evaluation.protocols import ProtocolConfig
 from vireid.experiment.identity import REGISTRIES
+from vireid.profiling import RUNTIMES
+from vireid.profiling.config import LatencyBudget
 from vireid.training.config import RecipeConfig
 
 GOLDEN = Path(__file__).parent / "golden" / "defaults.json"
@@ -54,12 +56,12 @@ def _defaults(schema: type[BaseModel]) -> dict[str, object]:
 
 def _current() -> dict[str, dict[str, object]]:
     current = {}
-    for kind, registry in REGISTRIES.items():
+    for kind, registry in {**REGISTRIES, "runtime": RUNTIMES}.items():
         for name in registry.names():
             implementation = registry.load(name)
             for schema in _nested(implementation.Config):
                 current[f"{kind} {name}, version {implementation.version}: {schema.__name__}"] = _defaults(schema)
-    for root in (RecipeConfig, ProtocolConfig, CaptionConfig):
+    for root in (RecipeConfig, ProtocolConfig, CaptionConfig, LatencyBudget):
         current |= {schema.__name__: _defaults(schema) for schema in _nested(root)}
     return current
 

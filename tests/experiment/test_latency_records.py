@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from tests.tiny import tiny
+from vireid.config import choices, compose
 from vireid.core.errors import UserError
 from vireid.core.records import LatencyRecord
 from vireid.core.types import Modality
@@ -24,6 +25,8 @@ from vireid.experiment.fit import build_model
 from vireid.experiment.latency_identity import forward_combinations, stage_combinations
 from vireid.experiment.profile import is_profiled, latency_step
 from vireid.experiment.stages import gallery_of, preprocess, search
+from vireid.profiling.config import ProfileConfig
+from vireid.profiling.runtimes.eager import Eager
 from vireid.store import Store
 
 FAST = ("profile.budget={warmup_seconds: 0.02, min_seconds: 0.02, min_repeats: 5, max_seconds: 0.5}",)
@@ -55,12 +58,29 @@ def ids(*overrides: str) -> list[str]:
     return [run for run, _ in forward_combinations(config, ARTEFACT)]
 
 
+@pytest.mark.parametrize("choice", choices("profile"))
+def test_every_profile_composes_and_measures_something(choice: str) -> None:
+    profile = compose([f"profile={choice}"]).profile
+    assert profile.runtimes
+    assert profile.isolated == (choice != "default")
+
+
+def test_the_default_profile_is_as_it_was() -> None:
+    assert compose().profile == ProfileConfig(batches=[1, 32])
+
+
 @pytest.mark.usefixtures("machine")
 def test_ids_of_the_first_version_still_stand() -> None:
     # made by version 0.1.0's rule, which hashed every key of runtime and budget and none that is newer
     assert ids() == GOLDEN["default"]
     assert ids("profile.runtimes=[{name: eager, precision: bf16, channels_last: true}]") == GOLDEN["bf16"]
     assert ids("profile.threads=[1,2]", "profile.batches=[1,8]", "profile.budget.min_repeats=5") == GOLDEN["grid"]
+
+
+@pytest.mark.usefixtures("machine")
+def test_another_version_of_a_runtime_is_measured_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Eager, "version", "2")
+    assert ids() != GOLDEN["default"]
 
 
 @pytest.mark.usefixtures("machine")

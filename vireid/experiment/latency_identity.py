@@ -12,6 +12,7 @@ from vireid.config import ExperimentConfig
 from vireid.core.config import Component, deciding, resolved
 from vireid.core.identity import run_id
 from vireid.experiment.device import device_of
+from vireid.profiling import RUNTIMES
 from vireid.profiling.config import ProfileConfig
 from vireid.profiling.device import available_cores, describe_device, device_identity
 
@@ -50,7 +51,7 @@ def _conditions(config: ExperimentConfig, artefact: str) -> Iterator[tuple[Profi
             condition = {
                 "kind": "latency",
                 "artefact": artefact,
-                "runtime": _identifying("runtime", runtime),
+                "runtime": {**_identifying("runtime", runtime), **_version(runtime)},
                 "threads": threads,
                 "budget": _identifying("budget", profile.budget),
                 "device": _machine(),
@@ -58,6 +59,12 @@ def _conditions(config: ExperimentConfig, artefact: str) -> Iterator[tuple[Profi
                 **{key: value for key, value in ways.items() if value},  # what is not asked for leaves no trace
             }
             yield profile.model_copy(update={"runtimes": [runtime], "threads": [threads]}), condition
+
+
+def _version(runtime: Component) -> dict[str, str]:
+    """A runtime's version from the second on: ids made before versions counted were all of the first."""
+    version = RUNTIMES.load(runtime.name).version
+    return {} if version == "1" else {"version": version}
 
 
 def _identifying(part: str, settings: BaseModel | Component) -> dict[str, Any]:

@@ -100,7 +100,7 @@ class StudyView:
             content = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise UserError(f"{path}: not readable as JSON ({error}); plan the study again") from error
-        self.plan = parse(Plan, content, str(path))
+        self.plan = _named(parse(Plan, content, str(path)))
         self.records: dict[str, Record] = {record.id: record for record in store.records()}
         self._failures: dict[str, list[Record]] = {}
         for failure in store.failures():
@@ -208,7 +208,9 @@ class StudyView:
         return list(groups.values())
 
     def group_label(self, cells: Sequence[str]) -> str:
-        """Label of cells that share a row: the first one's, and how many more there are."""
+        """Label of cells that share a row: the first one's, and how many more there are; all where they are levels."""
+        if cells_are_levels(self.plan):
+            return ", ".join(self.cells[cell].label for cell in cells)
         more = f" and {len(cells) - 1} more" if len(cells) > 1 else ""
         return self.cells[cells[0]].label + more
 
@@ -294,6 +296,21 @@ class StudyView:
     def published(self) -> list[EvaluationRecord]:
         """Published evaluations in the store; shown in a section of their own."""
         return [r for r in self.records.values() if isinstance(r, EvaluationRecord) and r.source.kind == "published"]
+
+
+def cells_are_levels(plan: Plan) -> bool:
+    """Whether a study compares the levels of one factor, such as systems, and not what switching something on does."""
+    return plan.design == "explicit" and len(plan.factors) == 1
+
+
+def _named(plan: Plan) -> Plan:
+    """The plan, its cells called by their levels where these are what it compares."""
+    if not cells_are_levels(plan):
+        return plan
+    (factor,) = plan.factors
+    changes = [{} if cell.control is not None else {"label": cell.factors[factor]} for cell in plan.cells]
+    named = [cell.model_copy(update=change) for cell, change in zip(plan.cells, changes, strict=True)]
+    return plan.model_copy(update={"cells": named})
 
 
 def setting_of(fit: FitRecord, evaluation: EvaluationRecord) -> Setting:

@@ -26,6 +26,7 @@ from vireid.report.sampling import sampling_table
 from vireid.report.selection import selection_table
 from vireid.report.summary import SUMMARY, headline, summary_html, summary_markdown
 from vireid.report.tables import COSTS, ablation_table, to_csv, to_html
+from vireid.report.text import reads_text, text_section
 from vireid.store import Store, write_atomically
 
 
@@ -74,13 +75,13 @@ class Report:
             pieces.append(paragraph(words + "; differences between them may come from that.", class_="warning"))
         return join(pieces)
 
-    def ablation(self) -> Fragment:
-        """The ablation table of every protocol, with CSV and LaTeX copies under ``tables/``."""
+    def ablation(self, copies: str = "ablation") -> Fragment:
+        """The ablation table of every protocol, with CSV and LaTeX copies ``tables/<copies>-<n>``."""
         if not self._tables:
             return paragraph("No scores yet.", class_="absent")
         pieces: list[Content] = []
         for position, content in enumerate(self._tables, start=1):
-            name = f"tables/ablation-{position}"
+            name = f"tables/{copies}-{position}"
             write_atomically(self.out / f"{name}.csv", to_csv(content))
             write_atomically(self.out / f"{name}.tex", to_latex(self.view, content))
             files = join([link(f"{name}.csv", "CSV"), link(f"{name}.tex", "LaTeX")], " · ")
@@ -107,6 +108,16 @@ class Report:
     def controls(self) -> Fragment:
         """Controls beside the chance level, placebos against zero."""
         return controls_section(self.view, self._families("mAP"))
+
+    def text(self) -> Fragment:
+        """What text adds to infrared queries, source by source."""
+        return text_section(self.view, self.out)
+
+    def text_if_any(self) -> Fragment:
+        """The same with its heading, for studies most of which have no text; empty HTML without any."""
+        if not any(reads_text(setting) for setting in self.view.settings):
+            return Fragment("")
+        return join([tag("h2", "Text", id="text"), self.text()])
 
     def _families(self, metric: str) -> list[Family]:
         if metric not in self._effects:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
 MIN_SEEDS = 3
 LEVEL = 0.95
@@ -76,6 +77,13 @@ def difference(blocks: Sequence[float]) -> Difference | None:
     return student(mean, float(np.std(blocks, ddof=1)) / math.sqrt(n), n, n - 1)
 
 
+def holm(values: Sequence[float | None]) -> list[float | None]:
+    """Holm's (1979) correction of p values over the family they are; None stays None and is no part of it."""
+    tested = [value for value in values if value is not None]
+    corrected = iter(multipletests(tested, method="holm")[1] if tested else ())
+    return [None if value is None else float(next(corrected)) for value in values]
+
+
 def paired(scores: pd.DataFrame, metric: str, pairs: Sequence[tuple[str, str]]) -> list[float]:
     """Per-seed differences (with − without), averaged over the pairs; seeds that lack any of the cells are left out.
 
@@ -115,6 +123,11 @@ def interval(change: Difference) -> str:
     if change.low is None or change.high is None:
         return ""
     return f"[{_plain(100 * change.low)}, {_plain(100 * change.high)}]"
+
+
+def p_words(value: float | None) -> str:
+    """A p value as tables print it; a dash where nothing was tested."""
+    return "–" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _plain(value: float) -> str:

@@ -192,7 +192,7 @@ def _html_row(content: AblationTable, row: Row) -> list[Content]:
         marks.append(tag("small", f"{row.seeds} seed{'s' if row.seeds != 1 else ''}", class_="seeds"))
     entries: list[Content] = [tag("span", *marks)]
     for metric in SCORES:
-        entries.append(_score(row.scores[metric], row.deltas[metric]))
+        entries.append(score_entry(row.scores[metric], row.deltas[metric]))
     for column in COSTS:
         value = row.costs[column.key]
         reference = content.reference.costs[column.key] if content.reference else None
@@ -204,7 +204,8 @@ def _html_row(content: AblationTable, row: Row) -> list[Content]:
     return entries
 
 
-def _score(value: Summary | None, delta: Difference | None) -> Content:
+def score_entry(value: Summary | None, delta: Difference | None) -> Content:
+    """A score with its spread, and its difference from the reference in small print below."""
     if value is None:
         return _DASH
     spread = tag("span", f" ±{100 * value.sd:.1f}", class_="sd") if value.sd is not None else ""

@@ -9,12 +9,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from statsmodels.stats.multitest import multipletests
 
 from vireid.report.effects.design import Method, Part, Term, choose_method, columns, pairs, terms, toggles
 from vireid.report.effects.least_squares import least_squares
 from vireid.report.load import Setting, StudyView
-from vireid.report.statistics import LEVEL, Difference, difference, paired
+from vireid.report.statistics import LEVEL, Difference, difference, holm, paired
 
 Pairs = tuple[tuple[str, str], ...]
 
@@ -122,15 +121,9 @@ def _seeds_bearing_on(column: np.ndarray[tuple[int], np.dtype[np.float64]], seed
 
 
 def _holm(effects: Sequence[Effect]) -> list[Effect]:
-    """Holm (1979) over all effects but placebos, which are checks on the study and claim nothing."""
-    tested = [(n, e.difference.p) for n, e in enumerate(effects) if e.difference and e.difference.p is not None]
-    tested = [(n, p) for n, p in tested if not effects[n].placebo]
-    out = list(effects)
-    if tested:
-        corrected = multipletests([p for _, p in tested], method="holm")[1]
-        for (position, _), value in zip(tested, corrected, strict=True):
-            out[position] = replace(out[position], p_holm=float(value))
-    return out
+    """Corrected over all effects but placebos, which are checks on the study and claim nothing."""
+    tested = [None if e.placebo or e.difference is None else e.difference.p for e in effects]
+    return [replace(e, p_holm=p) for e, p in zip(effects, holm(tested), strict=True)]
 
 
 def cost_ratios(view: StudyView, setting: Setting, compared: Mapping[Part, Pairs]) -> dict[Part, CostRatios]:

@@ -15,7 +15,7 @@ from vireid.report.figures.forest import forest
 from vireid.report.html import Column, Content, Fragment, Rows, bullets, join, link, paragraph, table, tag
 from vireid.report.load import StudyView, data_note
 from vireid.report.protocols import protocol_title
-from vireid.report.statistics import MIN_SEEDS, interval, signed
+from vireid.report.statistics import MIN_SEEDS, interval, p_words, signed
 from vireid.store import write_atomically
 
 
@@ -73,7 +73,9 @@ def _interactions(family: Family, names: Names, note: str) -> Content:
         if change is None:
             rows.append([name, "–", "not estimable", "–", "–"])
             continue
-        rows.append([name, signed(100 * change.mean), interval(change) or "–", _p(change.p), _p(effect.p_holm)])
+        rows.append(
+            [name, signed(100 * change.mean), interval(change) or "–", p_words(change.p), p_words(effect.p_holm)]
+        )
     columns = [Column("Interaction", text=True), Column(found[0].metric, "points"), Column("Interval", "95 %")]
     columns += [Column("p", "single"), Column("p", "Holm")]
     caption = (
@@ -83,10 +85,6 @@ def _interactions(family: Family, names: Names, note: str) -> Content:
     sentences = [sentence(effect, names) for effect in found if effect.shown]
     words = bullets(sentences) if sentences else paragraph("No interaction shown.", class_="method")
     return join([table(columns, [Rows("", rows)], caption + (f" {note[0].upper()}{note[1:]}." if note else "")), words])
-
-
-def _p(value: float | None) -> str:
-    return "–" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def effects_csv(found: Sequence[Family], names: Names, title: str) -> str:

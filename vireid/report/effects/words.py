@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vireid.report.effects.design import Method, Part, toggles
 from vireid.report.effects.estimate import Effect
-from vireid.report.load import StudyView
+from vireid.report.load import StudyView, cells_are_levels
 from vireid.report.statistics import MIN_SEEDS, points, seeds_phrase
 
 NOTHING = "No two cells that tell an effect have been measured yet."
@@ -35,6 +35,7 @@ class Names:
     def __init__(self, view: StudyView) -> None:
         self._labels: dict[str, str] = dict(view.plan.study.get("labels") or {})
         self._levels: dict[str, int] = {}
+        self._level_alone = cells_are_levels(view.plan)
         for factor, _ in toggles(view):
             self._levels[factor] = self._levels.get(factor, 0) + 1
 
@@ -43,15 +44,17 @@ class Names:
         return self._labels.get(name) or (name.upper() if len(name) <= 3 else name.replace("_", " "))
 
     def part(self, part: Part) -> str:
-        """A factor, with its level where it has several beside the baseline."""
+        """A factor, with its level where it has several beside the baseline; the level where it is what is compared."""
         factor, level = part
+        if self._level_alone:
+            return level
         return self.factor(factor) + (f" ({level})" if self._levels.get(factor, 0) > 1 else "")
 
     def effect(self, effect: Effect) -> str:
         """Name of an effect, as it starts a sentence."""
         text = " × ".join(self.part(part) for part in effect.parts)
         mark = " (placebo)" if effect.placebo and "placebo" not in text.lower() else ""
-        return text[:1].upper() + text[1:] + mark
+        return (text if self._level_alone else text[:1].upper() + text[1:]) + mark
 
 
 def sentence(effect: Effect, names: Names) -> str:

@@ -1,6 +1,7 @@
 """Reports: records in, tables, figures and a rendered page out.
 
-Notebooks call ``open_report``; the rest of the suite calls ``render_report``. Both are imported when first asked for.
+Notebooks call ``open_report`` or ``open_comparison``; the rest of the suite calls ``render_report``. Each is imported
+when first asked for.
 """
 
 from __future__ import annotations
@@ -8,10 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vireid.report.comparison.page import open_comparison
     from vireid.report.page import Report, open_report
     from vireid.report.render import render_report
 
-__all__ = ["Report", "open_report", "render_report"]
+__all__ = ["Report", "open_comparison", "open_report", "render_report"]
 
 
 def __getattr__(name: str) -> Any:
@@ -19,6 +21,10 @@ def __getattr__(name: str) -> Any:
         from vireid.report import page
 
         return getattr(page, name)
+    if name == "open_comparison":
+        from vireid.report.comparison.page import open_comparison
+
+        return open_comparison
     if name == "render_report":
         from vireid.report.render import render_report
 

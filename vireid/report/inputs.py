@@ -11,10 +11,14 @@ import vireid.report
 from vireid.core.config import canonical_json
 from vireid.report.figures.retrieval import material
 from vireid.report.load import StudyView
+from vireid.report.published import PUBLISHED
 
 
 def input_digest(view: StudyView, template: Path, stale: Collection[str]) -> str:
-    """SHA-256 over the plan, its records, what is missing, latencies of its graphs, panel material, template, code."""
+    """SHA-256 over all that a page is made of.
+
+    The plan, its records, what is missing, latencies of its graphs, panel material, published numbers, template, code.
+    """
     artefacts = {cost.artefact for cost in view.costs.values()}
     named = {name for run in view.plan.runs for name in (run.fit, run.cost, *run.evaluations)}
     digest = hashlib.sha256()
@@ -28,7 +32,7 @@ def input_digest(view: StudyView, template: Path, stale: Collection[str]) -> str
         there = [file is not None and (view.store.runs / file).is_file() for file in files]
         digest.update(canonical_json(there).encode())  # their content is in the records, as digests
         _add(digest, sorted(material(view, run).parent.glob("*")))
-    _add(digest, [template, *sorted(_sources())])
+    _add(digest, [*sorted(PUBLISHED.glob("*.json")), template, *sorted(_sources())])
     return digest.hexdigest()
 
 

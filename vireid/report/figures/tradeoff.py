@@ -47,14 +47,10 @@ def tradeoff(view: StudyView, content: AblationTable, cost: CostColumn, out: Pat
     """Scatter of mAP over a cost, one point per cell; plain scores if there are any, else re-ranked ones."""
     blocks = list(dict.fromkeys(row.reranking for row in content.rows))
     shown = PLAIN if PLAIN in blocks else blocks[0] if blocks else ""
-    rows = [
-        row
-        for row in content.rows
-        if row.reranking == shown
-        and not row.control
-        and row.scores["mAP"] is not None
-        and row.costs[cost.key] is not None
+    scored = [
+        row for row in content.rows if row.reranking == shown and not row.control and row.scores["mAP"] is not None
     ]
+    rows = [row for row in scored if row.costs[cost.key] is not None]
     if not rows:
         return paragraph(f"No cell has both a score and a measured {cost.in_text} yet.", class_="absent")
     points = [(row.costs[cost.key] or 0.0, 100 * score.mean) for row in rows if (score := row.scores["mAP"])]
@@ -90,6 +86,8 @@ def tradeoff(view: StudyView, content: AblationTable, cost: CostColumn, out: Pat
             spread = " One point per configuration; named are the baseline and the front."
         condition = view.main_condition(1)
         where = f" Latency: {condition}." if cost.key == "latency" and condition else ""
+        absent = [row.label for row in scored if row not in rows]
+        where += f" Not drawn, as their {cost.in_text} was not measured: {', '.join(absent)}." if absent else ""
         words = (
             f"Accuracy against {cost.in_text}: {content.title}, {shown}. Dashed: Pareto front, "
             f"the cells that no other cell beats on both.{spread}{where}{as_sentence(content.note)}"

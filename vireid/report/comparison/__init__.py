@@ -1,0 +1,1 @@
+"""The report on a study that compares systems, each at its own level of one factor."""

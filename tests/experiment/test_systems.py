@@ -25,6 +25,8 @@ SYSTEMS: dict[str, list[str]] = {
     "iv_reid_small": ["augmentation=crop_flip"],
     "agw_small": ["augmentation=crop_flip"],
     "tskd_small": ["augmentation=tskd", "recipe.epochs=null", STAGES],
+    "compact_small": [],
+    "compact_mobilenet_small": [],
     "tvi_lfm_small": [
         "augmentation=tvi_lfm",
         "data.captions={captioner: Blip}",

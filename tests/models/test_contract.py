@@ -37,6 +37,12 @@ SMALL: dict[str, list[dict[str, Any]]] = {
         {"backbone": "resnet18", "width": 0.25, "nonlocal_blocks": (0, 2, 2, 0)},
         {"backbone": "resnet50", "width": 0.125, "mutual_views": "mean", "prototype_mode": "eval"},
     ],
+    "compact": [
+        {"backbone": "resnet18", "width": 0.25, "label_smoothing": 0.1},
+        {"backbone": "resnet50", "width": 0.125, "last_stride": 2, "pool": "average"},
+        {"backbone": "mobilenet_v3_small", "width": 0.5, "pool": "average"},
+        {"backbone": "mobilenet_v3_large", "width": 0.25},
+    ],
     "tvi_lfm": [
         {"backbone": "resnet50", "width": 0.125, "fusion": "none", "joint": False, "retrieval": "fused"},
         {"backbone": "resnet18", "width": 0.25, "text_width": 32, "text_layers": 1, "text_heads": 2},

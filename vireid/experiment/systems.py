@@ -51,6 +51,9 @@ SYSTEMS = (
         "tvi_lfm",
         ("augmentation=tvi_lfm", "data.captions={captioner: Blip}"),
     ),
+    System("compact", "plain ResNet-18 baseline, He et al., CVPR 2016", (384, 144)),
+    System("compact_mobilenet_v3_small", "Howard et al., ICCV 2019", (384, 144)),
+    System("compact_mobilenet_v3_large", "Howard et al., ICCV 2019", (384, 144)),
 )
 
 

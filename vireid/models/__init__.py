@@ -10,5 +10,6 @@ MODELS = Registry(
         "agw": "vireid.models.agw:AGW",
         "tskd": "vireid.models.tskd:TSKD",
         "tvi_lfm": "vireid.models.tvi_lfm:TVILFM",
+        "compact": "vireid.models.compact:Compact",
     },
 )

@@ -21,6 +21,7 @@ from vireid.experiment.identity import data_specification
 from vireid.experiment.profile import is_profiled
 from vireid.experiment.progress import PhaseBars, progress_display
 from vireid.experiment.records import failed_fit
+from vireid.experiment.teacher import check_teachers, students_last
 from vireid.store import Store, write_atomically
 
 
@@ -42,7 +43,11 @@ def run_study(
 
     Returns:
         What failed: "fit of cell, seed" -> reason.
+
+    Raises:
+        UserError: a teacher that some fit needs is neither in the store nor planned.
     """
+    check_teachers(configs, store)
     console = Console(stderr=True)
     failures: dict[str, str] = {}
     with store.lock(f"study-{plan.name}"):
@@ -75,7 +80,8 @@ def run_study(
                 for run in _first_of_each_data(plan, configs, store):
                     bring = partial(_bring_images, configs[run.fit], store, run)
                     carry_out(f"images of seed {run.seed}", bring, advance=0)
-            _in_parallel(fit, plan.runs, jobs)
+            for wave in students_last(configs):
+                _in_parallel(fit, [run for run in plan.runs if run.fit in wave], jobs)
             for run in plan.runs:
                 measure = partial(_measure, configs[run.fit], study, store, run)
                 carry_out(f"profile of {run.cell}, seed {run.seed}", measure)

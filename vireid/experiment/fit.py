@@ -22,6 +22,7 @@ from vireid.experiment.device import device_of, threads_of
 from vireid.experiment.identity import data_specification, fit_id, fit_specification
 from vireid.experiment.progress import ProgressCallback, silent
 from vireid.experiment.records import common, failed_fit
+from vireid.experiment.teacher import bring_teacher, check_teacher
 from vireid.models import MODELS
 from vireid.profiling.memory import PeakMemory
 from vireid.store import Store
@@ -37,7 +38,7 @@ def fit_step(config: ExperimentConfig, store: Store, progress: ProgressCallback 
     A broken attempt takes up at its last checkpoint. A failing one leaves a failed record.
 
     Raises:
-        UserError: bad data, a diverging loss, or data that differ from those of the finished record.
+        UserError: bad data, no such teacher, a diverging loss, or data that differ from those of the finished record.
     """
     record = store.get(fit_id(config))
     if isinstance(record, FitRecord):
@@ -45,6 +46,7 @@ def fit_step(config: ExperimentConfig, store: Store, progress: ProgressCallback 
         return record
     started = now()
     try:
+        check_teacher(config, store)
         data = prepare(config, store, progress)
         record = _train(config, store, data, started, progress)
     except Exception as error:
@@ -103,6 +105,7 @@ def _train(
     torch.set_num_threads(threads_of(config))
     loader = training_loader(config, data, store, progress)
     model = build_model(config, loader.num_classes)
+    bring_teacher(model, config, store, data.train_fingerprint)
     weighting = build_weighting(config, model)
     run = fit_id(config)
 

@@ -15,7 +15,9 @@ from vireid.core.records import ComponentStamp, DataKind
 from vireid.core.registry import Registry
 from vireid.data import AUGMENTATIONS, DATASETS
 from vireid.evaluation.protocols import ProtocolConfig
+from vireid.experiment.teacher_training import exported_digest, teacher_of, teacher_training
 from vireid.models import MODELS
+from vireid.models.teacher import TeacherConfig
 from vireid.weighting import CURRICULA, WEIGHTINGS
 
 REGISTRIES: dict[str, Registry] = {
@@ -51,7 +53,7 @@ def data_specification(config: ExperimentConfig, dump: Dump = resolved) -> dict[
 
 def fit_specification(config: ExperimentConfig, dump: Dump = resolved) -> dict[str, Any]:
     """Everything that decides a fit."""
-    return {
+    specification: dict[str, Any] = {
         "kind": "fit",
         "seed": config.seed,
         **({"stream": config.stream} if config.stream else {}),
@@ -62,6 +64,31 @@ def fit_specification(config: ExperimentConfig, dump: Dump = resolved) -> dict[s
             for kind in ("augmentation", "model", "weighting", *_curriculum(config))
         },
     }
+    if teacher_of(config) is not None:
+        specification["model"]["teacher"] = _teacher_specification(config, dump)
+    return specification
+
+
+def teacher_fit(config: ExperimentConfig) -> str | None:
+    """Id of the fit that teaches; None where nobody does, or an exported model."""
+    if (training := teacher_training(config)) is not None:
+        return fit_id(training)
+    teacher = teacher_of(config)
+    return None if teacher is None else teacher.run
+
+
+def _teacher_specification(config: ExperimentConfig, dump: Dump) -> dict[str, Any]:
+    """The teacher by what it is, a fit's id or the digest of an exported model, however the configuration names it."""
+    teacher = teacher_of(config)
+    assert teacher is not None
+    if teacher.file is None:
+        return dump(teacher.model_copy(update={"run": teacher_fit(config), **_NOT_OF_A_RUN}))
+    digest = teacher.digest or exported_digest(teacher.file)
+    named = dump(teacher.model_copy(update={"digest": digest, "file": Path(teacher.file.name)}))
+    return named if dump is resolved else {key: value for key, value in named.items() if key != "file"}
+
+
+_NOT_OF_A_RUN = {"training": None, "height": None, "width": None}
 
 
 def _curriculum(config: ExperimentConfig) -> list[str]:
@@ -70,7 +97,12 @@ def _curriculum(config: ExperimentConfig) -> list[str]:
 
 
 def component_specification(kind: str, config: Component, dump: Dump = resolved) -> dict[str, Any]:
-    """A component's configuration and version. Of a file (pretrained weights) its name counts, not its folder."""
+    """A component's configuration and version. Of a file (pretrained weights) its name counts, not its folder.
+
+    A teacher is left out: it costs nothing where a model is deployed, and a fit has it in its own specification.
+    """
+    if isinstance(getattr(config, "teacher", None), TeacherConfig):
+        config = config.model_copy(update={"teacher": None})
     files = {name: value.name for name, value in config if isinstance(value, Path)}
     return {**dump(config), **files, "version": REGISTRIES[kind].load(config.name).version}
 

@@ -1,4 +1,4 @@
-"""Puts a table into docs/training.md, between its marks."""
+"""Puts a table into a document (docs/training.md), between its marks."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 DOCUMENT = Path(__file__).parents[2] / "docs" / "training.md"
 
 
-def write_table(name: str, text: str) -> None:
+def write_table(name: str, text: str, path: Path = DOCUMENT) -> None:
     """Replace what stands between ``<!-- NAME: begin -->`` and ``<!-- NAME: end -->``."""
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-    document = DOCUMENT.read_text(encoding="utf-8")
+    document = path.read_text(encoding="utf-8")
     before, after = document.split(begin)[0], document.split(end)[1]
-    DOCUMENT.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
+    path.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
 
 
 def command(hidden: str | None = None) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from rich.table import Table
 
 from vireid.core.records import LatencyRecord
+from vireid.profiling.sampling import slowdown
 
 _DASH = "–"
 Cell = Callable[[LatencyRecord], float | None]
@@ -19,6 +20,7 @@ _OPTIONAL: tuple[tuple[str, int, Cell], ...] = (
     ("file MB", 1, lambda r: None if r.size_bytes is None else r.size_bytes / 1e6),
     ("RSS MB", 0, lambda r: None if r.rss_bytes is None else r.rss_bytes / 1e6),
     ("J/image", 2, lambda r: r.joules_per_image),
+    ("last ÷ first minute", 2, lambda r: slowdown(r.seconds, r.windows)),
 )
 
 

@@ -206,7 +206,7 @@ def test_summary_is_a_table_for_a_readme(report: Comparison, tmp_path: Path) -> 
     assert "24 of 24 runs complete" in text
     assert NOTE in text
     assert "Same budget" in text
-    assert "vireid report comparison --template comparison" in text
+    assert "`vireid report comparison`" in text
     words = text.index("With text (")
     assert "captions Witness_IR" in text[words:]
     assert "Witness_IR" not in text[:words]

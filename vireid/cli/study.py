@@ -62,13 +62,18 @@ def ablate(
 @app.command()
 def report(
     study: Annotated[str, typer.Argument(help="Name of a study that has been run.")],
-    template: Annotated[str, typer.Option("--template", help="Notebook in notebooks/, or a path.")] = "ablation",
+    template: Annotated[
+        str | None, typer.Option("--template", help="Notebook in notebooks/, or a path; by default the study's own.")
+    ] = None,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Render the report of a study from its records."""
+    from vireid.report.load import read_plan
     from vireid.store import Store
 
-    console.print(f"report: {_render(Store(store), study, _template(template))}", soft_wrap=True)
+    place = Store(store)
+    name = template or read_plan(place, study).study.get("report", "ablation")
+    console.print(f"report: {_render(place, study, _template(name))}", soft_wrap=True)
 
 
 def _render(store: Store, study: str, template: Path) -> Path:

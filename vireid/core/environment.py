@@ -12,7 +12,11 @@ from typing import Any
 
 from vireid.core.config import Strict
 
-PACKAGES = ("vireid", "torch", "torchvision", "accelerate", "numpy", "scipy", "pandas", "fvcore", "thop", "pillow")
+PACKAGES = (
+    *("vireid", "torch", "torchvision", "accelerate", "numpy", "scipy", "pandas", "fvcore", "thop", "pillow"),
+    *("onnx", "onnxscript", "onnxruntime", "openvino", "nncf", "ncnn", "pnnx", "executorch"),  # runtimes of an artefact
+    *("timm", "transformers", "open_clip_torch", "faiss-cpu"),
+)
 
 # What of a machine's description must agree before two latencies may stand side by side.
 MACHINE_IDENTITY = (

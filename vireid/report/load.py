@@ -77,6 +77,24 @@ class Condition:
         return f"batch {self.batch}, {self.setup}"
 
 
+def read_plan(store: Store, name: str) -> Plan:
+    """The plan of a study.
+
+    Raises:
+        UserError: no such study in the store, or its plan cannot be read.
+    """
+    path = store.study(name) / "plan.json"
+    if not path.is_file():
+        found = sorted(p.parent.name for p in store.root.glob("studies/*/plan.json"))
+        hint = f"; studies there: {', '.join(found)}" if found else ""
+        raise UserError(f"{path}: study '{name}' has no plan in this store; run `vireid ablate` first{hint}")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path}: not readable as JSON ({error}); plan the study again") from error
+    return parse(Plan, content, str(path))
+
+
 class StudyView:
     """Plan and records of one study.
 
@@ -90,17 +108,8 @@ class StudyView:
     """
 
     def __init__(self, store: Store, name: str, stale: Collection[str] = ()) -> None:
-        path = store.study(name) / "plan.json"
-        if not path.is_file():
-            found = sorted(p.parent.name for p in store.root.glob("studies/*/plan.json"))
-            hint = f"; studies there: {', '.join(found)}" if found else ""
-            raise UserError(f"{path}: study '{name}' has no plan in this store; run `vireid ablate` first{hint}")
         self.store = store
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise UserError(f"{path}: not readable as JSON ({error}); plan the study again") from error
-        self.plan = _named(parse(Plan, content, str(path)))
+        self.plan = _named(read_plan(store, name))
         self.records: dict[str, Record] = {record.id: record for record in store.records()}
         self._failures: dict[str, list[Record]] = {}
         for failure in store.failures():

@@ -42,8 +42,7 @@ def comparison_markdown(
         parts.append(f"With text ({'; '.join(said)}), never in one column with images alone:")
         parts.append("\n".join(f"- {text_sentence(row)}" for row in text if row.reranking == PLAIN))
     parts.append(
-        f"Made by `vireid ablate ablations/{name}.yaml --report`; `vireid report {name} --template comparison` renders "
-        "it again from records."
+        f"Made by `vireid ablate ablations/{name}.yaml --report`; `vireid report {name}` renders it again from records."
     )
     return "\n\n".join(parts) + "\n"
 

@@ -119,8 +119,9 @@ def test_final_weights_are_the_models(tmp_path):
 def test_dev_evaluation_decides_nothing(tmp_path):
     calls = []
 
-    def evaluate(model) -> dict[str, float]:
+    def evaluate(model, scale) -> dict[str, float]:
         assert not model.training
+        assert scale == 1
         torch.rand(7)  # draws from the global generator
         calls.append(model.epochs.item())
         return {"mAP": 0.5}

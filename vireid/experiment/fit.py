@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -29,6 +30,7 @@ from vireid.store import Store
 from vireid.training.checkpoint import discard_checkpoint
 from vireid.training.contracts import Weighting
 from vireid.training.loop import fit as run_training
+from vireid.training.resize import scaled
 from vireid.weighting import WEIGHTINGS
 
 
@@ -112,8 +114,10 @@ def _train(
     def on_step(epoch: int, epochs: int, step: int, steps: int, loss: float) -> None:
         progress("train", (epoch - 1) * steps + step, epochs * steps, f"epoch {epoch}/{epochs}, loss {loss:.2f}")
 
-    def evaluate_on_dev(trained: nn.Module) -> Mapping[str, float]:
-        features = extract(cast(Model, trained), evaluation_loader(config, data, store), device=device_of(config))
+    def evaluate_on_dev(trained: nn.Module, scale: float) -> Mapping[str, float]:
+        batches = evaluation_loader(config, data, store)
+        at_scale = (replace(batch, images=scaled(batch.images, scale)) for batch in batches)
+        features = extract(cast(Model, trained), at_scale, device=device_of(config))
         protocol = config.evaluation.protocols[0]
         return evaluate(features, data.evaluation, protocol, data.layout.permutations(), split="dev", top_k=0).metrics
 

@@ -103,6 +103,9 @@ class StageConfig(Strict):
     trainable: list[str] = Field(default=["*"], min_length=1)  # globs over parameter names; the rest stays as it is
     terms: list[str] | None = Field(default=None, min_length=1)  # loss terms that count; all when null
     schedule: ScheduleConfig | None = None  # counted from the stage's start; null: the recipe's, from training's start
+    # Share of data.height and data.width that this stage trains at, and is evaluated at on dev: progressive resizing,
+    # whose early stages see many small images in the time of few large ones (Tan and Le, EfficientNetV2, ICML 2021).
+    scale: float = Field(default=1.0, gt=0, le=1)
 
 
 class RecipeConfig(Strict):

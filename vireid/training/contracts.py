@@ -65,7 +65,7 @@ class PeakReading(Protocol):
 
 ProgressCallback = Callable[[int, int, int, int, float], None]  # epoch, epochs, step, steps (from 1), loss
 EpochCallback = Callable[[dict[str, Any]], None]  # the epoch's curve entry
-EvaluateCallback = Callable[[nn.Module], Mapping[str, float]]  # metrics on dev, model in evaluation mode
+EvaluateCallback = Callable[[nn.Module, float], Mapping[str, float]]  # model in evaluation mode, scale → dev metrics
 PeakMemory = Callable[[], AbstractContextManager[PeakReading]]
 
 
@@ -75,8 +75,8 @@ class FitResult:
 
     ``curves`` has one entry per epoch: ``epoch`` (from 1), ``stage``, ``lr`` (at the epoch's end, before any group's
     ``lr_scale``), ``loss`` (mean weighted total), ``terms`` (means, unweighted), ``weights`` (means), ``grad_norm``
-    (mean before clipping), ``images_per_second``, ``seconds``, ``data_seconds`` (spent waiting for batches), and
-    ``dev`` where an evaluation was asked for.
+    (mean before clipping), ``images_per_second``, ``seconds``, ``data_seconds`` (spent waiting for batches), ``scale``
+    where the stage trains at a share of the resolution, and ``dev`` where an evaluation was asked for.
     """
 
     curves: list[dict[str, Any]]

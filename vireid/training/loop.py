@@ -51,8 +51,8 @@ def fit(
         directory: of this run; made where absent.
         resume_key: the run's id.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N``, ``mps``.
-        evaluate: metrics on dev, called every ``recipe.evaluate_every`` epochs with the model in evaluation mode;
-            they enter the curves and decide nothing.
+        evaluate: metrics on dev, called every ``recipe.evaluate_every`` epochs with the model in evaluation mode and
+            the scale of the epoch's stage; they enter the curves and decide nothing.
         on_epoch: called with each new curve entry once its checkpoint is written.
         progress: called after every batch with epoch, epochs, step, steps (from 1) and the weighted loss; on an
             accelerator the loss is some steps old (NaN before the first), as reading it would wait for the device.

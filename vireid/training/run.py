@@ -21,6 +21,7 @@ from vireid.training.device import make_accelerator
 from vireid.training.meters import EpochMeter, Fault
 from vireid.training.optimisers import build_optimiser, set_lr
 from vireid.training.recompute import Recomputation
+from vireid.training.resize import scaled
 from vireid.training.schedules import lr_factor
 from vireid.training.stages import Stages
 
@@ -95,13 +96,13 @@ class Run:
         self._weighting.begin_epoch(epoch)
         with memory if memory is not None else nullcontext() as reading:
             entry = self._train(epoch, stage, progress)
-            entry["seconds"] += self._after_epoch(epoch)
+            entry["seconds"] += self._after_epoch(epoch, stage)
         self.model.end_epoch()
         self._weighting.end_epoch(entry["terms"])
         if evaluate is not None and recipe.evaluate_every and (epoch + 1) % recipe.evaluate_every == 0:
             self.module.eval()
             with torch.no_grad():
-                entry["dev"] = dict(evaluate(self.module))
+                entry["dev"] = dict(evaluate(self.module, recipe.stages[stage].scale))
         self.measured.epoch += 1
         self.measured.curves.append(entry)
         self.measured.seconds += entry["seconds"]
@@ -149,7 +150,7 @@ class Run:
                 group = min(recipe.accumulation, steps - first_of_group)
                 stepping = step == first_of_group + group - 1
                 lr = recipe.optimiser.lr * lr_factor(recipe, epoch, first_of_group, steps)
-                fault = self._backward(self._to_device(batch), stage, group, stepping, meter)
+                fault = self._backward(self._to_device(batch, stage), stage, group, stepping, meter)
                 if fault is None and stepping:
                     fault = self._step(step, lr, meter)
                     now = time.perf_counter()
@@ -177,15 +178,16 @@ class Run:
             "images_per_second": images / seconds,
             "seconds": seconds,
             "data_seconds": waited,
+            **({} if recipe.stages[stage].scale == 1 else {"scale": recipe.stages[stage].scale}),
         }
 
-    def _after_epoch(self, epoch: int) -> float:
+    def _after_epoch(self, epoch: int, stage: int) -> float:
         """Show the epoch's batches again to a model that learns from them; return the seconds that this took."""
         if not isinstance(self.model, LearnsFromEpoch):
             return 0.0
         started = time.perf_counter()
         with torch.no_grad(), self.accelerator.autocast():
-            self.model.after_epoch(self._to_device(batch) for batch in self._loader.epoch(epoch))
+            self.model.after_epoch(self._to_device(batch, stage) for batch in self._loader.epoch(epoch))
         return time.perf_counter() - started
 
     def _backward(self, batch: Batch, stage: int, group: int, stepping: bool, meter: EpochMeter) -> Fault | None:
@@ -216,14 +218,15 @@ class Run:
         self._skipped = self._skipped + 1 if self._optimiser.step_was_skipped else 0
         return Fault("gradient norm", math.inf, step) if self._skipped >= MAX_SKIPPED_STEPS else None
 
-    def _to_device(self, batch: Batch) -> Batch:
+    def _to_device(self, batch: Batch, stage: int) -> Batch:
         device = self.accelerator.device
         moved: dict[str, Any] = {
             field.name: value.to(device, non_blocking=True)
             for field in fields(batch)
             if isinstance(value := getattr(batch, field.name), Tensor)
         }
-        moved["images"] = moved["images"].contiguous(memory_format=self._format)
+        images = scaled(moved["images"], self._recipe.stages[stage].scale)
+        moved["images"] = images.contiguous(memory_format=self._format)
         return replace(batch, **moved)
 
     def _diverged(self, fault: Fault, epoch: int, lr: float) -> TrainingDivergedError:

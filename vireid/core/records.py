@@ -78,6 +78,25 @@ class MetricInterval(Strict):
     over: str = "query identities"
 
 
+class EvaluatedFile(Strict):
+    """A deployed file that was evaluated in place of the trained model, and how near its features are to the model's.
+
+    ``graph`` and ``runtime`` are those of latency records: where both agree, and the resolution, a latency is of this
+    file's kind.
+    """
+
+    graph: str  # digest of the deployed graph, ``CostRecord.artefact``
+    runtime: dict[str, Any]  # configuration and version of what ran it
+    precision: str  # fp32, bf16, int8
+    resolution: tuple[int, int]  # height, width in pixels
+    digest: str  # SHA-256 of the file's content
+    size_bytes: int  # of the file, or the folder of files
+    calibration: dict[str, Any] | None = None  # images by number and content, where it was quantised
+    candidates: list[dict[str, Any]] = []  # settings that were compared on dev before this one was taken, with metrics
+    cosine: float  # mean cosine to the trained model's features (float32, PyTorch eager) over the evaluated images
+    overlap10: float  # mean share of the ten nearest gallery images that the model's features also put among theirs
+
+
 class EvaluationRecord(RecordBase):
     """Metrics of a fit under one protocol. Fractions; ``metric_units`` names unit, range and direction."""
 
@@ -92,6 +111,7 @@ class EvaluationRecord(RecordBase):
     per_query_file: str | None = None  # Parquet beside the record, relative to runs/
     per_query_digest: str | None = None  # SHA-256 of that file
     fingerprint: str | None = None  # content of the evaluated images
+    artefact: EvaluatedFile | None = None  # None: the trained model itself, in PyTorch
 
 
 class CostRecord(RecordBase):

@@ -1,0 +1,1 @@
+"""Post-training quantisation of a deployed graph to int8."""

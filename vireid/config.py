@@ -29,6 +29,7 @@ from vireid.data.captions import CaptionConfig
 from vireid.data.synthetic.config import SyntheticConfig
 from vireid.evaluation.protocols import ProtocolConfig
 from vireid.models import MODELS
+from vireid.profiling import RUNTIMES
 from vireid.profiling.config import ProfileConfig
 from vireid.training.config import RecipeConfig
 from vireid.weighting import CURRICULA, WEIGHTINGS
@@ -60,6 +61,9 @@ class EvaluationConfig(Strict):
     """Protocols to evaluate a fit under; each gives a record of its own."""
 
     protocols: list[ProtocolConfig] = Field(min_length=1)
+    # Runtimes (as in profile.runtimes) whose file of the fit is evaluated too, as it would be deployed: the accuracy of
+    # another precision, such as {name: openvino, precision: int8}.
+    deployed: list[component(RUNTIMES)] = []  # type: ignore[valid-type]
 
 
 class RuntimeConfig(Strict):

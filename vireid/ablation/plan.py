@@ -9,7 +9,7 @@ from vireid.ablation.study import Study
 from vireid.config import ExperimentConfig, compose, override_key
 from vireid.core.errors import UserError
 from vireid.core.plan import Cell, Plan, PlannedRun
-from vireid.experiment.identity import cost_id, evaluation_id, fit_id
+from vireid.experiment.identity import cost_id, deployed_id, deployed_protocols, evaluation_id, fit_id
 
 
 def make_plan(
@@ -53,6 +53,11 @@ def make_plan(
                     fit=fit,
                     evaluations=[evaluation_id(config, protocol) for protocol in config.evaluation.protocols],
                     cost=cost_id(config),
+                    deployed=[
+                        deployed_id(config, protocol, runtime)
+                        for runtime in config.evaluation.deployed
+                        for protocol in deployed_protocols(config)
+                    ],
                 )
             )
     plan = Plan(

@@ -17,6 +17,7 @@ from vireid.core.config import canonical_json
 from vireid.core.errors import UserError
 from vireid.core.plan import Plan, PlannedRun
 from vireid.experiment.check import is_finished
+from vireid.experiment.deployed import is_deployed
 from vireid.experiment.identity import data_specification
 from vireid.experiment.profile import is_profiled
 from vireid.experiment.progress import PhaseBars, progress_display
@@ -156,7 +157,11 @@ def _failures(store: Store, run: PlannedRun) -> int:
 
 def _measure(config: ExperimentConfig, study: Study, store: Store, run: PlannedRun, progress: PhaseBars) -> str | None:
     steps = (["cost"] if study.measure.cost else []) + (["latency"] if study.measure.latency else [])
-    if not steps or is_profiled(config, store, latency=study.measure.latency):
+    if steps and is_profiled(config, store, latency=study.measure.latency):
+        steps = []
+    if store.get(run.fit) is not None and not is_deployed(config, store):
+        steps.append("deployed")
+    if not steps:
         return None
     outcome = run_job(config, steps, store, run.fit, progress, name="profile")
     return None if outcome.reason is None else _with_log(outcome)

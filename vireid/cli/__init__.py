@@ -55,6 +55,7 @@ def main() -> None:
         export,
         imports,
         models,
+        quantise,
         results,
         run,
         study,

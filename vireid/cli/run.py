@@ -10,7 +10,7 @@ import typer
 import yaml
 
 from vireid.cli import DEFAULT_STORE, Overrides, StoreOption, app
-from vireid.cli.show import console, cost_table, evaluation_table
+from vireid.cli.show import console, cost_table, deployed_table, evaluation_table
 from vireid.cli.show_latency import latency_table, remarks, stages_settings, stages_table
 
 
@@ -35,6 +35,7 @@ def config(
 def train(overrides: Overrides = None, store: StoreOption = DEFAULT_STORE) -> None:
     """Train one configuration, then evaluate it under its protocols. Finished work is reused, a broken run resumed."""
     from vireid.config import compose
+    from vireid.experiment.deployed import deployed_step
     from vireid.experiment.evaluate import evaluate_step
     from vireid.experiment.fit import fit_step
     from vireid.experiment.progress import bars
@@ -45,7 +46,10 @@ def train(overrides: Overrides = None, store: StoreOption = DEFAULT_STORE) -> No
     with bars() as progress:
         fit = fit_step(settings, place, progress)
         evaluations = evaluate_step(settings, place, progress)
+        deployed = deployed_step(settings, place, progress)
     console.print(evaluation_table(evaluations))
+    if deployed:
+        console.print(deployed_table(deployed))
     console.print(f"fit {fit.id}: {place.directory(fit.id)}", soft_wrap=True)
 
 

@@ -48,6 +48,26 @@ def evaluation_table(records: Iterable[EvaluationRecord]) -> Table:
     return table
 
 
+def deployed_table(records: Iterable[EvaluationRecord]) -> Table:
+    """Accuracy of deployed files in percent, and how near they are to the trained model."""
+    table = Table(title="As deployed (%)")
+    for name in ("file", "protocol", "r1", "mAP", "cosine", "top-10 overlap", "MB"):
+        table.add_column(name, justify="left" if name in ("file", "protocol") else "right")
+    for record in records:
+        if (file := record.artefact) is None:
+            continue
+        table.add_row(
+            f"{file.runtime['name']}, {file.precision}",
+            protocol_label(record.protocol),
+            *(f"{100 * record.metrics[metric]:.1f}" for metric in ("r1", "mAP")),
+            f"{file.cosine:.4f}",
+            f"{file.overlap10:.3f}",
+            f"{file.size_bytes / 1e6:.1f}",
+        )
+    table.caption = "cosine and overlap: with the trained model's features in PyTorch float32"
+    return table
+
+
 def cost_table(record: CostRecord) -> Table:
     """Parameters, and MACs by every counter."""
     height, width = record.resolution

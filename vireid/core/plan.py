@@ -28,6 +28,7 @@ class PlannedRun(Strict):
     fit: str
     evaluations: list[str]
     cost: str
+    deployed: list[str] = []  # evaluations of the fit's files in other runtimes and precisions
 
 
 class Plan(Strict):

@@ -10,7 +10,7 @@ from torch import nn
 
 from vireid.config import ExperimentConfig
 from vireid.core.errors import UserError
-from vireid.core.records import EvaluationRecord, FitRecord, now
+from vireid.core.records import EvaluatedFile, EvaluationRecord, FitRecord, now
 from vireid.core.types import FloatArray, Model
 from vireid.evaluation.evaluate import EvaluationResult, evaluate
 from vireid.evaluation.extraction import extract
@@ -24,6 +24,7 @@ from vireid.experiment.progress import ProgressCallback, silent
 from vireid.experiment.records import common
 from vireid.experiment.text import with_text
 from vireid.store import Store, file_digest, write_atomically
+from vireid.training.allocator import keep_freed_memory
 
 
 def evaluate_step(
@@ -54,17 +55,16 @@ def evaluate_step(
                 data.evaluation,
                 protocol,
                 data.layout.permutations(),
-                listed=_listed(config, protocol, data),
+                listed=listed_images(config, protocol, data),
                 split=config.data.split,
             )
-            record = _record(config, store, fit, protocol, result, data, started)
-            store.put(record)
+            record = filed(config, store, fit, evaluation_id(config, protocol), result, data, started)
         progress("evaluate", done + 1, len(protocols), protocol.name)
         records.append(record)
     return records
 
 
-def _listed(config: ExperimentConfig, protocol: ProtocolConfig, data: PreparedData) -> frozenset[str] | None:
+def listed_images(config: ExperimentConfig, protocol: ProtocolConfig, data: PreparedData) -> frozenset[str] | None:
     """The test lists, where a protocol asks for them; development images all come from lists."""
     return data.layout.test_list() if protocol.spec.listed and config.data.split == "test" else None
 
@@ -89,8 +89,9 @@ def embeddings(
     Raises:
         UserError: the weights are missing or do not fit the model.
     """
-    model = trained_model(config, store)
-    return extract(model, evaluation_loader(config, data, store, progress), device=device_of(config))
+    model, device = trained_model(config, store), device_of(config)
+    with keep_freed_memory(device):
+        return extract(model, evaluation_loader(config, data, store, progress), device=device)
 
 
 def _with_text(
@@ -128,21 +129,22 @@ def check_same_evaluation_images(record: EvaluationRecord, data: PreparedData) -
         )
 
 
-def _record(
+def filed(
     config: ExperimentConfig,
     store: Store,
     fit: FitRecord,
-    protocol: ProtocolConfig,
+    run: str,
     result: EvaluationResult,
     data: PreparedData,
     started: str,
+    artefact: EvaluatedFile | None = None,
 ) -> EvaluationRecord:
-    run = evaluation_id(config, protocol)
+    """Put a result into the store as the record ``run``, with its per-query table."""
     table = io.BytesIO()
     result.per_query.to_parquet(table, index=False)
     file = f"{fit.id}/per_query-{run}.parquet"
     write_atomically(store.runs / file, table.getvalue())
-    return EvaluationRecord(
+    record = EvaluationRecord(
         id=run,
         status="ok",
         fit=fit.id,
@@ -155,8 +157,11 @@ def _record(
         per_query_file=file,
         per_query_digest=file_digest(store.runs / file),
         fingerprint=data.evaluation_fingerprint,
+        artefact=artefact,
         **common(config, started),
     )
+    store.put(record)
+    return record
 
 
 def protocol_without_text(config: ExperimentConfig) -> ProtocolConfig:
@@ -170,6 +175,6 @@ def evaluate_again(
     config: ExperimentConfig, protocol: ProtocolConfig, features: FloatArray, data: PreparedData
 ) -> tuple[EvaluationResult, Trial]:
     """Evaluate a protocol for its ranked lists, which records do not hold; and its first trial."""
-    permutations, listed = data.layout.permutations(), _listed(config, protocol, data)
+    permutations, listed = data.layout.permutations(), listed_images(config, protocol, data)
     result = evaluate(features, data.evaluation, protocol, permutations, listed=listed, split=config.data.split)
     return result, plan_trials(protocol, data.evaluation, permutations, listed)[0]

@@ -60,7 +60,7 @@ def export_step(
     height, width = config.data.height, config.data.width
     graphs = {
         name: Graph(module, height, width, metadata(config, module, modality, run))
-        for name, modality, module in _deployed(model)
+        for name, modality, _, module in deployed_graphs(model)
     }
     total, done = len(graphs) * len(formats), iter(range(len(graphs) * len(formats)))
     files = export(graphs, folder, formats, lambda note: progress("export", next(done), total, note))
@@ -104,10 +104,13 @@ def metadata(config: ExperimentConfig, module: nn.Module, modality: str, run: st
     }
 
 
-def _deployed(model: Model) -> list[tuple[str, str, nn.Module]]:
-    """Name of the files, modality, and graph; one entry where both modalities share it."""
+def deployed_graphs(model: Model) -> list[tuple[str, str, list[Modality], nn.Module]]:
+    """Name of the files, modality in words, modalities, and graph; one entry where both modalities share it."""
     visible, infrared = (model.deployable(modality) for modality in (Modality.VISIBLE, Modality.INFRARED))
     first, second = visible.state_dict(), infrared.state_dict()
     if first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first):
-        return [("model", BOTH, infrared)]
-    return [("model-visible", "visible", visible), ("model-infrared", "infrared", infrared)]
+        return [("model", BOTH, list(Modality), infrared)]
+    return [
+        ("model-visible", "visible", [Modality.VISIBLE], visible),
+        ("model-infrared", "infrared", [Modality.INFRARED], infrared),
+    ]

@@ -18,6 +18,7 @@ from vireid.evaluation.protocols import ProtocolConfig
 from vireid.experiment.teacher_training import exported_digest, teacher_of, teacher_training
 from vireid.models import MODELS
 from vireid.models.teacher import TeacherConfig
+from vireid.profiling import RUNTIMES
 from vireid.weighting import CURRICULA, WEIGHTINGS
 
 REGISTRIES: dict[str, Registry] = {
@@ -115,6 +116,24 @@ def fit_id(config: ExperimentConfig) -> str:
 def evaluation_id(config: ExperimentConfig, protocol: ProtocolConfig) -> str:
     """Identity of the fit's evaluation under one protocol."""
     return run_id({"kind": "evaluation", "fit": fit_id(config), "protocol": deciding(protocol)})
+
+
+def deployed_protocols(config: ExperimentConfig) -> list[ProtocolConfig]:
+    """Protocols that deployed files are evaluated under: those without text, as a deployed graph reads images."""
+    return [protocol for protocol in config.evaluation.protocols if protocol.text == "none"]
+
+
+def deployed_id(config: ExperimentConfig, protocol: ProtocolConfig, runtime: Component) -> str:
+    """Identity of the evaluation, under one protocol, of what a runtime makes of the fit."""
+    version = RUNTIMES.load(runtime.name).version
+    return run_id(
+        {
+            "kind": "evaluation",
+            "fit": fit_id(config),
+            "protocol": deciding(protocol),
+            "deployed": {**deciding(runtime), "version": version},
+        }
+    )
 
 
 def cost_id(config: ExperimentConfig) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from vireid.config import ExperimentConfig
 from vireid.experiment.data import data_step
+from vireid.experiment.deployed import deployed_step
 from vireid.experiment.evaluate import evaluate_step
 from vireid.experiment.explain import explain_step
 from vireid.experiment.fit import fit_step
@@ -20,6 +21,7 @@ STEPS: dict[str, Step] = {
     "data": data_step,
     "fit": fit_step,
     "evaluate": evaluate_step,
+    "deployed": deployed_step,
     "explain": explain_step,
     "cost": cost_step,
     "latency": latency_step,

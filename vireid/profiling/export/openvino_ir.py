@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from vireid.core.extras import optional_module
 
@@ -16,8 +17,11 @@ def write_ir(onnx: bytes, path: Path, metadata: Mapping[str, str] | None = None)
     Raises:
         UserError: OpenVINO is not installed.
     """
-    library = optional_module("openvino", "deploy")
-    model = library.Core().read_model(onnx)
+    save_ir(optional_module("openvino", "deploy").Core().read_model(onnx), path, metadata)
+
+
+def save_ir(model: Any, path: Path, metadata: Mapping[str, str] | None = None) -> None:
+    """Write an OpenVINO model that is in memory, floating-point weights as they are."""
     for key, value in (metadata or {}).items():
         model.set_rt_info(value, [SECTION, key])
-    library.save_model(model, path, compress_to_fp16=False)
+    optional_module("openvino", "deploy").save_model(model, path, compress_to_fp16=False)

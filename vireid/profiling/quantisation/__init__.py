@@ -1,1 +1,44 @@
 """Post-training quantisation of a deployed graph to int8."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from vireid.core.extras import optional_module
+from vireid.core.types import FloatArray
+from vireid.profiling.export.openvino_ir import save_ir
+from vireid.profiling.quantisation import nncf_graph, onnxruntime_graph
+from vireid.profiling.quantisation.config import QuantisationConfig
+
+
+def quantise_onnx(content: bytes, images: Sequence[FloatArray], settings: QuantisationConfig) -> bytes:
+    """An ONNX file in int8, by the quantiser that ``settings`` names; metadata stay.
+
+    Args:
+        content: of the float file.
+        images: batches (B×3×H×W, float32) as the network is fed; ranges of activations are taken from them.
+        settings: how.
+
+    Raises:
+        UserError: the quantiser is not installed.
+    """
+    if settings.quantiser == "nncf":
+        return nncf_graph.quantise_onnx(content, images, settings)
+    return onnxruntime_graph.quantise_onnx(content, images, settings)
+
+
+def write_quantised_ir(
+    content: bytes,
+    path: Path,
+    images: Sequence[FloatArray],
+    settings: QuantisationConfig,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Write the float ONNX file ``content`` as OpenVINO's ``path`` (``….xml``) and ``.bin``, quantised by NNCF.
+
+    Raises:
+        UserError: OpenVINO or NNCF is not installed.
+    """
+    model = optional_module("openvino", "deploy").Core().read_model(content)
+    save_ir(nncf_graph.quantise_openvino(model, images, settings), path, metadata)

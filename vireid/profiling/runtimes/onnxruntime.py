@@ -1,4 +1,4 @@
-"""ONNX Runtime on the CPU, float32."""
+"""ONNX Runtime on the CPU, float32 or quantised to int8."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from vireid.core.config import Component
 from vireid.core.extras import optional_module
 from vireid.profiling.export.onnx_file import INPUT, onnx_bytes
+from vireid.profiling.quantisation import quantise_onnx
+from vireid.profiling.quantisation.runtime import Quantising, QuantisingConfig
 from vireid.profiling.runtimes.base import on_cpu
 from vireid.profiling.runtimes.files import FileRuntime
 from vireid.profiling.runtimes.pool import PoolSession
@@ -26,14 +28,15 @@ _LEVELS = {
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 
-class OnnxRuntimeConfig(Component):
-    """ONNX Runtime with the level of its graph optimisation."""
+class OnnxRuntimeConfig(QuantisingConfig):
+    """ONNX Runtime with its precision and the level of its graph optimisation."""
 
     name: str = "onnxruntime"
+    precision: Literal["fp32", "int8"] = "fp32"
     optimisation: Optimisation = "all"  # all: layout changes too
 
 
-class OnnxRuntime(FileRuntime):
+class OnnxRuntime(Quantising, FileRuntime):
     """The CPU execution provider on the graph that ``vireid export`` writes."""
 
     Config: ClassVar[type[Component]] = OnnxRuntimeConfig
@@ -41,16 +44,22 @@ class OnnxRuntime(FileRuntime):
 
     def __init__(self, config: OnnxRuntimeConfig) -> None:
         self.config = config
-        self.precision: str = "fp32"
+        self.precision: str = config.precision
+        self.quantisation = config.quantisation
 
     def available(self) -> str | None:
         """Whether the packages are installed."""
-        return next(filter(None, (missing_package(name, "deploy") for name in PACKAGES)), None)
+        missing = (missing_package(name, "deploy") for name in PACKAGES)
+        return next(filter(None, missing), None) or self.missing_quantiser()
 
     def store(self, module: nn.Module, example: Tensor, folder: Path) -> Path:
-        """Export ``module``; the file takes any number of images."""
+        """Export ``module``, quantised where the precision asks for it; the file takes any number of images."""
         file = folder / "model.onnx"
-        file.write_bytes(onnx_bytes(module, *on_cpu(self.config.name, example).shape[2:]))
+        height, width = on_cpu(self.config.name, example).shape[2:]
+        content = onnx_bytes(module, height, width, self.metadata)
+        if self.quantisation is not None:
+            content = quantise_onnx(content, self.calibration_images(example), self.quantisation)
+        file.write_bytes(content)
         return file
 
     def load(self, file: Path, example: Tensor) -> PoolSession:  # noqa: ARG002 - any number of images

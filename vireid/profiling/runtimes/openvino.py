@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU, float32 or bfloat16."""
+"""OpenVINO on the CPU, float32, bfloat16 or quantised to int8."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
+from pydantic import model_validator
 from torch import Tensor, nn
 
 from vireid.core.config import Component
 from vireid.core.extras import optional_module
 from vireid.profiling.export.onnx_file import onnx_bytes
 from vireid.profiling.export.openvino_ir import write_ir
+from vireid.profiling.quantisation import write_quantised_ir
+from vireid.profiling.quantisation.runtime import Quantising, QuantisingConfig
 from vireid.profiling.runtimes.base import on_cpu
 from vireid.profiling.runtimes.files import FileRuntime
 from vireid.profiling.runtimes.pool import PoolSession
@@ -19,17 +22,23 @@ from vireid.profiling.runtimes.reasons import missing_package
 
 PACKAGES = ("onnx", "onnxscript", "openvino")
 NAME = "model.xml"
-_HINTS = {"fp32": "f32", "bf16": "bf16"}
+_HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}  # of what is not quantised
 
 
-class OpenVinoConfig(Component):
-    """OpenVINO with the precision it may compute in. Weights are float32 in either case."""
+class OpenVinoConfig(QuantisingConfig):
+    """OpenVINO with the precision it computes in. Weights are float32 but for int8."""
 
     name: str = "openvino"
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["fp32", "bf16", "int8"] = "fp32"
+
+    @model_validator(mode="after")
+    def _quantised_by_nncf(self) -> OpenVinoConfig:
+        if self.quantisation is not None and self.quantisation.quantiser != "nncf":
+            raise ValueError("OpenVINO models are quantised by nncf: set quantisation.quantiser=nncf")
+        return self
 
 
-class OpenVino(FileRuntime):
+class OpenVino(Quantising, FileRuntime):
     """The CPU plug-in on the graph that ``vireid export`` writes, tuned for the latency of one stream."""
 
     Config: ClassVar[type[Component]] = OpenVinoConfig
@@ -38,11 +47,13 @@ class OpenVino(FileRuntime):
     def __init__(self, config: OpenVinoConfig) -> None:
         self.config = config
         self.precision: str = config.precision
+        self.quantisation = config.quantisation
 
     def available(self) -> str | None:
         """Whether the packages are installed and the plug-in computes in this precision here."""
         missing = next(filter(None, (missing_package(name, "deploy") for name in PACKAGES)), None)
-        if missing is not None or self.precision == "fp32":
+        missing = missing or self.missing_quantiser()
+        if missing is not None or self.precision != "bf16":
             return missing
         core = optional_module("openvino", "deploy").Core()
         name, able = (core.get_property("CPU", key) for key in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES"))
@@ -51,7 +62,11 @@ class OpenVino(FileRuntime):
     def store(self, module: nn.Module, example: Tensor, folder: Path) -> Path:
         """Export ``module`` as a folder with OpenVINO's intermediate representation."""
         content = onnx_bytes(module, *on_cpu(self.config.name, example).shape[2:])
-        write_ir(content, folder / NAME)
+        if self.quantisation is None:
+            write_ir(content, folder / NAME, self.metadata)
+        else:
+            images = self.calibration_images(example)
+            write_quantised_ir(content, folder / NAME, images, self.quantisation, self.metadata)
         return folder
 
     def load(self, file: Path, example: Tensor) -> PoolSession:

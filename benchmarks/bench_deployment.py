@@ -38,7 +38,7 @@ VARIABLE = "VIREID_RELEASED_IDKL"
 DOCUMENT = Path(__file__).parents[1] / "docs" / "export.md"
 CLASSES = 395
 PAUSE = 0.2  # seconds before a turn, in which the threads of the last one go to sleep
-GOAL = 2.5  # times faster than the released forward, the best in fp32
+GOALS = {"fp32": 2.5, "int8": 9.0}  # times faster than the released forward, the best of each precision
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,9 @@ def table(result: Comparison) -> str:
     lines.append(
         f"ResNet-50, {settings['height']}×{settings['width']}, one image, {settings['threads']} threads pinned to as "
         f"many cores; median of {settings['rounds']} interleaved rounds of {settings['calls']} forwards; ratios are "
-        f"medians over rounds. Features: largest error of any value relative to the feature's root mean square. "
+        f"medians over rounds. Features: largest error of any value relative to the feature's root mean square; "
+        "weights are drawn and int8 is calibrated on noise, so what int8 costs in accuracy is told by trained fits "
+        "alone (`vireid quantise`). "
         f"{machine['cpu']} (family, model, stepping {'/'.join(map(str, machine['cpu_family_model_stepping']))}; "
         f"{' '.join(machine['isa'])}), {machine['physical_cores']} cores; torch {machine['torch']}."
     )
@@ -209,9 +211,11 @@ def _faults(result: Comparison) -> list[str]:
         if (gap := result.differences[name]) is not None and not gap <= TOLERANCE
     ]
     if result.reference == "released":
-        best = max(statistics.median(result.ratios(name)) for name in fp32)
-        if best < GOAL:
-            faults.append(f"the best in fp32 is {best:.2f} times as fast as the released forward, not {GOAL}")
+        for precision, goal in GOALS.items():
+            ratios = [statistics.median(result.ratios(name)) for name in result.rounds if name.endswith(precision)]
+            if not ratios or max(ratios) < goal:
+                best = f"{max(ratios):.2f} times as fast as the released forward" if ratios else "missing"
+                faults.append(f"the best in {precision} is {best}, not {goal:g}")
     return faults
 
 

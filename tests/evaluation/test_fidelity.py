@@ -15,9 +15,8 @@ def _naive(features, reference, modality):
     for query in (i for i, value in enumerate(modality) if value == Modality.INFRARED):
         lists = []
         for rows in (features, reference):
-            scores = [
-                float(rows[query] @ rows[j] / np.linalg.norm(rows[query]) / np.linalg.norm(rows[j])) for j in visible
-            ]
+            unit = [row / np.sqrt(row @ row) for row in rows]
+            scores = [float(unit[query] @ unit[j]) for j in visible]
             lists.append(sorted(range(len(visible)), key=lambda j, s=scores: (-s[j], j))[:10])
         shares.append(len(set(lists[0]) & set(lists[1])) / len(lists[0]))
     return float(np.mean(cosines)), float(np.mean(shares))

@@ -1,4 +1,4 @@
-"""Fits as deployed files: evaluated themselves, chosen on dev, reused, and refused where test identities would choose."""
+"""Fits as deployed files: evaluated as they are, chosen on dev, reused, never chosen on test identities."""
 
 import json
 

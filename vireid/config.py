@@ -19,7 +19,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from vireid.core.config import Strict, component, parse
 from vireid.core.errors import UserError, did_you_mean
@@ -85,6 +85,8 @@ class ExperimentConfig(Strict):
     weighting: component(WEIGHTINGS)  # type: ignore[valid-type]
     curriculum: component(CURRICULA) = Field(default={"name": "off"})  # type: ignore[valid-type]
     recipe: RecipeConfig
+    # Id of a finished fit of the same model and images (the resolution is free) whose weights training begins with.
+    start_from: str | None = Field(default=None, pattern=r"^[0-9a-f]{12}$")
     evaluation: EvaluationConfig
     profile: ProfileConfig = ProfileConfig()
     runtime: RuntimeConfig = RuntimeConfig()
@@ -93,6 +95,13 @@ class ExperimentConfig(Strict):
     def training_seed(self) -> int:
         """Keys initial weights, batches, augmentation and dropout; rendered data follow ``seed`` alone."""
         return self.seed if self.stream == 0 else key_to_int(self.seed, "stream", self.stream) % 2**31
+
+    @field_validator("start_from", mode="before")
+    @classmethod
+    def _is_text(cls, value: Any) -> Any:
+        if isinstance(value, int | float):
+            raise ValueError("a run's id of digits was read as a number: quote it, start_from=\"'…'\"")
+        return value
 
     @model_validator(mode="after")
     def _dev_curves_need_dev(self) -> ExperimentConfig:

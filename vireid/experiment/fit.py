@@ -23,6 +23,7 @@ from vireid.experiment.device import device_of, threads_of
 from vireid.experiment.identity import data_specification, fit_id, fit_specification
 from vireid.experiment.progress import ProgressCallback, silent
 from vireid.experiment.records import common, failed_fit
+from vireid.experiment.start import bring_start, check_start
 from vireid.experiment.teacher import bring_teacher, check_teacher
 from vireid.models import MODELS
 from vireid.profiling.memory import PeakMemory
@@ -49,6 +50,7 @@ def fit_step(config: ExperimentConfig, store: Store, progress: ProgressCallback 
     started = now()
     try:
         check_teacher(config, store)
+        check_start(config, store)
         data = prepare(config, store, progress)
         record = _train(config, store, data, started, progress)
     except Exception as error:
@@ -107,6 +109,7 @@ def _train(
     torch.set_num_threads(threads_of(config))
     loader = training_loader(config, data, store, progress)
     model = build_model(config, loader.num_classes)
+    bring_start(model, config, store)
     bring_teacher(model, config, store, data.train_fingerprint)
     weighting = build_weighting(config, model)
     run = fit_id(config)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,12 +52,23 @@ def data_specification(config: ExperimentConfig, dump: Dump = resolved) -> dict[
     }
 
 
+def other_data(one: ExperimentConfig, other: ExperimentConfig) -> Iterator[str]:
+    """What of two configurations' training images differs, resolution aside."""
+    ours, theirs = data_specification(one), data_specification(other)
+    for key in ours.keys() | theirs.keys():
+        if key not in ("height", "width", "captions") and ours.get(key) != theirs.get(key):
+            yield f"data.{key}"
+    if one.data.shuffle_identities and one.training_seed != other.training_seed:
+        yield "seed of the shuffled identities"
+
+
 def fit_specification(config: ExperimentConfig, dump: Dump = resolved) -> dict[str, Any]:
     """Everything that decides a fit."""
     specification: dict[str, Any] = {
         "kind": "fit",
         "seed": config.seed,
         **({"stream": config.stream} if config.stream else {}),
+        **({"start_from": config.start_from} if config.start_from else {}),
         "data": data_specification(config, dump),
         "recipe": dump(config.recipe),
         **{

@@ -35,6 +35,7 @@ def config_of_fit(record: Record, protocols: Sequence[str], root: Path | None, s
     tree: dict[str, Any] = {
         "seed": made["seed"],
         "stream": made.get("stream", 0),
+        "start_from": made.get("start_from"),
         "data": {key: value for key, value in specification.items() if key != "version"} | {"root": root},
         "recipe": made["recipe"],
         "evaluation": {"protocols": [protocol_mapping(text) for text in protocols] or _protocols_for(specification)},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -17,7 +17,7 @@ from vireid.core.config import Component
 from vireid.core.errors import UserError
 from vireid.core.records import FitRecord
 from vireid.core.types import Model
-from vireid.experiment.identity import data_specification, teacher_fit
+from vireid.experiment.identity import other_data, teacher_fit
 from vireid.experiment.imports import read_card
 from vireid.experiment.reload import config_of_fit
 from vireid.experiment.teacher_training import exported_digest, teacher_of, teacher_training, training_command
@@ -165,20 +165,10 @@ def _fit(config: ExperimentConfig, store: Store) -> _Found:
     if not weights.is_file():
         raise UserError(f"{name}: its weights {weights} are gone; delete its record beside them and train it again")
     made = config_of_fit(record, [], config.data.root, store)
-    if other := list(_differences(config, made)):
+    if other := list(other_data(config, made)):
         raise UserError(
             f"{name} was trained on other data than the student ({', '.join(other)}): its identities are others, or it "
             "has seen those that the student is evaluated on; train it on the student's"
         )
     size = (made.data.height, made.data.width)
     return _Found(name, made.model, record.data["identities"], weights, size, record.data["fingerprint"])
-
-
-def _differences(student: ExperimentConfig, teacher: ExperimentConfig) -> Iterable[str]:
-    """What of their data differs, resolution aside."""
-    ours, theirs = data_specification(student), data_specification(teacher)
-    for key in ours.keys() | theirs.keys():
-        if key not in ("height", "width", "captions") and ours.get(key) != theirs.get(key):
-            yield f"data.{key}"
-    if student.data.shuffle_identities and student.training_seed != teacher.training_seed:
-        yield "seed of the shuffled identities"

@@ -1,0 +1,53 @@
+"""Training from the weights of a finished fit."""
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.tiny import tiny
+from vireid.core.errors import UserError
+from vireid.experiment.fit import fit_step, weights_file
+from vireid.experiment.identity import fit_id
+from vireid.experiment.reload import config_of_fit
+from vireid.store import Store
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory):
+    store = Store(tmp_path_factory.mktemp("store"))
+    return fit_step(tiny(), store), store
+
+
+def test_begins_with_those_weights_at_another_resolution(first):
+    fit, store = first
+    still = ("recipe.epochs=null", "recipe.stages=[{name: one, epochs: 1, trainable: [heads.*]}]")
+    config = tiny(f"start_from='{fit.id}'", "data.height=48", "data.width=24", *still)
+    record = fit_step(config, store)
+    assert record.id != fit.id
+    assert record.config["start_from"] == fit.id
+    assert "start_from" not in fit.config
+    before, after = (load_file(weights_file(store, run)) for run in (fit.id, record.id))
+    convolutions = [name for name in before if name.endswith("conv1.weight")]
+    assert convolutions
+    assert all(torch.equal(before[name], after[name]) for name in convolutions)
+    assert fit_id(config_of_fit(record, [], None, store)) == record.id
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (["start_from='000000000000'"], "no finished fit"),
+        (["start_from='{}'", "data.split=test"], r"other data \(data\.split\)"),
+        (["start_from='{}'", "seed=1"], r"data\.synthetic"),
+        (["start_from='{}'", "model.width=0.25"], "of another model"),
+    ],
+)
+def test_an_unfit_start_is_refused(first, changes, message):
+    fit, store = first
+    with pytest.raises(UserError, match=message):
+        fit_step(tiny(*(change.replace("{}", fit.id) for change in changes)), store)
+
+
+def test_an_id_of_digits_wants_quotes():
+    with pytest.raises(UserError, match="quote it"):
+        tiny("start_from=123456789012")

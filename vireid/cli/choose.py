@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -90,16 +91,14 @@ def _show(choice: Choice, yardstick: Yardstick | None) -> None:
 
     console.print(_table(choice, yardstick))
     if choice.unevaluated:
-        names = "; ".join(map(str, choice.unevaluated))
-        console.print(f"Measured but not evaluated, so left out: {names}", style="dim", soft_wrap=True, markup=False)
+        words = f"Measured, but without an accuracy of their own under this protocol: {_listed(choice.unevaluated)}."
+        console.print(words, style="dim", soft_wrap=True, markup=False)
     if choice.best is None:
         console.print(nearest_misses(choice), style="bold", soft_wrap=True, markup=False)
         return
     lines = [sentence(choice), against_runner_up(choice)]
     if choice.limits.mb is not None:
-        lines.append(
-            "The file counts as it lies on disk; of an fp32 artefact whose file was not measured, its weights."
-        )
+        lines.append("The file counts as it lies on disk; where no fp32 file was measured, its weights do.")
     if yardstick is not None and yardstick.split == "test":
         lines.append("Chosen by test identities: the chosen score is the highest of several and leans upwards.")
     if note := bundle_note(choice):
@@ -154,8 +153,7 @@ def _say_unmeasured(deployment: Deployment, found: list[Candidate], choice: Choi
 
     if choice.unevaluated:
         words = f"Candidates were measured on {choice.place}, but none of them was evaluated: "
-        words += "; ".join(map(str, choice.unevaluated))
-        console.print(words, soft_wrap=True, markup=False)
+        console.print(words + _listed(choice.unevaluated), soft_wrap=True, markup=False)
         return
     places: dict[Place, int] = {}
     for candidate in found:
@@ -169,6 +167,11 @@ def _say_unmeasured(deployment: Deployment, found: list[Candidate], choice: Choi
     console.print("This measures on that machine; run it there, once per model:", soft_wrap=True)
     command = measuring(choice.place, overrides)
     console.print(f"  {command}", style="bold", soft_wrap=True, markup=False, highlight=False)
+
+
+def _listed(found: Sequence[Candidate], most: int = 6) -> str:
+    more = f"; and {len(found) - most} more" if len(found) > most else ""
+    return "; ".join(map(str, found[:most])) + more
 
 
 def _as_json(choice: Choice, yardstick: Yardstick | None) -> dict[str, Any]:

@@ -190,9 +190,8 @@ def bundle_note(choice: Choice) -> str:
         return "A bundle runs on onnxruntime, where this network was not measured at this place."
     fastest = min(there, key=lambda c: c.timing.ms(choice.limits.percentile))
     over = "; ".join(choice.limits.exceeded(fastest))
-    words = (
-        f"A bundle runs on onnxruntime, where this network takes {fastest.timing.ms(choice.limits.percentile):.2f} ms"
-    )
+    taken = f"{fastest.timing.ms(choice.limits.percentile):.2f} ms"
+    words = f"A bundle runs on onnxruntime, where this network takes {taken}"
     return f"{words}, over the limits: {over}." if over else f"{words}, within the limits."
 
 

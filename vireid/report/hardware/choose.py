@@ -40,7 +40,7 @@ class Limits:
             if value is None:
                 found.append(f"{name} not measured")
             elif value > limit:
-                found.append(f"{name} {value:.1f} {unit} > {limit:g}")
+                found.append(f"{name} {value:.2f} {unit} > {limit:g}")
         return found
 
 
@@ -130,7 +130,7 @@ def nearest_misses(choice: Choice) -> str:
             continue
         value, candidate = min(values, key=lambda pair: pair[0])
         within = " (within it)" if value <= limit else ""
-        parts.append(f"{name}: at least {value:.1f} {unit}, of {candidate}, against {limit:g} {unit}{within}")
+        parts.append(f"{name}: at least {value:.2f} {unit}, of {candidate}, against {limit:g} {unit}{within}")
     return f"Nothing evaluated fits all limits; {'; '.join(parts)}."
 
 

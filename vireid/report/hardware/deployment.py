@@ -93,7 +93,8 @@ def store_deployment(store: Store) -> Deployment:
     models: list[Model] = []
     for fits in groups.values():
         fits.sort(key=lambda fit: fit.seed)
-        label, overrides, found = describe(fits[0].config["model"]), (), cost_of_fit(fits[0], costs)
+        label, found = describe(fits[0].config["model"]), cost_of_fit(fits[0], costs)
+        overrides: tuple[str, ...] = ()
         if fits[0].id in planned:
             plan, run = planned[fits[0].id]
             cell = next(cell for cell in plan.cells if cell.name == run.cell)

@@ -1,0 +1,165 @@
+"""Latency by machine, graph and runtime: one figure and one table per machine, unlike machines never together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from vireid.report.figures.canvas import colour, light_grid, new_figure, publish, styled
+from vireid.report.hardware.deployment import Deployment
+from vireid.report.hardware.timings import Place, Timing, by_place
+from vireid.report.html import Column, Content, Fragment, Rows, join, paragraph, table, tag
+from vireid.report.load import as_sentence
+
+_DASH = "–"
+
+
+def machines(deployment: Deployment) -> dict[str, list[Timing]]:
+    """Timings that a report shows, by machine (digest)."""
+    found: dict[str, list[Timing]] = {}
+    for timing in deployment.shown:
+        found.setdefault(timing.place.machine, []).append(timing)
+    return found
+
+
+def graph_name(deployment: Deployment, timing: Timing) -> str:
+    """A graph as tables name it: its models, and the resolution."""
+    height, width = timing.first.resolution
+    return f"{deployment.labels[timing.graph]}, {height}×{width}"
+
+
+def machines_table(deployment: Deployment) -> Fragment:
+    """What was measured on which machines."""
+    columns = [Column("Machine", text=True), Column("Way of measuring", text=True), Column("Threads")]
+    columns += [Column(name) for name in ("Graphs", "Runtimes", "Measurements")]
+    rows: list[list[Content]] = []
+    for place, own in by_place(deployment.shown).items():
+        counts = (len({t.graph for t in own}), len({t.runtime for t in own}), len(own))
+        rows.append([place.device, place.way, str(place.threads), *map(str, counts)])
+    if not rows:
+        return nothing("No forward pass measured on any machine", "vireid profile model=idkl profile=runtimes")
+    caption = (
+        "What was measured where. Machines that differ in processor, stepping, instruction sets, cores or accelerators "
+        "are never merged, nor are limits, isolated processes and thread counts."
+    )
+    return table(columns, [Rows("", rows)], caption)
+
+
+def nothing(what: str, *commands: str) -> Fragment:
+    """An absent section: what is missing, and the commands that fill it."""
+    pieces: list[Content] = [f"{what}; "]
+    for number, command in enumerate(commands):
+        pieces += [", then " if number else "", tag("code", command)]
+    return paragraph(*pieces, " fills this section.", class_="absent")
+
+
+def latency_section(deployment: Deployment, out: Path) -> Fragment:
+    """A figure and a table for every machine."""
+    found = machines(deployment)
+    if not found:
+        return nothing("No latency measured", "vireid profile model=idkl profile=runtimes")
+    pieces: list[Content] = []
+    for number, own in enumerate(found.values(), start=1):
+        pieces.append(tag("h3", own[0].place.device))
+        if single := [timing for timing in own if timing.first.batch == 1]:
+            pieces.append(_figure(deployment, single, out, f"latency-{number}"))
+        pieces.append(_table(deployment, own))
+    return join(pieces)
+
+
+def _figure(deployment: Deployment, own: Sequence[Timing], out: Path, name: str) -> Fragment:
+    places = by_place(own)
+    runtimes = sorted({timing.runtime for timing in own})
+    graphs = list(dict.fromkeys(graph_name(deployment, timing) for timing in own))
+    step = 0.8 / len(runtimes)
+    with styled():
+        height = 0.9 + len(graphs) * max(0.3, 0.13 * len(runtimes))
+        figure = new_figure(9.0, len(places) * height + 0.3 * (1 + len(runtimes) // 3))
+        panels = figure.subplots(len(places), 1, squeeze=False)[:, 0]
+        for axes, (place, found) in zip(panels, places.items(), strict=True):
+            light_grid(axes, "x")
+            for timing in found:
+                lane = runtimes.index(timing.runtime)
+                y = graphs.index(graph_name(deployment, timing)) + (lane - (len(runtimes) - 1) / 2) * step
+                middle, high = timing.ms(50), timing.ms(90)
+                axes.plot([middle, high], [y, y], color=colour(lane), linewidth=1.4)
+                mark = "o" if lane < 7 else "D"
+                axes.scatter(
+                    middle, y, s=26, marker=mark, color=colour(lane), edgecolor="white", linewidth=0.5, zorder=3
+                )
+            axes.set_xscale("log")
+            axes.xaxis.set_major_formatter("{x:g}")
+            axes.xaxis.set_minor_formatter(_sparse)
+            axes.tick_params(axis="x", which="minor", labelsize=8)
+            axes.set_yticks(range(len(graphs)), graphs)
+            axes.tick_params(axis="y", length=0)
+            axes.set_ylim(len(graphs) - 0.45, -0.55)
+            axes.set_title(place.heading)
+        panels[-1].set_xlabel("milliseconds per image, batch 1 (logarithmic)")
+        handles = [
+            panels[0].plot([], [], "o" if n < 7 else "D", color=colour(n), label=runtime)[0]
+            for n, runtime in enumerate(runtimes)
+        ]
+        figure.legend(handles=handles, loc="outside lower center", ncols=3)
+        caption = (
+            f"Latency of one image on {own[0].place.device}: median (point) and 90th percentile (end of the line), "
+            f"one row per deployed graph.{_notes(deployment)}"
+        )
+        return publish(figure, name, caption, out)
+
+
+def _sparse(value: float, _: int) -> str:
+    """Label 2 and 5 of every decade between its ends."""
+    digits = f"{value:.0e}"[0]
+    return f"{value:g}" if digits in "25" else ""
+
+
+def _table(deployment: Deployment, own: Sequence[Timing]) -> Fragment:
+    columns = [Column("Graph", text=True), Column("Runtime", text=True), Column("Batch")]
+    columns += [Column(name, "ms") for name in ("p50", "p90", "p99")]
+    columns += [Column("Throughput", "images/s"), Column("Load", "s"), Column("File", "MB"), Column("RSS", "MB")]
+    energy = any(timing.joules_per_image is not None for timing in own)
+    columns += [Column("Energy", "J/image")] if energy else []
+    columns.append(Column("Samples"))
+    blocks = [Rows(place.heading, [_row(deployment, t, energy) for t in found]) for place, found in _ordered(own)]
+    unread = "" if energy else " Energy cannot be read on this machine."
+    caption = (
+        f"Forward passes on {own[0].place.device}, from raw samples; throughput is batch ÷ p50. Load: from the file to "
+        "the first answer. RSS: highest resident memory of the isolated process, interpreter and libraries included. "
+        f"A dash: measured in the profiler's process, where these cannot be told.{unread}{_notes(deployment)}"
+    )
+    return table(columns, blocks, caption)
+
+
+def _ordered(own: Sequence[Timing]) -> list[tuple[Place, list[Timing]]]:
+    return list(by_place(own).items())
+
+
+def _row(deployment: Deployment, timing: Timing, energy: bool) -> list[Content]:
+    sizes = (timing.size_bytes, timing.rss_bytes)
+    joules = timing.joules_per_image
+    return [
+        graph_name(deployment, timing),
+        timing.runtime,
+        str(timing.first.batch),
+        *(f"{timing.ms(percentile):.2f}" for percentile in (50, 90, 99)),
+        f"{1e3 * timing.first.batch / timing.ms(50):.1f}",
+        _DASH if timing.load_seconds is None else f"{timing.load_seconds:.2f}",
+        *(_DASH if size is None else f"{size / 1e6:.1f}" for size in sizes),
+        *([_DASH if joules is None else f"{joules:.3f}"] if energy else []),
+        str(len(timing.seconds)),
+    ]
+
+
+def _notes(deployment: Deployment) -> str:
+    return "".join(as_sentence(note) for note in deployment.notes)
+
+
+def skipped(deployment: Deployment) -> Sequence[str]:
+    """Measurements of the shown graphs that failed or were skipped, with the reason."""
+    found = [
+        f"{record.runtime.get('name')} {record.precision}, {record.status}: {record.reason or 'no reason recorded'}"
+        for record in deployment.latencies
+        if record.status != "ok" and record.artefact in deployment.labels
+    ]
+    return list(dict.fromkeys(found))

@@ -253,12 +253,17 @@ class StudyView:
         }
 
     @cached_property
+    def failed_latencies(self) -> list[LatencyRecord]:
+        """The last attempt of every latency that failed and has no result."""
+        last = [tries[-1] for run, tries in self._failures.items() if run not in self.records]
+        return [record for record in last if isinstance(record, LatencyRecord)]
+
+    @cached_property
     def unmeasured(self) -> list[str]:
         """Latencies that were asked for and were skipped or failed, with the reason."""
         artefacts = {cost.artefact for cost in self.costs.values()}
-        last_attempts = [tries[-1] for run, tries in self._failures.items() if run not in self.records]
         found: list[str] = []
-        for record in (*self.records.values(), *last_attempts):
+        for record in (*self.records.values(), *self.failed_latencies):
             if isinstance(record, LatencyRecord) and record.status != "ok" and record.artefact in artefacts:
                 name = record.runtime.get("name", "unnamed runtime")
                 found.append(f"{name}, batch {record.batch}: {record.reason or 'no reason recorded'}")

@@ -76,7 +76,13 @@ def study_deployment(view: StudyView) -> Deployment:
         if runs and cost is not None and cost.artefact is not None:
             fits = tuple(run.fit for run in sorted(runs, key=lambda run: run.seed) if run.fit is not None)
             models.append(Model(cell.label, fits, cost, _overrides(view.plan, runs[0].planned)))
-    return _deployment(view.plan.title, models, view.records.values(), _plans(view.store))
+    planned = {name for run in view.plan.runs for name in run.evaluations}
+    records = [
+        record
+        for record in view.records.values()
+        if not isinstance(record, EvaluationRecord) or record.artefact is not None or record.id in planned
+    ]
+    return _deployment(view.plan.title, models, [*records, *view.failed_latencies], _plans(view.store))
 
 
 def store_deployment(store: Store) -> Deployment:

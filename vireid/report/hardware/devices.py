@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,8 +21,8 @@ class Wanted:
     is_one: Callable[[Mapping[str, Any]], bool]
 
 
-def _named(*words: str) -> Callable[[Mapping[str, Any]], bool]:
-    return lambda device: any(word.lower() in json.dumps(device, default=str).lower() for word in words)
+def _named(pattern: str) -> Callable[[Mapping[str, Any]], bool]:
+    return lambda device: re.search(pattern, json.dumps(device, default=str), re.IGNORECASE) is not None
 
 
 def _without_avx2(device: Mapping[str, Any]) -> bool:
@@ -29,8 +30,8 @@ def _without_avx2(device: Mapping[str, Any]) -> bool:
 
 
 WANTED = (
-    Wanted("Raspberry Pi 4 or 5", "ARM cores, passive cooling", _named("raspberry pi", "cortex-a72", "cortex-a76")),
-    Wanted("Jetson Orin Nano", "ARM cores beside a small GPU", _named("orin", "tegra")),
+    Wanted("Raspberry Pi 4 or 5", "ARM cores, passive cooling", _named("raspberry pi")),
+    Wanted("Jetson Orin Nano", "ARM cores beside a small GPU", _named(r"jetson|tegra|\borin\b")),
     Wanted("a laptop without AVX2", "x86 of before 2013, or a low-cost line", _without_avx2),
 )
 

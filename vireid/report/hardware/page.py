@@ -37,7 +37,7 @@ class Hardware(Report):
         return latency_section(self.deployment, self.out)
 
     def front(self) -> Fragment:
-        """mAP against latency, at one core and at all."""
+        """Accuracy against latency, at one core and at all."""
         return front_section(self.deployment, self.out)
 
     def quantisation(self) -> Fragment:

@@ -36,9 +36,9 @@ def quantisation_section(deployment: Deployment) -> Fragment:
     columns += [Column("mAP", "%, file"), Column("Difference", "points"), Column("Interval", "of the file's mAP")]
     columns += [Column("Cosine", "to fp32 features"), Column("Top 10", "% shared"), Column("Size", "MB")]
     caption = (
-        f"Files of less precision beside the networks that they were made from: {yardstick.title}, {PLAIN}. Cosine: mean "
-        "over the evaluated images; top 10: mean share of the ten nearest gallery images that both have in common. "
-        f"Settings were chosen on dev identities.{as_sentence(yardstick.note)}"
+        f"Files of less precision beside the networks that they were made from: {yardstick.title}, {PLAIN}. Cosine: "
+        "mean over the evaluated images; top 10: mean share of the ten nearest gallery images that both have in "
+        f"common. Settings were chosen on dev identities.{as_sentence(yardstick.note)}"
     )
     pieces: list[Content] = [table(columns, [Rows("", rows)], caption)]
     if tried:

@@ -28,6 +28,7 @@ class Point:
     intensity: float  # operations per byte moved at least
     gflops: float  # roof of arithmetic
     bandwidth: float  # GB/s, roof of memory
+    arithmetic: str  # numbers that the first roof was measured with, such as float32
 
     @property
     def attainable(self) -> float:
@@ -52,8 +53,16 @@ def roofline_points(deployment: Deployment) -> list[Point]:
         if cost is None or cost.macs is None or moved is None or gflops is None or bandwidth is None:
             continue
         operations = 2 * cost.macs * timing.first.batch
-        found.append(Point(timing, operations / timing.ms(50) / 1e6, operations / moved, gflops, bandwidth))
+        found.append(
+            Point(timing, operations / timing.ms(50) / 1e6, operations / moved, gflops, bandwidth, _arithmetic(timing))
+        )
     return found
+
+
+def _arithmetic(timing: Timing) -> str:
+    """Type of the product behind the roof, the last word of its method: int8 networks have a roof of float32."""
+    methods = [str(record.peaks["gflops"].get("method", "")) for record in timing.records if "gflops" in record.peaks]
+    return methods[0].rpartition(", ")[2] or "unknown arithmetic"
 
 
 def roofline_section(deployment: Deployment, out: Path) -> Fragment:
@@ -72,31 +81,34 @@ def roofline_section(deployment: Deployment, out: Path) -> Fragment:
 
 def _figure(deployment: Deployment, place: Place, own: Sequence[Point], out: Path, name: str) -> Fragment:
     runtimes = sorted({point.timing.runtime for point in own})
-    precisions = sorted({point.timing.first.precision for point in own})
+    kinds = sorted({point.arithmetic for point in own})
     low, high = min(p.intensity for p in own) / 2, max(p.intensity for p in own) * 2
     with styled():
         figure = new_figure(8.2, 4.6)
         axes = figure.add_subplot()
         light_grid(axes, "both")
-        for number, precision in enumerate(precisions):
-            of_it = [point for point in own if point.timing.first.precision == precision]
+        for number, kind in enumerate(kinds):
+            of_it = [point for point in own if point.arithmetic == kind]
             gflops, bandwidth = max(p.gflops for p in of_it), max(p.bandwidth for p in of_it)
-            x = np.geomspace(min(low, gflops / bandwidth / 2), max(high, 2 * gflops / bandwidth), 200)
+            reach = np.geomspace(min(low, gflops / bandwidth / 2), max(high, 2 * gflops / bandwidth), 200)
             style = ("-", (0, (5, 2)), (0, (1.5, 1.5)))[number % 3]
-            words = f"roofs, {precision}: {gflops:.0f} GFLOP/s, {bandwidth:.1f} GB/s"
-            axes.plot(x, np.minimum(gflops, x * bandwidth), color=GREY, linestyle=style, linewidth=1.3, label=words)
+            words = f"roofs of {kind}: {gflops:.0f} GFLOP/s, {bandwidth:.1f} GB/s"
+            axes.plot(
+                reach, np.minimum(gflops, reach * bandwidth), color=GREY, linestyle=style, linewidth=1.3, label=words
+            )
         for number, runtime in enumerate(runtimes):
-            xy = [(p.intensity, p.achieved) for p in own if p.timing.runtime == runtime]
+            of_it = [point for point in own if point.timing.runtime == runtime]
+            x, y = [p.intensity for p in of_it], [p.achieved for p in of_it]
             mark = "o" if number < 7 else "D"
             axes.scatter(
-                *zip(*xy, strict=True), s=34, marker=mark, color=colour(number), edgecolor="white", linewidth=0.6,
+                x, y, s=34, marker=mark, color=colour(number), edgecolor="white", linewidth=0.6,
                 zorder=3, label=runtime,
             )  # fmt: skip
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.xaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_major_formatter("{x:g}")
-        axes.set_xlabel("arithmetic intensity, operations per byte at least (upper bound)")
+        axes.set_xlabel("arithmetic intensity (operations per byte moved, upper bound)")
         axes.set_ylabel("GFLOP/s (2 · MACs ÷ p50)")
         figure.legend(loc="outside lower center", ncols=2)
         caption = (
@@ -110,11 +122,13 @@ def _figure(deployment: Deployment, place: Place, own: Sequence[Point], out: Pat
 def _table(deployment: Deployment, places: dict[Place, list[Point]]) -> Fragment:
     columns = [Column("Graph", text=True), Column("Runtime", text=True), Column("Batch")]
     columns += [Column("Achieved", "GFLOP/s"), Column("Intensity", "operations/byte, at most")]
-    columns += [Column("Roofs", "GFLOP/s; GB/s"), Column("Attainable", "GFLOP/s"), Column("Reached", "%")]
+    columns += [Column("Roofs", "GFLOP/s; GB/s"), Column("Roof of", text=True)]
+    columns += [Column("Attainable", "GFLOP/s"), Column("Reached", "%")]
     blocks = [Rows(str(place), [_row(deployment, point) for point in own]) for place, own in places.items()]
     caption = (
-        "Achieved arithmetic and the lower of the two roofs at that intensity. The roof of arithmetic is of PyTorch's "
-        "libraries in the runtime's precision; an int8 artefact has no roof of its own unless its record says so."
+        "Achieved arithmetic and the lower of the two roofs at that intensity. The roof of arithmetic is a matrix "
+        "product by PyTorch's libraries in the numbers named beside it: another precision may reach "
+        "more than 100 % of it."
     )
     return table(columns, blocks, caption + " ".join(["", *_synthetic(deployment)]))
 
@@ -127,6 +141,7 @@ def _row(deployment: Deployment, point: Point) -> list[Content]:
         f"{point.achieved:.1f}",
         f"{point.intensity:.0f}",
         f"{point.gflops:.0f}; {point.bandwidth:.1f}",
+        point.arithmetic,
         f"{point.attainable:.0f}",
         f"{100 * point.achieved / point.attainable:.0f}",
     ]

@@ -100,8 +100,8 @@ def toggles_section(deployment: Deployment) -> Fragment:
         groups.setdefault((str(price.toggle), price.without.place), []).append(price)
     blocks = [Rows(f"{name} on {place}", [_row(price) for price in own]) for (name, place), own in groups.items()]
     caption = (
-        "Price of a toggle at inference: median latency with it ÷ without it, of models that differ in nothing else, on "
-        "one machine, in one runtime, measured in one way. Weights do not matter for it; most of these were never "
+        "Price of a toggle at inference: median latency with it ÷ without it, of models that differ in nothing else, "
+        "on one machine, in one runtime, measured in one way. Weights do not matter for it; most of these were never "
         "trained. Beside it the ratio of MACs, which a runtime does not have to follow."
     )
     return table(columns, blocks, caption + "".join(as_sentence(note) for note in deployment.notes))

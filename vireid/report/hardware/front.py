@@ -16,7 +16,7 @@ from vireid.report.figures.labels import place_labels
 from vireid.report.figures.tradeoff import along, staircase
 from vireid.report.hardware.candidates import Candidate, Yardstick, candidates, find_yardstick, front
 from vireid.report.hardware.deployment import Deployment
-from vireid.report.hardware.latency import nothing
+from vireid.report.hardware.latency import nothing, plain_logarithm
 from vireid.report.hardware.timings import Place
 from vireid.report.html import Column, Content, Fragment, Rows, join, link, table, tag
 from vireid.report.load import as_sentence
@@ -66,6 +66,7 @@ def _figure(deployment: Deployment, own: Sequence[Candidate], yardstick: Yardsti
         axes = figure.add_subplot()
         light_grid(axes, "both")
         axes.set_xscale("log")
+        plain_logarithm(axes.xaxis)
         for (candidate, accuracy), (x, y) in zip(scored, points, strict=True):
             shade = colour(labels.index(candidate.label))
             if candidate in best and accuracy.low is not None and accuracy.high is not None:
@@ -74,12 +75,8 @@ def _figure(deployment: Deployment, own: Sequence[Candidate], yardstick: Yardsti
             axes.scatter(x, y, s=46, marker=mark, zorder=3, **_paint(labels.index(candidate.label)))
         axes.set_xlabel("p50 of one image (ms, logarithmic)")
         axes.set_ylabel("mAP (%)")
-        axes.xaxis.set_major_formatter("{x:g}")
-        axes.xaxis.set_minor_formatter("{x:g}")
-        axes.tick_params(axis="x", which="minor", labelsize=8)
         axes.margins(x=0.15, y=0.12)
-        if points and max(x for x, _ in points) < 2 * min(x for x, _ in points):
-            axes.set_xscale("linear")
+        axes.set_xlim(*axes.get_xlim())
         line = staircase([(c.timing.ms(50), 100 * c.accuracy.mean_ap) for c in best if c.accuracy is not None])
         line.append((axes.get_xlim()[1], line[-1][1]))
         axes.plot(*zip(*line, strict=True), color=GREY, linewidth=1.2, linestyle=(0, (4, 2)), zorder=1)
@@ -89,8 +86,11 @@ def _figure(deployment: Deployment, own: Sequence[Candidate], yardstick: Yardsti
         handles += [Line2D([], [], marker=MARKS.get(p, "X"), linestyle="", color=GREY, label=p) for p in precisions]
         figure.legend(handles=handles, loc="outside lower center", ncols=4)
         covered = [point for (candidate, _), point in zip(scored, points, strict=True) if candidate not in best]
+        for c in best:
+            if c.accuracy is not None and c.accuracy.low is not None and c.accuracy.high is not None:
+                covered += along([(c.timing.ms(50), 100 * c.accuracy.low), (c.timing.ms(50), 100 * c.accuracy.high)])
         named = [(c.timing.ms(50), 100 * c.accuracy.mean_ap) for c in best if c.accuracy is not None]
-        place_labels(axes, named, [candidate.timing.runtime for candidate in best], covered + along(line))
+        place_labels(axes, named, [candidate.timing.short for candidate in best], covered + along(line))
         caption = (
             f"mAP against latency on {own[0].place}: {yardstick.title}, {PLAIN}. Colour: system; shape: precision. "
             "Dashed: Pareto front, whose members are named by runtime; thin lines: their intervals over query "

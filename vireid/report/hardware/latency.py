@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from vireid.report.figures.canvas import colour, light_grid, new_figure, publish, styled
+from matplotlib.axis import Axis
+
+from vireid.report.figures.canvas import OKABE_ITO, colour, light_grid, new_figure, publish, styled
 from vireid.report.hardware.deployment import Deployment
-from vireid.report.hardware.timings import Place, Timing, by_place
+from vireid.report.hardware.timings import Timing, by_place
 from vireid.report.html import Column, Content, Fragment, Rows, join, paragraph, table, tag
 from vireid.report.load import as_sentence
 
@@ -70,34 +72,36 @@ def latency_section(deployment: Deployment, out: Path) -> Fragment:
 def _figure(deployment: Deployment, own: Sequence[Timing], out: Path, name: str) -> Fragment:
     places = by_place(own)
     runtimes = sorted({timing.runtime for timing in own})
-    graphs = list(dict.fromkeys(graph_name(deployment, timing) for timing in own))
-    step = 0.8 / len(runtimes)
+    rows = {place: list(dict.fromkeys(graph_name(deployment, t) for t in found)) for place, found in places.items()}
+    lanes = {place: sorted({timing.runtime for timing in found}) for place, found in places.items()}
+    heights = [0.14 * max(2, len(lanes[place])) * len(graphs) + 0.6 for place, graphs in rows.items()]
     with styled():
-        height = 0.9 + len(graphs) * max(0.3, 0.13 * len(runtimes))
-        figure = new_figure(9.0, len(places) * height + 0.3 * (1 + len(runtimes) // 3))
-        panels = figure.subplots(len(places), 1, squeeze=False)[:, 0]
+        figure = new_figure(9.0, sum(heights) + 0.8 + 0.22 * (len(runtimes) // 3))
+        panels = figure.subplots(len(places), 1, squeeze=False, sharex=True, height_ratios=heights)[:, 0]
         for axes, (place, found) in zip(panels, places.items(), strict=True):
             light_grid(axes, "x")
+            graphs, own_lanes = rows[place], lanes[place]
             for timing in found:
-                lane = runtimes.index(timing.runtime)
-                y = graphs.index(graph_name(deployment, timing)) + (lane - (len(runtimes) - 1) / 2) * step
+                lane, offset = (
+                    runtimes.index(timing.runtime),
+                    own_lanes.index(timing.runtime) - (len(own_lanes) - 1) / 2,
+                )
+                y = graphs.index(graph_name(deployment, timing)) + offset * 0.8 / len(own_lanes)
                 middle, high = timing.ms(50), timing.ms(90)
                 axes.plot([middle, high], [y, y], color=colour(lane), linewidth=1.4)
-                mark = "o" if lane < 7 else "D"
+                mark = "o" if lane < len(OKABE_ITO) else "D"
                 axes.scatter(
                     middle, y, s=26, marker=mark, color=colour(lane), edgecolor="white", linewidth=0.5, zorder=3
                 )
             axes.set_xscale("log")
-            axes.xaxis.set_major_formatter("{x:g}")
-            axes.xaxis.set_minor_formatter(_sparse)
-            axes.tick_params(axis="x", which="minor", labelsize=8)
+            plain_logarithm(axes.xaxis)
             axes.set_yticks(range(len(graphs)), graphs)
             axes.tick_params(axis="y", length=0)
             axes.set_ylim(len(graphs) - 0.45, -0.55)
             axes.set_title(place.heading)
         panels[-1].set_xlabel("milliseconds per image, batch 1 (logarithmic)")
         handles = [
-            panels[0].plot([], [], "o" if n < 7 else "D", color=colour(n), label=runtime)[0]
+            panels[0].plot([], [], "o" if n < len(OKABE_ITO) else "D", color=colour(n), label=runtime)[0]
             for n, runtime in enumerate(runtimes)
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=3)
@@ -108,20 +112,25 @@ def _figure(deployment: Deployment, own: Sequence[Timing], out: Path, name: str)
         return publish(figure, name, caption, out)
 
 
-def _sparse(value: float, _: int) -> str:
-    """Label 2 and 5 of every decade between its ends."""
-    digits = f"{value:.0e}"[0]
-    return f"{value:g}" if digits in "25" else ""
+def plain_logarithm(axis: Axis) -> None:
+    """Plain numbers at 1, 2, 3 and 5 of every decade of a logarithmic axis."""
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:.0e}"[0] in "235" else "")
+    axis.set_tick_params(which="minor", labelsize=9)
 
 
 def _table(deployment: Deployment, own: Sequence[Timing]) -> Fragment:
-    columns = [Column("Graph", text=True), Column("Runtime", text=True), Column("Batch")]
+    columns = [Column("Runtime", text=True), Column("Batch")]
     columns += [Column(name, "ms") for name in ("p50", "p90", "p99")]
     columns += [Column("Throughput", "images/s"), Column("Load", "s"), Column("File", "MB"), Column("RSS", "MB")]
     energy = any(timing.joules_per_image is not None for timing in own)
     columns += [Column("Energy", "J/image")] if energy else []
     columns.append(Column("Samples"))
-    blocks = [Rows(place.heading, [_row(deployment, t, energy) for t in found]) for place, found in _ordered(own)]
+    groups: dict[str, list[Timing]] = {}
+    for place, found in by_place(own).items():
+        for timing in found:
+            groups.setdefault(f"{graph_name(deployment, timing)} · {place.heading}", []).append(timing)
+    blocks = [Rows(heading, [_row(timing, energy=energy) for timing in found]) for heading, found in groups.items()]
     unread = "" if energy else " Energy cannot be read on this machine."
     caption = (
         f"Forward passes on {own[0].place.device}, from raw samples; throughput is batch ÷ p50. Load: from the file to "
@@ -131,15 +140,10 @@ def _table(deployment: Deployment, own: Sequence[Timing]) -> Fragment:
     return table(columns, blocks, caption)
 
 
-def _ordered(own: Sequence[Timing]) -> list[tuple[Place, list[Timing]]]:
-    return list(by_place(own).items())
-
-
-def _row(deployment: Deployment, timing: Timing, energy: bool) -> list[Content]:
+def _row(timing: Timing, *, energy: bool) -> list[Content]:
     sizes = (timing.size_bytes, timing.rss_bytes)
     joules = timing.joules_per_image
     return [
-        graph_name(deployment, timing),
         timing.runtime,
         str(timing.first.batch),
         *(f"{timing.ms(percentile):.2f}" for percentile in (50, 90, 99)),

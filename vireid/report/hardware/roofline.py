@@ -11,7 +11,7 @@ import numpy as np
 from vireid.core.records import CostRecord
 from vireid.report.figures.canvas import GREY, colour, light_grid, new_figure, publish, styled
 from vireid.report.hardware.deployment import Deployment
-from vireid.report.hardware.latency import graph_name, nothing
+from vireid.report.hardware.latency import graph_name, nothing, plain_logarithm
 from vireid.report.hardware.timings import Place, Timing
 from vireid.report.html import Column, Content, Fragment, Rows, join, table
 
@@ -106,8 +106,8 @@ def _figure(deployment: Deployment, place: Place, own: Sequence[Point], out: Pat
             )  # fmt: skip
         axes.set_xscale("log")
         axes.set_yscale("log")
-        axes.xaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_major_formatter("{x:g}")
+        for axis in (axes.xaxis, axes.yaxis):
+            plain_logarithm(axis)
         axes.set_xlabel("arithmetic intensity (operations per byte moved, upper bound)")
         axes.set_ylabel("GFLOP/s (2 · MACs ÷ p50)")
         figure.legend(loc="outside lower center", ncols=2)

@@ -70,6 +70,11 @@ class Timing:
         """Runtime, settings and precision, in words."""
         return f"{runtime_label(self.first.runtime)} {self.first.precision}"
 
+    @property
+    def short(self) -> str:
+        """Runtime and precision, without settings."""
+        return f"{self.first.runtime.get('name', 'unnamed runtime')} {self.first.precision}"
+
     def ms(self, percentile: float) -> float:
         """A percentile of the samples, in milliseconds (linear interpolation)."""
         return 1e3 * float(np.percentile(self.seconds, percentile))

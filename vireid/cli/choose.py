@@ -162,11 +162,11 @@ def _say_unmeasured(deployment: Deployment, found: list[Candidate], choice: Choi
     console.print(
         f"No candidate was measured on {choice.place}. Measured: {there}.", style="bold", soft_wrap=True, markup=False
     )
-    model = next(iter(deployment.models), None)
-    overrides = ["model=NAME", "data.height=H", "data.width=W"] if model is None else model.measured_as
-    console.print("This measures on that machine; run it there, once per model:", soft_wrap=True)
-    command = measuring(choice.place, overrides)
-    console.print(f"  {command}", style="bold", soft_wrap=True, markup=False, highlight=False)
+    ways = {model.graph: model.measured_as for model in deployment.models}
+    console.print("These measure there; run them on that machine:", soft_wrap=True)
+    for overrides in ways.values() or [["model=NAME", "data.height=H", "data.width=W"]]:
+        command = measuring(choice.place, overrides)
+        console.print(f"  {command}", style="bold", soft_wrap=True, markup=False, highlight=False)
 
 
 def _listed(found: Sequence[Candidate], most: int = 6) -> str:

@@ -141,10 +141,11 @@ def sentence(choice: Choice) -> str:
     assert best.accuracy is not None
     percentile = choice.limits.percentile
     score = f"mAP {100 * best.accuracy.mean_ap:.1f} % {best.accuracy.interval}".rstrip()
+    within = sum(not choice.limits.exceeded(candidate) for candidate in choice.considered)
     size = "" if best.size_bytes is None else f", {best.size_bytes / MB:.1f} MB"
     return (
         f"{best}: {score} at {best.timing.ms(percentile):.2f} ms (p{percentile:g}){size}, on {choice.place}, "
-        f"is the most accurate of {len(choice.considered)} evaluated candidates within the limits."
+        f"is the most accurate of the {within} candidates within the limits, {len(choice.considered)} evaluated."
     )
 
 
@@ -198,7 +199,7 @@ def bundle_note(choice: Choice) -> str:
 def measuring(place: Place, overrides: Sequence[str]) -> str:
     """The command that measures a configuration in the way of a place; to be run on that machine."""
     way, sustained = place.way.removesuffix(", sustained"), place.way.endswith(", sustained")
-    limit = [] if way in (OWN_PROCESS, "isolated") else [f"profile.limit='{way}'"]
+    limit = [] if way in (OWN_PROCESS, "isolated") else [f'profile.limit="{way}"']
     profile = ["profile=sustained"] if sustained else ["profile=weak"] if limit else ["profile=isolated"]
     if way == OWN_PROCESS:
         profile = []

@@ -14,6 +14,8 @@ from vireid.report.hardware.timings import Timing, timings
 from vireid.report.load import StudyView, data_label, data_note, read_plan, with_level_names
 from vireid.store import Store
 
+_NO_KEYS = ("name", "version", "pretrained")  # of a recorded model: not overrides of its configuration
+
 
 @dataclass(frozen=True)
 class Model:
@@ -32,11 +34,13 @@ class Model:
 
     @property
     def measured_as(self) -> list[str]:
-        """Arguments of ``vireid profile`` that measure its graph; a preset's name where no study names them."""
+        """Arguments of ``vireid profile`` that measure its graph: a study's, else every plain key of its model."""
         if self.overrides:
             return list(self.overrides)
         height, width = self.cost.resolution
-        return [f"model={self.cost.model['name']}", f"data.height={height}", f"data.width={width}"]
+        plain = {k: v for k, v in self.cost.model.items() if isinstance(v, str | int | float) and k not in _NO_KEYS}
+        keys = [f"model.{key}={str(v).lower() if isinstance(v, bool) else v}" for key, v in plain.items()]
+        return [f"model={self.cost.model['name']}", *keys, f"data.height={height}", f"data.width={width}"]
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from vireid.report.figures.canvas import GREY, colour, light_grid, new_figure, p
 from vireid.report.hardware.deployment import Deployment
 from vireid.report.hardware.latency import graph_name, nothing, plain_logarithm
 from vireid.report.hardware.timings import Place, Timing
-from vireid.report.html import Column, Content, Fragment, Rows, join, table
+from vireid.report.html import Column, Content, Fragment, Rows, join, table, tag
 
 BYTES_PER_VALUE = 4  # of an image's float32 values
 CHANNELS = 3
@@ -120,28 +120,30 @@ def _figure(deployment: Deployment, place: Place, own: Sequence[Point], out: Pat
 
 
 def _table(deployment: Deployment, places: dict[Place, list[Point]]) -> Fragment:
-    columns = [Column("Graph", text=True), Column("Runtime", text=True), Column("Batch")]
-    columns += [Column("Achieved", "GFLOP/s"), Column("Intensity", "operations/byte, at most")]
-    columns += [Column("Roofs", "GFLOP/s; GB/s"), Column("Roof of", text=True)]
-    columns += [Column("Attainable", "GFLOP/s"), Column("Reached", "%")]
-    blocks = [Rows(str(place), [_row(deployment, point) for point in own]) for place, own in places.items()]
+    columns = [Column("Runtime", text=True), Column("Batch"), Column("Achieved", "GFLOP/s")]
+    columns += [Column("Intensity", "operations/byte, at most"), Column("Roof of arithmetic", "GFLOP/s")]
+    columns += [Column("Roof of memory", "GB/s"), Column("Attainable", "GFLOP/s"), Column("Reached", "%")]
+    groups: dict[str, list[Point]] = {}
+    for place, own in places.items():
+        for point in own:
+            groups.setdefault(f"{graph_name(deployment, point.timing)} · {place}", []).append(point)
+    blocks = [Rows(heading, [_row(point) for point in own]) for heading, own in groups.items()]
     caption = (
         "Achieved arithmetic and the lower of the two roofs at that intensity. The roof of arithmetic is a matrix "
-        "product by PyTorch's libraries in the numbers named beside it: another precision may reach "
+        "product by PyTorch's libraries in the numbers named below it: another precision may reach "
         "more than 100 % of it."
     )
     return table(columns, blocks, caption + " ".join(["", *_synthetic(deployment)]))
 
 
-def _row(deployment: Deployment, point: Point) -> list[Content]:
+def _row(point: Point) -> list[Content]:
     return [
-        graph_name(deployment, point.timing),
         point.timing.runtime,
         str(point.timing.first.batch),
         f"{point.achieved:.1f}",
         f"{point.intensity:.0f}",
-        f"{point.gflops:.0f}; {point.bandwidth:.1f}",
-        point.arithmetic,
+        tag("span", f"{point.gflops:.0f}", tag("small", point.arithmetic)),
+        f"{point.bandwidth:.1f}",
         f"{point.attainable:.0f}",
         f"{100 * point.achieved / point.attainable:.0f}",
     ]

@@ -52,11 +52,15 @@ def deployment(store: Store) -> Deployment:
 
 def scored(store: Store) -> dict[tuple[str, str, int, str], Candidate]:
     """Candidates by model, runtime, threads and processor."""
-    joined = deployment(store)
-    found = candidates(joined, find_yardstick(joined))
+    found = scored_list(store)
     keys = [(c.label, c.timing.short, c.place.threads, c.place.device.partition(",")[0]) for c in found]
     assert len(set(keys)) == len(keys)
     return dict(zip(keys, found, strict=True))
+
+
+def scored_list(store: Store) -> list[Candidate]:
+    joined = deployment(store)
+    return candidates(joined, find_yardstick(joined))
 
 
 CPU = HERE["cpu"]
@@ -127,6 +131,16 @@ def test_unlike_machines_limits_and_threads_are_not_merged(store: Store) -> None
     assert pooled.seconds == (*record.seconds, *record.seconds)
 
 
+def test_machines_of_one_name_are_told_apart(store: Store) -> None:
+    Deployed(store).time(graph("idkl"), [0.02], device={**HERE, "isa": ["avx2", "amx_int8"]})
+    places = sorted({c.place.device for c in scored_list(store)})
+    assert places == [
+        "Example ARM board, 4 logical cores",
+        "Example CPU @ 2.6 GHz, 2 logical cores (isa avx2 amx_int8)",
+        "Example CPU @ 2.6 GHz, 2 logical cores (isa avx2)",
+    ]
+
+
 def test_front_holds_what_nothing_beats(store: Store) -> None:
     own = [c for key, c in scored(store).items() if key[2:] == (1, CPU)]
     assert [(c.label, c.timing.short) for c in front(own)] == [
@@ -183,6 +197,15 @@ def test_a_toggle_is_not_priced_across_other_differences(store: Store) -> None:
     write.price({**model, "heads": 2}, graph("other size"), 6e9, 94_000_000, (288, 144))
     write.time(graph("other heads"), [9.0], resolution=(384, 144))
     write.time(graph("other size"), [9.0], resolution=(288, 144))
+    assert len(prices(deployment(store))) == 4
+
+
+def test_models_that_share_both_graphs_are_priced_once(store: Store) -> None:
+    write = Deployed(store)
+    for ibn in ("none", "a"):
+        found = next(c for c in deployment(store).costs if c.model.get("ibn") == ibn and c.resolution == (384, 144))
+        changed = {**found.model, "margin": 0.5}
+        write.price(changed, str(found.artefact), found.macs or 0.0, 94_000_000, (384, 144))
     assert len(prices(deployment(store))) == 4
 
 

@@ -49,8 +49,9 @@ def choose(
     from vireid.report.hardware.candidates import candidates, find_yardstick
     from vireid.report.hardware.choose import Limits, choose, place_for
 
-    place = place_for(_record(store, device), threads)
+    record = _record(store, device)
     deployment = _deployment(store, study)
+    place = place_for(record, threads, deployment.machines)
     yardstick = find_yardstick(deployment, protocol)
     found = candidates(deployment, yardstick)
     limits = Limits(max_ms, max_mb, max_rss_mb, float(percentile))
@@ -101,6 +102,9 @@ def _show(choice: Choice, yardstick: Yardstick | None) -> None:
         lines.append("The file counts as it lies on disk; where no fp32 file was measured, its weights do.")
     if yardstick is not None and yardstick.split == "test":
         lines.append("Chosen by test identities: the chosen score is the highest of several and leans upwards.")
+    for candidate in filter(None, (choice.best, choice.runner_up)):
+        if candidate.timing.notes:
+            lines.append(f"The profiler noted of {candidate}: {'; '.join(candidate.timing.notes)}.")
     if note := bundle_note(choice):
         lines.append(note)
     for line in lines:
@@ -206,6 +210,7 @@ def _entry(candidate: Candidate, choice: Choice) -> dict[str, Any]:
         **{f"p{p}_ms": timing.ms(p) for p in (50, 90, 99)},
         "size_bytes": candidate.size_bytes,
         "rss_bytes": timing.rss_bytes,
+        "notes": timing.notes,
         "mAP": None if accuracy is None else accuracy.mean_ap,
         "mAP_interval": None if accuracy is None or accuracy.low is None else [accuracy.low, accuracy.high],
         "seeds": None if accuracy is None else list(accuracy.seeds),

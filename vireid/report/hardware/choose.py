@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from vireid.core.records import LatencyRecord
 from vireid.report.hardware.candidates import EXACT, Accuracy, Candidate, front
@@ -78,10 +78,10 @@ def overlapping(one: Accuracy | None, other: Accuracy | None) -> bool | None:
     return one.low <= other.high and other.low <= one.high
 
 
-def place_for(record: LatencyRecord, threads: int | None = None) -> Place:
+def place_for(record: LatencyRecord, threads: int | None = None, names: Mapping[str, str] | None = None) -> Place:
     """The place that a record stands for: its machine and way of measuring, its threads unless told otherwise."""
-    own = place_of(record)
-    return own if threads is None else Place(own.device, own.way, threads, own.machine, own.cores, own.accelerator)
+    own = place_of(record, names)
+    return own if threads is None else replace(own, threads=threads)
 
 
 def at_place(found: Sequence[Candidate], place: Place) -> list[Candidate]:

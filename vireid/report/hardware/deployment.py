@@ -10,10 +10,11 @@ from typing import Any
 from vireid.core.config import canonical_json
 from vireid.core.plan import Plan, PlannedRun
 from vireid.core.records import CostRecord, EvaluationRecord, FitRecord, LatencyRecord, Record
-from vireid.report.hardware.timings import Timing, timings
+from vireid.report.hardware.timings import Timing, machine_names, timings
 from vireid.report.load import StudyView, data_label, data_note, read_plan, with_level_names
 from vireid.store import Store
 
+_DECIDING = ("model", "data", "augmentation")
 _NO_KEYS = ("name", "version", "pretrained")  # of a recorded model: not overrides of its configuration
 
 
@@ -54,6 +55,7 @@ class Deployment:
     timings: tuple[Timing, ...]
     latencies: tuple[LatencyRecord, ...]  # all of the store, also skipped ones and ways to a ranked list
     labels: Mapping[str, str] = field(default_factory=dict)  # of the graphs that a report shows
+    machines: Mapping[str, str] = field(default_factory=dict)  # name of each machine by its digest
 
     @property
     def shown(self) -> tuple[Timing, ...]:
@@ -151,7 +153,9 @@ def _deployment(title: str, models: list[Model], records: Iterable[Record], plan
     for cost in costs:
         if cost.id not in trained and cost.artefact is not None and cost.artefact not in labels:
             labels[cost.artefact] = f"{describe(cost.model)} (untrained)"
-    return Deployment(title, tuple(models), costs, evaluations, tuple(timings(latencies)), latencies, labels)
+    names = machine_names(latencies)
+    timed = tuple(timings(latencies, names))
+    return Deployment(title, tuple(models), costs, evaluations, timed, latencies, labels, names)
 
 
 def _is_result(record: Record) -> bool:
@@ -163,9 +167,9 @@ def _plans(store: Store) -> list[Plan]:
 
 
 def _overrides(plan: Plan, run: PlannedRun) -> tuple[str, ...]:
-    """Of a study's overrides those that decide the network and its resolution."""
+    """Of a study's overrides those that decide the network, its resolution, and whether the two go together."""
     base = [str(entry) for entry in plan.study.get("base", [])]
-    return tuple(word for word in (*base, *run.overrides) if word.lstrip("+").startswith(("model", "data")))
+    return tuple(word for word in (*base, *run.overrides) if word.lstrip("+").startswith(_DECIDING))
 
 
 def _configuration(fit: FitRecord) -> str:

@@ -16,7 +16,7 @@ from vireid.report.figures.labels import place_labels
 from vireid.report.figures.tradeoff import along, staircase
 from vireid.report.hardware.candidates import Candidate, Yardstick, candidates, find_yardstick, front
 from vireid.report.hardware.deployment import Deployment
-from vireid.report.hardware.latency import nothing, plain_logarithm
+from vireid.report.hardware.latency import milliseconds_axis, nothing
 from vireid.report.hardware.timings import Place
 from vireid.report.html import Column, Content, Fragment, Rows, join, link, table, tag
 from vireid.report.load import as_sentence
@@ -65,15 +65,14 @@ def _figure(deployment: Deployment, own: Sequence[Candidate], yardstick: Yardsti
         figure = new_figure(8.6, 5.0)
         axes = figure.add_subplot()
         light_grid(axes, "both")
-        axes.set_xscale("log")
-        plain_logarithm(axes.xaxis)
+        scale = milliseconds_axis(axes, [x for x, _ in points])
         for (candidate, accuracy), (x, y) in zip(scored, points, strict=True):
             shade = colour(labels.index(candidate.label))
             if candidate in best and accuracy.low is not None and accuracy.high is not None:
                 axes.plot([x, x], [100 * accuracy.low, 100 * accuracy.high], color=shade, linewidth=0.8, alpha=0.5)
             mark = MARKS.get(candidate.precision, "X")
             axes.scatter(x, y, s=46, marker=mark, zorder=3, **_paint(labels.index(candidate.label)))
-        axes.set_xlabel("p50 of one image (ms, logarithmic)")
+        axes.set_xlabel(f"p50 of one image, ms{scale}")
         axes.set_ylabel("mAP (%)")
         axes.margins(x=0.15, y=0.12)
         axes.set_xlim(*axes.get_xlim())

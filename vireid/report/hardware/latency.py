@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 
 from vireid.report.figures.canvas import OKABE_ITO, colour, light_grid, new_figure, publish, styled
 from vireid.report.hardware.deployment import Deployment
 from vireid.report.hardware.timings import Timing, by_place
-from vireid.report.html import Column, Content, Fragment, Rows, join, paragraph, table, tag
+from vireid.report.html import Column, Content, Fragment, Rows, bullets, join, paragraph, table, tag
 from vireid.report.load import as_sentence
 
 _DASH = "–"
+NARROW = 4  # times: latencies that lie closer together are drawn on a linear axis
 
 
 def machines(deployment: Deployment) -> dict[str, list[Timing]]:
@@ -65,7 +67,7 @@ def latency_section(deployment: Deployment, out: Path) -> Fragment:
         pieces.append(tag("h3", own[0].place.device))
         if single := [timing for timing in own if timing.first.batch == 1]:
             pieces.append(_figure(deployment, single, out, f"latency-{number}"))
-        pieces.append(_table(deployment, own))
+        pieces += [_table(deployment, own), _remarks(deployment, own)]
     return join(pieces)
 
 
@@ -75,6 +77,7 @@ def _figure(deployment: Deployment, own: Sequence[Timing], out: Path, name: str)
     rows = {place: list(dict.fromkeys(graph_name(deployment, t) for t in found)) for place, found in places.items()}
     lanes = {place: sorted({timing.runtime for timing in found}) for place, found in places.items()}
     heights = [0.14 * max(2, len(lanes[place])) * len(graphs) + 0.6 for place, graphs in rows.items()]
+    scale = ""
     with styled():
         figure = new_figure(9.0, sum(heights) + 0.8 + 0.22 * (len(runtimes) // 3))
         panels = figure.subplots(len(places), 1, squeeze=False, sharex=True, height_ratios=heights)[:, 0]
@@ -93,13 +96,12 @@ def _figure(deployment: Deployment, own: Sequence[Timing], out: Path, name: str)
                 axes.scatter(
                     middle, y, s=26, marker=mark, color=colour(lane), edgecolor="white", linewidth=0.5, zorder=3
                 )
-            axes.set_xscale("log")
-            plain_logarithm(axes.xaxis)
+            scale = milliseconds_axis(axes, [t.ms(p) for t in own for p in (50, 90)])
             axes.set_yticks(range(len(graphs)), graphs)
             axes.tick_params(axis="y", length=0)
             axes.set_ylim(len(graphs) - 0.45, -0.55)
             axes.set_title(place.heading)
-        panels[-1].set_xlabel("milliseconds per image, batch 1 (logarithmic)")
+        panels[-1].set_xlabel(f"milliseconds per image, batch 1{scale}")
         handles = [
             panels[0].plot([], [], "o" if n < len(OKABE_ITO) else "D", color=colour(n), label=runtime)[0]
             for n, runtime in enumerate(runtimes)
@@ -110,6 +112,15 @@ def _figure(deployment: Deployment, own: Sequence[Timing], out: Path, name: str)
             f"one row per deployed graph.{_notes(deployment)}"
         )
         return publish(figure, name, caption, out)
+
+
+def milliseconds_axis(axes: Axes, values: Sequence[float]) -> str:
+    """Make the horizontal axis logarithmic where the values ask for it; returns what its label says of that."""
+    if max(values) < NARROW * min(values):
+        return ""
+    axes.set_xscale("log")
+    plain_logarithm(axes.xaxis)
+    return " (logarithmic)"
 
 
 def plain_logarithm(axis: Axis) -> None:
@@ -140,11 +151,24 @@ def _table(deployment: Deployment, own: Sequence[Timing]) -> Fragment:
     return table(columns, blocks, caption)
 
 
+def _remarks(deployment: Deployment, own: Sequence[Timing]) -> Fragment:
+    """What the profiler says of its own measurements, folded away."""
+    lines = [
+        f"{graph_name(deployment, t)}, {t.runtime}, batch {t.first.batch}, {t.place.heading}: {'; '.join(t.notes)}"
+        for t in own
+        if t.notes
+    ]
+    if not lines:
+        return Fragment("")
+    title = f"Remarks of the profiler on {len(lines)} of {len(own)} measurements"
+    return tag("details", tag("summary", title), bullets(lines), class_="method")
+
+
 def _row(timing: Timing, *, energy: bool) -> list[Content]:
     sizes = (timing.size_bytes, timing.rss_bytes)
     joules = timing.joules_per_image
     return [
-        timing.runtime,
+        tag("span", timing.runtime, " ", tag("span", "noted", class_="badge")) if timing.notes else timing.runtime,
         str(timing.first.batch),
         *(f"{timing.ms(percentile):.2f}" for percentile in (50, 90, 99)),
         f"{1e3 * timing.first.batch / timing.ms(50):.1f}",

@@ -131,7 +131,7 @@ def _table(deployment: Deployment, places: dict[Place, list[Point]]) -> Fragment
     caption = (
         "Achieved arithmetic and the lower of the two roofs at that intensity. The roof of arithmetic is a matrix "
         "product by PyTorch's libraries in the numbers named below it: another precision may reach "
-        "more than 100 % of it."
+        "more than 100 % of it, and so may any while other work keeps the machine busy."
     )
     return table(columns, blocks, caption + " ".join(["", *_synthetic(deployment)]))
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from vireid.core.environment import MACHINE_IDENTITY
 from vireid.core.identity import run_id
 from vireid.core.records import LatencyRecord
 from vireid.report.load import device_label, machine_key, runtime_label, ways_of
@@ -34,17 +35,35 @@ class Place:
         return f"{self.device}, {self.heading}"
 
 
-def place_of(record: LatencyRecord) -> Place:
-    """Where, and in which way, a latency was measured."""
+def place_of(record: LatencyRecord, names: Mapping[str, str] | None = None) -> Place:
+    """Where, and in which way, a latency was measured; ``names`` of machines as ``machine_names`` gives them."""
     first, *more = ways_of(record)
+    machine = machine_key(record.environment)
     return Place(
-        device=device_label(record.environment),
+        device=(names or {}).get(machine) or device_label(record.environment),
         way=", ".join(filter(None, [first or OWN_PROCESS, *more])),
         threads=record.threads,
-        machine=machine_key(record.environment),
+        machine=machine,
         cores=record.environment.device.get("logical_cores"),
         accelerator=record.environment.accelerator,
     )
+
+
+def machine_names(records: Iterable[LatencyRecord]) -> dict[str, str]:
+    """Name of every machine by its digest; machines of one label are told apart by what they differ in."""
+    machines = {machine_key(record.environment): record.environment for record in records}
+    labels = {key: device_label(environment) for key, environment in machines.items()}
+    names = {}
+    for key, environment in machines.items():
+        alike = [machines[other] for other, label in labels.items() if label == labels[key]]
+        fields = [f for f in MACHINE_IDENTITY if len({repr(other.device.get(f)) for other in alike}) > 1]
+        words = "; ".join(f"{field.replace('_', ' ')} {_words(environment.device.get(field))}" for field in fields)
+        names[key] = f"{labels[key]} ({words})" if words else labels[key]
+    return names
+
+
+def _words(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 @dataclass(frozen=True)
@@ -100,20 +119,25 @@ class Timing:
         found = [r.joules_per_image for r in self.records if r.joules_per_image is not None]
         return float(np.mean(found)) if found else None
 
+    @property
+    def notes(self) -> list[str]:
+        """What the profiler remarked on its own measurement, such as a busy machine."""
+        return list(dict.fromkeys(note for record in self.records for note in record.notes))
+
     def peak(self, name: str) -> float | None:
         """``gflops`` or ``bandwidth`` (GB/s): the best that this machine reached at these threads."""
         found = [r.peaks[name]["value"] for r in self.records if name in r.peaks]
         return max(map(float, found), default=None)
 
 
-def timings(records: Iterable[LatencyRecord]) -> list[Timing]:
+def timings(records: Iterable[LatencyRecord], names: Mapping[str, str] | None = None) -> list[Timing]:
     """Finished forward passes, pooled where graph, runtime, precision, batch, resolution and place all agree."""
     groups: dict[tuple[object, ...], list[LatencyRecord]] = {}
     for record in records:
         if record.status == "ok" and record.seconds and not record.stages:
-            groups.setdefault((place_of(record), *condition_key(record)), []).append(record)
+            groups.setdefault((place_of(record, names), *condition_key(record)), []).append(record)
     found = [
-        Timing(tuple(own), place_of(own[0]), tuple(second for record in own for second in record.seconds))
+        Timing(tuple(own), place_of(own[0], names), tuple(second for record in own for second in record.seconds))
         for own in groups.values()
     ]
     return sorted(found, key=lambda t: (t.place, t.first.resolution, t.graph, t.runtime, t.first.batch))

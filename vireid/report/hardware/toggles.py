@@ -69,13 +69,14 @@ def pairs(costs: Sequence[CostRecord]) -> list[tuple[Toggle, CostRecord, CostRec
 
 def prices(deployment: Deployment) -> list[Price]:
     """Every pair in every runtime that measured both at one place: same settings, precision, batch and resolution."""
-    found = []
+    found: dict[tuple[object, ...], Price] = {}
     for toggle, before, after in pairs(deployment.costs):
         after_by_condition = {_condition(t): t for t in deployment.timings if t.graph == after.artefact}
         for timing in deployment.timings:
             if timing.graph == before.artefact and (other := after_by_condition.get(_condition(timing))) is not None:
-                found.append(Price(toggle, timing, other, before, after))
-    return found
+                key = toggle, before.artefact, after.artefact, _condition(timing)  # models may share both graphs
+                found.setdefault(key, Price(toggle, timing, other, before, after))
+    return list(found.values())
 
 
 def _condition(timing: Timing) -> tuple[object, ...]:

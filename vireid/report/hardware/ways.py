@@ -23,7 +23,7 @@ def ways(deployment: Deployment) -> dict[Place, list[LatencyRecord]]:
     found: dict[Place, list[LatencyRecord]] = {}
     for record in deployment.latencies:
         if record.status == "ok" and record.stages and record.artefact in deployment.labels:
-            found.setdefault(place_of(record), []).append(record)
+            found.setdefault(place_of(record, deployment.machines), []).append(record)
     return dict(sorted(found.items()))
 
 

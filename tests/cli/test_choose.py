@@ -86,7 +86,7 @@ def test_the_table_marks_the_choice_and_what_does_not_fit(store: Store) -> None:
         code, _ = run(store, "--device", here(store), "--max-ms", "29", "--max-mb", "200")
     assert code == 0
     text = " ".join(captured.get().split())
-    assert "mAP 27.0 % [22.0, 32.0] at 6.00 ms (p50), 12.0 MB" in text
+    assert "mAP 27.0 % [22.0, 32.0] (mean over seeds 1, 2; the commands take the first) at 6.00 ms (p50)" in text
     assert "is the most accurate of the 3 candidates within the limits, 5 evaluated." in text
     assert "Chosen by test identities" in text
     assert "vireid bundle " in text

@@ -88,7 +88,9 @@ def test_intervals_say_whether_the_choice_is_shown(store: Store) -> None:
     choice = chosen(store, Limits())
     assert choice.overlap is True  # [27, 37] and [22, 32] share a point
     assert "do not show" in against_runner_up(choice)
-    assert "mAP 32.0 % [27.0, 37.0] at 30.00 ms (p50), 90.0 MB" in sentence(choice)
+    assert "mAP 32.0 % [27.0, 37.0] (mean over seeds 1, 2; the commands take the first) at 30.00 ms (p50), 90.0 MB" in (
+        sentence(choice)
+    )
     assert chosen(store, Limits(ms=5.5)).overlap is None
 
 

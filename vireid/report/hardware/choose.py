@@ -142,6 +142,8 @@ def sentence(choice: Choice) -> str:
     percentile = choice.limits.percentile
     score = f"mAP {100 * best.accuracy.mean_ap:.1f} % {best.accuracy.interval}".rstrip()
     within = sum(not choice.limits.exceeded(candidate) for candidate in choice.considered)
+    if len(best.accuracy.seeds) > 1:
+        score += f" (mean over seeds {', '.join(map(str, best.accuracy.seeds))}; the commands take the first)"
     size = "" if best.size_bytes is None else f", {best.size_bytes / MB:.1f} MB"
     return (
         f"{best}: {score} at {best.timing.ms(percentile):.2f} ms (p{percentile:g}){size}, on {choice.place}, "

@@ -144,9 +144,10 @@ def _deployment(title: str, models: list[Model], records: Iterable[Record], plan
     for record in everything:
         if isinstance(record, EvaluationRecord) and _is_result(record):
             evaluations[record.fit] = (*evaluations.get(record.fit, ()), record)
-    labels: dict[str, str] = {}
+    sharing: dict[str, list[str]] = {}
     for model in models:
-        labels[model.graph] = f"{labels[model.graph]}, {model.label}" if model.graph in labels else model.label
+        sharing.setdefault(model.graph, []).append(model.label)
+    labels = {graph: _together(names) for graph, names in sharing.items()}
     fits = [record for record in everything if isinstance(record, FitRecord)]
     trained = {run.cost for plan in plans for run in plan.runs}
     trained |= {cost.id for fit in fits if (cost := cost_of_fit(fit, costs)) is not None}
@@ -156,6 +157,11 @@ def _deployment(title: str, models: list[Model], records: Iterable[Record], plan
     names = machine_names(latencies)
     timed = tuple(timings(latencies, names))
     return Deployment(title, tuple(models), costs, evaluations, timed, latencies, labels, names)
+
+
+def _together(names: list[str]) -> str:
+    """Label of models that share a graph: all of a few, else the first and how many more."""
+    return ", ".join(names) if len(names) <= 3 else f"{names[0]} and {len(names) - 1} more"
 
 
 def _is_result(record: Record) -> bool:

@@ -30,7 +30,7 @@ from vireid.report.hardware.deployment import Deployment, cost_of_fit, store_dep
 from vireid.report.hardware.devices import unmeasured
 from vireid.report.hardware.page import open_hardware
 from vireid.report.hardware.roofline import roofline_points
-from vireid.report.hardware.timings import place_of, timings
+from vireid.report.hardware.timings import machine_names, place_of, timings
 from vireid.report.hardware.toggles import prices
 from vireid.report.inputs import input_digest
 from vireid.report.load import StudyView
@@ -136,9 +136,24 @@ def test_machines_of_one_name_are_told_apart(store: Store) -> None:
     places = sorted({c.place.device for c in scored_list(store)})
     assert places == [
         "Example ARM board, 4 logical cores",
-        "Example CPU @ 2.6 GHz, 2 logical cores (isa avx2 amx_int8)",
-        "Example CPU @ 2.6 GHz, 2 logical cores (isa avx2)",
+        "Example CPU @ 2.6 GHz, 2 logical cores (with amx_int8)",
+        "Example CPU @ 2.6 GHz, 2 logical cores (with no further instructions)",
     ]
+
+
+def test_the_first_difference_of_machines_is_named(store: Store) -> None:
+    record = next(r for r in store.records() if isinstance(r, LatencyRecord))
+    records = []
+    for model, flags in (("17", ["avx2"]), ("2", ["avx2", "avx_vnni"])):
+        device = {**HERE, "cpu_family_model_stepping": ["25", model, "1"], "isa": flags}
+        records.append(
+            record.model_copy(update={"environment": record.environment.model_copy(update={"device": device})})
+        )
+    assert sorted(machine_names(records).values()) == [
+        "Example CPU @ 2.6 GHz, 2 logical cores (family 25, model 17, stepping 1)",
+        "Example CPU @ 2.6 GHz, 2 logical cores (family 25, model 2, stepping 1)",
+    ]
+    assert list(machine_names(records[:1]).values()) == ["Example CPU @ 2.6 GHz, 2 logical cores"]
 
 
 def test_front_holds_what_nothing_beats(store: Store) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -54,16 +55,32 @@ def machine_names(records: Iterable[LatencyRecord]) -> dict[str, str]:
     machines = {machine_key(record.environment): record.environment for record in records}
     labels = {key: device_label(environment) for key, environment in machines.items()}
     names = {}
-    for key, environment in machines.items():
-        alike = [machines[other] for other, label in labels.items() if label == labels[key]]
-        fields = [f for f in MACHINE_IDENTITY if len({repr(other.device.get(f)) for other in alike}) > 1]
-        words = "; ".join(f"{field.replace('_', ' ')} {_words(environment.device.get(field))}" for field in fields)
-        names[key] = f"{labels[key]} ({words})" if words else labels[key]
+    for key, label in labels.items():
+        alike = {other: machines[other].device for other in machines if labels[other] == label}
+        words = _apart(machines[key].device, list(alike.values()))
+        names[key] = f"{label} ({words})" if words else label
     return names
 
 
-def _words(value: object) -> str:
-    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+def _apart(device: Mapping[str, Any], alike: Sequence[Mapping[str, Any]]) -> str:
+    """The first fields of a machine's identity that tell every two of ``alike`` apart; empty for one alone."""
+    fields: list[str] = []
+    for name in MACHINE_IDENTITY:
+        if len({repr([other.get(field) for field in fields]) for other in alike}) == len(alike):
+            break
+        if len({repr(other.get(name)) for other in alike}) > 1:
+            fields.append(name)
+    return "; ".join(_words(name, device.get(name), [other.get(name) for other in alike]) for name in fields)
+
+
+def _words(name: str, value: object, others: Sequence[object]) -> str:
+    """A field in words; of instruction sets those that not all of the others have."""
+    if name == "cpu_family_model_stepping" and isinstance(value, list):
+        return f"family {value[0]}, model {value[1]}, stepping {value[2]}"
+    if name == "isa" and isinstance(value, list):
+        own = [flag for flag in value if not all(isinstance(o, list) and flag in o for o in others)]
+        return f"with {' '.join(own)}" if own else "with no further instructions"
+    return f"{name.replace('_', ' ')} {value}"
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,16 @@ from pathlib import Path
 from vireid.core.errors import UserError
 from vireid.core.plan import Plan
 from vireid.core.records import EvaluationRecord, Record
+from vireid.report.hardware.inputs import records_read
+from vireid.report.load import StudyView
 from vireid.store import Store, unwritable
 
 
 def publish_study(store: Store, name: str, to: Path) -> int:
     """Copy plan, records, per-query tables and report of study ``name``; returns the number of records.
 
-    Pictures of people, weights and logs stay behind.
+    Evaluations of files that were made from its fits go along, and with a report on hardware the costs and latencies
+    of all graphs that it shows, so that it renders from the copies alone. Pictures of people, weights and logs stay.
 
     Raises:
         UserError: the study is unknown or incomplete, or ``to`` cannot be written.
@@ -54,4 +57,9 @@ def _records(store: Store, plan: Plan) -> list[Record]:
         )
     records = [record for record in found.values() if record is not None]
     artefacts = {record.artefact for record in records if record.kind == "cost"}
-    return records + [r for r in store.records() if r.kind == "latency" and r.artefact in artefacts]
+    fits = {run.fit for run in plan.runs}
+    records += [r for r in store.records() if r.kind == "latency" and r.artefact in artefacts]
+    records += [r for r in store.records() if r.kind == "evaluation" and r.artefact is not None and r.fit in fits]
+    if plan.study.get("report") == "hardware":
+        records += [r for r in records_read(StudyView(store, plan.name)) if r.status != "failed"]
+    return list({record.id: record for record in records}.values())

@@ -50,6 +50,7 @@ def main() -> None:
     from vireid.cli import (  # noqa: F401 - each adds its commands to `app`
         audit,
         captions,
+        choose,
         data,
         evaluate,
         export,

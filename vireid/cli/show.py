@@ -137,7 +137,11 @@ def _summary(record: Record) -> tuple[str, str]:
         model = record.config["model"]["name"]
         return f"{model}, seed {record.seed}", f"{len(record.curves)} epochs, {record.seconds or 0:.0f} s"
     if record.kind == "evaluation":
-        return f"fit {record.fit}: {protocol_label(record.protocol)}", f"mAP {100 * record.metrics.get('mAP', 0):.1f}"
+        file = "" if record.artefact is None else f", {record.artefact.precision} file"
+        return (
+            f"fit {record.fit}{file}: {protocol_label(record.protocol)}",
+            f"mAP {100 * record.metrics.get('mAP', 0):.1f}",
+        )
     if record.kind == "cost":
         macs = "–" if record.macs is None else f"{record.macs / 1e9:.3f} GMAC"
         return f"{record.model['name']} {record.resolution[0]}×{record.resolution[1]}", macs

@@ -46,7 +46,7 @@ def compare_runs(store: Store, first: str, second: str) -> list[RunComparison]:
 
 
 def _evaluations(store: Store, record: Record) -> dict[str, EvaluationRecord]:
-    """Evaluations by canonical card: the record itself, or those of the fit that it is."""
+    """Evaluations by canonical card: the record itself, or those of the fit that it is; not of files made from it."""
     if isinstance(record, EvaluationRecord):
         return {canonical_json(record.protocol): record}
     if record.kind != "fit":
@@ -54,7 +54,7 @@ def _evaluations(store: Store, record: Record) -> dict[str, EvaluationRecord]:
     return {
         canonical_json(found.protocol): found
         for found in store.records()
-        if isinstance(found, EvaluationRecord) and found.status == "ok" and found.fit == record.id
+        if isinstance(found, EvaluationRecord) and (found.status, found.fit, found.artefact) == ("ok", record.id, None)
     }
 
 

@@ -1,7 +1,7 @@
 """Reports: records in, tables, figures and a rendered page out.
 
-Notebooks call ``open_report`` or ``open_comparison``; the rest of the suite calls ``render_report``. Each is imported
-when first asked for.
+Notebooks call ``open_report``, ``open_comparison`` or ``open_hardware``; the rest of the suite calls
+``render_report``. Each is imported when first asked for.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vireid.report.comparison.page import open_comparison
+    from vireid.report.hardware.page import open_hardware
     from vireid.report.page import Report, open_report
     from vireid.report.render import render_report
 
-__all__ = ["Report", "open_comparison", "open_report", "render_report"]
+__all__ = ["Report", "open_comparison", "open_hardware", "open_report", "render_report"]
 
 
 def __getattr__(name: str) -> Any:
@@ -25,6 +26,10 @@ def __getattr__(name: str) -> Any:
         from vireid.report.comparison.page import open_comparison
 
         return open_comparison
+    if name == "open_hardware":
+        from vireid.report.hardware.page import open_hardware
+
+        return open_hardware
     if name == "render_report":
         from vireid.report.render import render_report
 

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import vireid.report
 from vireid.core.config import canonical_json
+from vireid.core.records import CostRecord, LatencyRecord
 from vireid.report.figures.retrieval import material
+from vireid.report.hardware.inputs import records_read
 from vireid.report.load import StudyView
 from vireid.report.published import PUBLISHED
 
@@ -24,7 +26,11 @@ def input_digest(view: StudyView, template: Path, stale: Collection[str]) -> str
     digest = hashlib.sha256()
     digest.update(canonical_json([sys.version, sorted(stale), view.plan.model_dump(mode="json")]).encode())
     for record in sorted(view.records.values(), key=lambda r: r.id):
-        if record.id in named or getattr(record, "artefact", None) in artefacts or record.source.kind == "published":
+        timed = isinstance(record, CostRecord | LatencyRecord) and record.artefact in artefacts
+        if record.id in named or timed or record.source.kind == "published":
+            digest.update(canonical_json(record).encode())
+    if template.is_file() and "open_hardware" in template.read_text(encoding="utf-8"):
+        for record in records_read(view):
             digest.update(canonical_json(record).encode())
     for run in view.runs:
         digest.update(canonical_json([run.planned.fit, *run.problems]).encode())

@@ -8,9 +8,10 @@ runtime, precision, batch, threads, resolution and device all agree; published n
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from typing import Any
 
 import pandas as pd
 
@@ -109,7 +110,7 @@ class StudyView:
 
     def __init__(self, store: Store, name: str, stale: Collection[str] = ()) -> None:
         self.store = store
-        self.plan = _named(read_plan(store, name))
+        self.plan = with_level_names(read_plan(store, name))
         self.records: dict[str, Record] = {record.id: record for record in store.records()}
         self._failures: dict[str, list[Record]] = {}
         for failure in store.failures():
@@ -252,12 +253,17 @@ class StudyView:
         }
 
     @cached_property
+    def failed_latencies(self) -> list[LatencyRecord]:
+        """The last attempt of every latency that failed and has no result."""
+        last = [tries[-1] for run, tries in self._failures.items() if run not in self.records]
+        return [record for record in last if isinstance(record, LatencyRecord)]
+
+    @cached_property
     def unmeasured(self) -> list[str]:
         """Latencies that were asked for and were skipped or failed, with the reason."""
         artefacts = {cost.artefact for cost in self.costs.values()}
-        last_attempts = [tries[-1] for run, tries in self._failures.items() if run not in self.records]
         found: list[str] = []
-        for record in (*self.records.values(), *last_attempts):
+        for record in (*self.records.values(), *self.failed_latencies):
             if isinstance(record, LatencyRecord) and record.status != "ok" and record.artefact in artefacts:
                 name = record.runtime.get("name", "unnamed runtime")
                 found.append(f"{name}, batch {record.batch}: {record.reason or 'no reason recorded'}")
@@ -312,7 +318,7 @@ def cells_are_levels(plan: Plan) -> bool:
     return plan.design == "explicit" and len(plan.factors) == 1
 
 
-def _named(plan: Plan) -> Plan:
+def with_level_names(plan: Plan) -> Plan:
     """The plan, its cells called by their levels where these are what it compares."""
     if not cells_are_levels(plan):
         return plan
@@ -354,20 +360,35 @@ def device_label(environment: Environment) -> str:
     return host if environment.accelerator == "cpu" else f"{environment.accelerator} ({host})"
 
 
-def condition_of(record: LatencyRecord) -> Condition:
-    """The condition of a latency record."""
-    runtime = dict(record.runtime)
-    name = str(runtime.pop("name", "unnamed runtime"))
-    told_elsewhere = ("precision", "version")
+def machine_key(environment: Environment) -> str:
+    """Digest of a machine's identity: only latencies with equal keys may stand side by side."""
+    machine = {key: environment.device.get(key) for key in MACHINE_IDENTITY}
+    return run_id([machine, environment.accelerator])
+
+
+def runtime_label(runtime: Mapping[str, Any]) -> str:
+    """A runtime's name with its settings, precision and version left out."""
     settings = ", ".join(
         key.replace("_", " ") if value is True else f"{key.replace('_', ' ')} {value}"
         for key, value in sorted(runtime.items())
-        if key not in told_elsewhere and value not in (None, False, "")
+        if key not in ("name", "precision", "version") and value not in (None, False, "")
     )
-    machine = {key: record.environment.device.get(key) for key in MACHINE_IDENTITY}
+    name = str(runtime.get("name", "unnamed runtime"))
+    return f"{name} ({settings})" if settings else name
+
+
+def ways_of(record: LatencyRecord) -> list[str]:
+    """How a latency was measured where that is not simply in the profiler's own process; limit or isolation first."""
     limit = None if record.limit is None else str(record.limit.get("name"))
-    ways = [limit or ("isolated" if record.isolated else ""), "sustained" if record.windows else ""]
-    details = ", ".join(filter(None, [settings, *ways]))
+    return [limit or ("isolated" if record.isolated else ""), "sustained" if record.windows else ""]
+
+
+def condition_of(record: LatencyRecord) -> Condition:
+    """The condition of a latency record."""
+    label, ways = runtime_label(record.runtime), ways_of(record)
+    name, _, settings = label.partition(" (")
+    details = ", ".join(filter(None, [settings.removesuffix(")"), *ways]))
+    machine = {key: record.environment.device.get(key) for key in MACHINE_IDENTITY}
     return Condition(
         runtime=f"{name} ({details})" if details else name,
         precision=record.precision,

@@ -37,7 +37,7 @@ def staircase(front: Sequence[tuple[float, float]]) -> list[tuple[float, float]]
     return corners
 
 
-def _along(line: Sequence[tuple[float, float]], steps: int = 40) -> list[tuple[float, float]]:
+def along(line: Sequence[tuple[float, float]], steps: int = 40) -> list[tuple[float, float]]:
     """Points close together on a line of corners."""
     pieces = [np.linspace(start, end, steps) for start, end in itertools.pairwise(line)]
     return [(float(x), float(y)) for piece in pieces for x, y in piece]
@@ -77,7 +77,7 @@ def tradeoff(view: StudyView, content: AblationTable, cost: CostColumn, out: Pat
         line = staircase([points[i] for i in front])
         line.append((right, line[-1][1]))
         axes.plot(*zip(*line, strict=True), color=GREY, linewidth=1.2, linestyle=(0, (4, 2)), zorder=1)
-        covered += _along(line)
+        covered += along(line)
         named = [n for n, row in enumerate(rows) if not many or n in front or row.baseline]
         covered += [point for n, point in enumerate(points) if n not in named]
         place_labels(axes, [points[n] for n in named], [rows[n].label for n in named], covered)

@@ -1,0 +1,192 @@
+"""The choice of an artefact: limits, ties, what is said where nothing fits or nothing was measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.report.deployments import BOARD, HERE, INT8, Deployed, build_deployment, graph, int8_file
+from vireid.core.records import LatencyRecord
+from vireid.report.hardware.candidates import Accuracy, Candidate, candidates, find_yardstick
+from vireid.report.hardware.choose import (
+    Choice,
+    Limits,
+    against_runner_up,
+    bundle_note,
+    choose,
+    commands,
+    measuring,
+    nearest_misses,
+    overlapping,
+    place_for,
+    sentence,
+)
+from vireid.report.hardware.deployment import study_deployment
+from vireid.report.load import StudyView
+from vireid.store import Store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return build_deployment(tmp_path / "store")
+
+
+def record(store: Store, device: dict[str, object] = HERE, threads: int = 1) -> LatencyRecord:
+    return next(
+        r
+        for r in store.records()
+        if isinstance(r, LatencyRecord) and r.environment.device["cpu"] == device["cpu"] and r.threads == threads
+    )
+
+
+def every(store: Store) -> list[Candidate]:
+    joined = study_deployment(StudyView(store, "hardware"))
+    return candidates(joined, find_yardstick(joined))
+
+
+def chosen(store: Store, limits: Limits, **place: object) -> Choice:
+    return choose(every(store), place_for(record(store), **place), limits)
+
+
+def name(candidate: Candidate | None) -> tuple[str, str] | None:
+    return None if candidate is None else (candidate.label, candidate.timing.short)
+
+
+@pytest.mark.parametrize(
+    ("limits", "best", "runner_up"),
+    [
+        # idkl (mAP 32) is as accurate in both float32 runtimes: the faster one is taken.
+        (Limits(), ("idkl", "onnxruntime fp32"), ("compact", "onnxruntime fp32")),
+        (Limits(ms=29), ("compact", "onnxruntime fp32"), ("compact", "onnxruntime_int8 int8")),
+        (Limits(ms=30), ("idkl", "onnxruntime fp32"), ("compact", "onnxruntime fp32")),
+        (Limits(ms=5.5), ("compact", "onnxruntime_int8 int8"), None),  # bf16 took 5 ms, but nobody evaluated it
+        (Limits(mb=10), ("compact", "onnxruntime_int8 int8"), None),
+        (Limits(mb=89), ("compact", "onnxruntime fp32"), ("compact", "onnxruntime_int8 int8")),
+        # memory of the int8 file was not measured, and what is unknown is not within a limit
+        (Limits(ms=29, rss_mb=800), ("compact", "onnxruntime fp32"), None),
+        (Limits(ms=45, percentile=90), ("idkl", "onnxruntime fp32"), ("compact", "onnxruntime fp32")),
+    ],
+)
+def test_highest_map_within_limits(
+    store: Store, limits: Limits, best: tuple[str, str], runner_up: tuple[str, str] | None
+) -> None:
+    choice = chosen(store, limits)
+    assert name(choice.best) == best
+    assert name(choice.runner_up) == runner_up
+
+
+def test_size_of_an_unmeasured_file_is_that_of_its_weights(store: Store) -> None:
+    choice = chosen(store, Limits(mb=89.9), threads=2)
+    assert name(choice.best) == ("compact", "eager fp32")
+    assert choice.best is not None
+    assert choice.best.size_bytes == 11_000_000
+    assert name(chosen(store, Limits(mb=90), threads=2).best) == ("idkl", "eager fp32")
+
+
+def test_intervals_say_whether_the_choice_is_shown(store: Store) -> None:
+    choice = chosen(store, Limits())
+    assert choice.overlap is True  # [27, 37] and [22, 32] share a point
+    assert "do not show" in against_runner_up(choice)
+    assert "mAP 32.0 % [27.0, 37.0] (mean over seeds 1, 2; the commands take the first) at 30.00 ms (p50), 90.0 MB" in (
+        sentence(choice)
+    )
+    assert chosen(store, Limits(ms=5.5)).overlap is None
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [((0.2, 0.3), (0.29, 0.4), True), ((0.31, 0.4), (0.2, 0.3), False), ((0.2, 0.3), (None, None), None)],
+)
+def test_overlap_of_intervals(
+    one: tuple[float, float], other: tuple[float | None, float | None], expected: bool | None
+) -> None:
+    first, second = (Accuracy(0.3, low, high, 0.95, ("a",), (1,)) for low, high in (one, other))
+    assert overlapping(first, second) is overlapping(second, first) is expected
+
+
+def test_the_shown_rows_hold_choice_and_front(store: Store) -> None:
+    choice = chosen(store, Limits(mb=11.5, ms=100))
+    assert [name(c) for c in choice.shown] == [
+        ("compact", "onnxruntime_int8 int8"),
+        ("compact", "onnxruntime fp32"),
+        ("idkl", "onnxruntime fp32"),
+    ]
+    exceeded = {name(c): choice.limits.exceeded(c) for c in choice.shown}
+    assert exceeded["idkl", "onnxruntime fp32"] == ["file 90.00 MB > 11.5"]
+    assert [name(c) for c in choice.unevaluated] == [("idkl", "onnxruntime_int8 int8"), ("compact", "openvino bf16")]
+
+
+def test_nothing_fits_names_the_nearest_miss_of_each_limit(store: Store) -> None:
+    choice = chosen(store, Limits(ms=2, mb=50, rss_mb=500))
+    assert choice.best is None
+    assert nearest_misses(choice) == (
+        "Nothing evaluated fits all limits; "
+        "latency (p50): at least 3.00 ms, of compact, onnxruntime_int8 (quantiser nncf) int8, against 2 ms; "
+        "file: at least 3.00 MB, of compact, onnxruntime_int8 (quantiser nncf) int8, against 50 MB (within it); "
+        "memory: at least 700.00 MB, of idkl, eager fp32, against 500 MB."
+    )
+
+
+def test_only_the_machine_way_and_threads_of_the_record_count(store: Store) -> None:
+    board = place_for(record(store, BOARD))
+    choice = choose(every(store), board, Limits())
+    assert sorted(c.timing.ms(50) for c in choice.considered) == pytest.approx([61, 305])
+    limited = record(store).model_copy(update={"limit": {"name": "x86, 1 core"}})
+    nowhere = choose(every(store), place_for(limited), Limits())
+    assert (nowhere.considered, nowhere.best) == ((), None)
+    assert measuring(place_for(limited), ["model=idkl"]) == (
+        """vireid profile model=idkl profile=weak 'profile.limit="x86, 1 core"' 'profile.threads=[1]'"""
+    )
+
+
+def test_commands_make_the_artefact(store: Store) -> None:
+    found = {(c.label, c.timing.short): c for c in every(store) if c.accuracy is not None}
+    fit = StudyView(store, "hardware").runs[2].planned.fit
+    assert commands(found["compact", "onnxruntime fp32"]) == [f"vireid bundle {fit} --to deployed-bundle"]
+    assert commands(found["compact", "onnxruntime_int8 int8"]) == [
+        f"vireid quantise {fit} --to deployed",
+        "vireid bundle --file deployed/model-int8.onnx --to deployed-bundle",
+    ]
+    write, runtime = Deployed(store), {**INT8, "name": "openvino"}
+    write.time(graph("compact"), [0.002], runtime)
+    write.score("compact", 1, 0.25, int8_file("compact", runtime=runtime))
+    found = {(c.label, c.timing.short): c for c in every(store) if c.accuracy is not None}
+    assert commands(found["compact", "openvino int8"]) == [f"vireid quantise {fit} --to deployed"]
+
+
+def test_a_bundle_of_another_runtime_says_what_it_takes(store: Store) -> None:
+    write = Deployed(store)
+    write.time(graph("idkl"), [0.02], {"name": "openvino", "precision": "fp32"}, size_bytes=90_000_000)
+    choice = chosen(store, Limits(ms=25))
+    assert name(choice.best) == ("idkl", "openvino fp32")
+    assert bundle_note(choice) == (
+        "A bundle runs on onnxruntime, where this network takes 30.00 ms, over the limits: latency (p50) 30.00 ms > 25."
+    )
+    assert bundle_note(chosen(store, Limits(ms=6))) == ""
+
+
+def test_sustained_runs_and_own_processes_are_places_of_their_own(store: Store) -> None:
+    own = record(store)
+    windows = [{"start": 0.0, "end": 10.0, "samples": 3}]
+    sustained = place_for(own.model_copy(update={"windows": windows}))
+    assert sustained.way == "isolated, sustained"
+    assert measuring(sustained, ["model=idkl"]) == "vireid profile model=idkl profile=sustained 'profile.threads=[1]'"
+    inside = place_for(own.model_copy(update={"isolated": False}))
+    assert measuring(inside, ["model=idkl"]) == "vireid profile model=idkl 'profile.threads=[1]'"
+    assert not [c for c in every(store) if c.place in (sustained, inside)]
+
+
+def test_fixture_is_as_described(store: Store) -> None:
+    found = {
+        (c.label, c.timing.short): round(c.timing.ms(50)) for c in every(store) if c.place == place_for(record(store))
+    }
+    assert found == {
+        ("idkl", "eager fp32"): 40,
+        ("idkl", "onnxruntime fp32"): 30,
+        ("idkl", "onnxruntime_int8 int8"): 12,
+        ("compact", "eager fp32"): 8,
+        ("compact", "onnxruntime fp32"): 6,
+        ("compact", "openvino bf16"): 5,
+        ("compact", "onnxruntime_int8 int8"): 3,
+    }

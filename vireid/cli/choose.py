@@ -1,0 +1,221 @@
+"""``vireid choose``: the most accurate artefact within limits on one device, from records."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from rich.table import Table
+
+from vireid.cli import DEFAULT_STORE, StoreOption, app
+from vireid.cli.show import console
+from vireid.core.errors import UserError
+
+if TYPE_CHECKING:
+    from vireid.report.hardware.candidates import Candidate, Yardstick
+    from vireid.report.hardware.choose import Choice
+    from vireid.report.hardware.deployment import Deployment
+    from vireid.report.hardware.timings import Place
+    from vireid.store import Store
+
+_DASH = "–"
+
+
+@app.command()
+def choose(
+    device: Annotated[
+        str, typer.Option("--device", help="Id of any latency record made on the device, or its first digits.")
+    ],
+    max_ms: Annotated[float | None, typer.Option("--max-ms", help="Latency of one image, milliseconds.")] = None,
+    max_mb: Annotated[float | None, typer.Option("--max-mb", help="The artefact's file on disk, MB.")] = None,
+    max_rss_mb: Annotated[
+        float | None, typer.Option("--max-rss-mb", help="Highest resident memory of the process, MB.")
+    ] = None,
+    percentile: Annotated[
+        Literal["50", "90", "99"], typer.Option("--percentile", help="Which latency is held to --max-ms.")
+    ] = "50",
+    threads: Annotated[int | None, typer.Option("--threads", min=1, help="By default those of the record.")] = None,
+    study: Annotated[str | None, typer.Option("--study", help="Only models of this study.")] = None,
+    protocol: Annotated[
+        str | None, typer.Option("--protocol", help="Part of the accuracy protocol's title; by default the usual one.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Choose the artefact of highest mAP within limits; exit code 1 where none fits or none was measured there."""
+    from vireid.report.hardware.candidates import candidates, find_yardstick
+    from vireid.report.hardware.choose import Limits, choose, place_for
+
+    record = _record(store, device)
+    deployment = _deployment(store, study)
+    place = place_for(record, threads, deployment.machines)
+    yardstick = find_yardstick(deployment, protocol)
+    found = candidates(deployment, yardstick)
+    limits = Limits(max_ms, max_mb, max_rss_mb, float(percentile))
+    choice = choose(found, place, limits)
+    if as_json:
+        typer.echo(json.dumps(_as_json(choice, yardstick), indent=1, ensure_ascii=False))
+    elif not choice.considered:
+        _say_unmeasured(deployment, found, choice)
+    else:
+        _show(choice, yardstick)
+    if choice.best is None:
+        raise typer.Exit(1)
+
+
+def _record(store: Path, device: str) -> Any:
+    from vireid.store import Store
+
+    record = Store(store).find(device)
+    if record.kind != "latency":
+        raise UserError(
+            f"--device {device}: record {record.id} is of kind '{record.kind}'; name a latency record made on the "
+            "device (`vireid results list --kind latency`)"
+        )
+    return record
+
+
+def _deployment(root: Path, study: str | None) -> Deployment:
+    from vireid.report.hardware.deployment import store_deployment, study_deployment
+    from vireid.report.load import StudyView
+    from vireid.store import Store
+
+    place: Store = Store(root)
+    return store_deployment(place) if study is None else study_deployment(StudyView(place, study))
+
+
+def _show(choice: Choice, yardstick: Yardstick | None) -> None:
+    from vireid.report.hardware.choose import against_runner_up, bundle_note, commands, nearest_misses, sentence
+
+    console.print(_table(choice, yardstick))
+    if choice.unevaluated:
+        words = f"Measured, but without an accuracy of their own under this protocol: {_listed(choice.unevaluated)}."
+        console.print(words, style="dim", soft_wrap=True, markup=False)
+    if choice.best is None:
+        console.print(nearest_misses(choice), style="bold", soft_wrap=True, markup=False)
+        return
+    lines = [sentence(choice), against_runner_up(choice)]
+    if choice.limits.mb is not None:
+        lines.append("The file counts as it lies on disk; where no fp32 file was measured, its weights do.")
+    if yardstick is not None and yardstick.split == "test":
+        lines.append("Chosen by test identities: the chosen score is the highest of several and leans upwards.")
+    for candidate in filter(None, (choice.best, choice.runner_up)):
+        if candidate.timing.notes:
+            lines.append(f"The profiler noted of {candidate}: {'; '.join(candidate.timing.notes)}.")
+    if note := bundle_note(choice):
+        lines.append(note)
+    for line in lines:
+        console.print(line, soft_wrap=True, markup=False, highlight=False)
+    for command in commands(choice.best):
+        console.print(f"  {command}", soft_wrap=True, markup=False, highlight=False, style="bold")
+
+
+def _table(choice: Choice, yardstick: Yardstick | None) -> Table:
+    title = "" if yardstick is None else yardstick.title
+    table = Table(title=f"Front of mAP against latency, {choice.place}\n{title}")
+    if yardstick is not None and yardstick.note:
+        table.caption = yardstick.note
+    for name in ("", "model", "runtime", "fit"):
+        table.add_column(name)
+    for name in ("p50 ms", "p90 ms", "p99 ms", "file MB", "RSS MB", "mAP %", "interval", "seeds"):
+        table.add_column(name, justify="right")
+    table.add_column("exceeds")
+    for candidate in choice.shown:
+        table.add_row(*_row(candidate, choice), style=_style(candidate, choice))
+    return table
+
+
+def _row(candidate: Candidate, choice: Choice) -> list[str]:
+    timing, accuracy = candidate.timing, candidate.accuracy
+    assert accuracy is not None
+    return [
+        "→" if candidate == choice.best else "",
+        candidate.label,
+        timing.runtime,
+        candidate.fits[0] + (f" +{len(candidate.fits) - 1}" if len(candidate.fits) > 1 else ""),
+        *(f"{timing.ms(p):.2f}" for p in (50, 90, 99)),
+        *(_DASH if size is None else f"{size / 1e6:.1f}" for size in (candidate.size_bytes, timing.rss_bytes)),
+        f"{100 * accuracy.mean_ap:.1f}",
+        accuracy.interval or _DASH,
+        ", ".join(map(str, accuracy.seeds)),
+        "; ".join(choice.limits.exceeded(candidate)),
+    ]
+
+
+def _style(candidate: Candidate, choice: Choice) -> str | None:
+    if candidate == choice.best:
+        return "bold green"
+    return "bright_black" if choice.limits.exceeded(candidate) else None
+
+
+def _say_unmeasured(deployment: Deployment, found: list[Candidate], choice: Choice) -> None:
+    """Where candidates were measured, and how to measure them here."""
+    from vireid.report.hardware.choose import measuring
+
+    if choice.unevaluated:
+        words = f"Candidates were measured on {choice.place}, but none of them was evaluated: "
+        console.print(words + _listed(choice.unevaluated), soft_wrap=True, markup=False)
+        return
+    places: dict[Place, int] = {}
+    for candidate in found:
+        places[candidate.place] = places.get(candidate.place, 0) + 1
+    there = "; ".join(f"{place}: {count}" for place, count in sorted(places.items())) or "nowhere yet"
+    console.print(
+        f"No candidate was measured on {choice.place}. Measured: {there}.", style="bold", soft_wrap=True, markup=False
+    )
+    ways = {model.graph: model.measured_as for model in deployment.models}
+    console.print("These measure there; run them on that machine:", soft_wrap=True)
+    for overrides in ways.values() or [["model=NAME", "data.height=H", "data.width=W"]]:
+        command = measuring(choice.place, overrides)
+        console.print(f"  {command}", style="bold", soft_wrap=True, markup=False, highlight=False)
+
+
+def _listed(found: Sequence[Candidate], most: int = 6) -> str:
+    more = f"; and {len(found) - most} more" if len(found) > most else ""
+    return "; ".join(map(str, found[:most])) + more
+
+
+def _as_json(choice: Choice, yardstick: Yardstick | None) -> dict[str, Any]:
+    from vireid.report.hardware.choose import commands, nearest_misses
+
+    limits = choice.limits
+    return {
+        "place": {"device": choice.place.device, "way": choice.place.way, "threads": choice.place.threads},
+        "protocol": None if yardstick is None else yardstick.title,
+        "note": "" if yardstick is None else yardstick.note,
+        "limits": {"ms": limits.ms, "mb": limits.mb, "rss_mb": limits.rss_mb, "percentile": limits.percentile},
+        "best": None if choice.best is None else _entry(choice.best, choice),
+        "runner_up": None if choice.runner_up is None else _entry(choice.runner_up, choice),
+        "intervals_overlap": choice.overlap,
+        "commands": [] if choice.best is None else commands(choice.best),
+        "reason": nearest_misses(choice) if choice.best is None else None,
+        "candidates": [_entry(candidate, choice) for candidate in choice.considered],
+        "not_evaluated": [_entry(candidate, choice) for candidate in choice.unevaluated],
+    }
+
+
+def _entry(candidate: Candidate, choice: Choice) -> dict[str, Any]:
+    timing, accuracy = candidate.timing, candidate.accuracy
+    return {
+        "model": candidate.label,
+        "runtime": timing.first.runtime,
+        "precision": candidate.precision,
+        "resolution": list(timing.first.resolution),
+        "graph": timing.graph,
+        "latency_records": [record.id for record in timing.records],
+        "fits": list(candidate.fits),
+        **{f"p{p}_ms": timing.ms(p) for p in (50, 90, 99)},
+        "size_bytes": candidate.size_bytes,
+        "rss_bytes": timing.rss_bytes,
+        "notes": timing.notes,
+        "mAP": None if accuracy is None else accuracy.mean_ap,
+        "mAP_interval": None if accuracy is None or accuracy.low is None else [accuracy.low, accuracy.high],
+        "seeds": None if accuracy is None else list(accuracy.seeds),
+        "cosine": None if accuracy is None else accuracy.cosine,
+        "overlap10": None if accuracy is None else accuracy.overlap10,
+        "on_front": candidate in choice.front,
+        "exceeds": choice.limits.exceeded(candidate),
+    }

@@ -26,7 +26,8 @@ def main(arguments: Sequence[str], root: Path = HERE) -> int:
     """Carry out the command; its exit code."""
     bundle = json.loads((root / "bundle.json").read_text(encoding="utf-8"))
     models: list[dict[str, Any]] = bundle["models"]
-    given = options.parse(arguments, [model["name"] for model in models], machine.usable_cores())
+    protocols = sorted({found["protocol"] for model in models for found in model["accuracy"]})
+    given = options.parse(arguments, [model["name"] for model in models], protocols, machine.usable_cores())
     if given.list:
         print("\n".join(model["name"] for model in models))
         return 0
@@ -87,7 +88,7 @@ def _check(root: Path, model: Mapping[str, Any], threads: int) -> str | None:
 
 
 def _conclude(models: Sequence[Mapping[str, Any]], measured: Measurements, given: Any, out: Path) -> None:
-    accuracies = _accuracies(models)
+    accuracies = _accuracies(models, given.protocol)
     rows = [words.row(name, record, accuracies.get(name)) for name, record in measured.forwards]
     if rows:
         print("", *words.table(rows), sep="\n")
@@ -100,9 +101,13 @@ def _conclude(models: Sequence[Mapping[str, Any]], measured: Measurements, given
         print(words.sentence(choose(candidates, given.max_ms, given.max_mb), given.max_ms, given.max_mb, note))
 
 
-def _accuracies(models: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
-    """Each model's accuracy under the protocol and on the images that most of them were evaluated on."""
-    keys = [found["key"] for model in models for found in model["accuracy"]]
+def _accuracies(models: Sequence[Mapping[str, Any]], protocol: str | None) -> dict[str, Mapping[str, Any]]:
+    """Each model's accuracy under the protocol and on the images that most of them were evaluated on.
+
+    Where ``protocol`` is given, of those protocols that have it in their name.
+    """
+    known = [found for model in models for found in model["accuracy"] if (protocol or "") in found["protocol"]]
+    keys = [found["key"] for found in known]
     common = max(dict.fromkeys(keys), key=keys.count, default=None)
     return {m["name"]: found for m in models for found in m["accuracy"] if found["key"] == common}
 

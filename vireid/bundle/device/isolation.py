@@ -81,9 +81,9 @@ def run_isolated(
 
 def _wait(child: subprocess.Popen[bytes], timeout_seconds: float, waiting: Callable[[float], None]) -> int | None:
     begin = time.monotonic()
-    while time.monotonic() - begin < timeout_seconds:
+    while (left := timeout_seconds - (time.monotonic() - begin)) > 0:
         try:
-            return child.wait(POLL_SECONDS)
+            return child.wait(min(POLL_SECONDS, left))
         except subprocess.TimeoutExpired:
             waiting(time.monotonic() - begin)
     return None

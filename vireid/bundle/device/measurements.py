@@ -84,7 +84,8 @@ class Measurements:
     ) -> None:
         model, started = group[0], now()
         what = f"batch {batch}" if search is None else f"network and search in {search['gallery']} rows"
-        head += f"{', '.join(m['name'] for m in group)}, {threads} thread{'s' if threads > 1 else ''}, {what}: "
+        what = f"{', '.join(m['name'] for m in group)}, {threads} thread{'s' if threads > 1 else ''}, {what}: "
+        head += what
         print(head, end="", flush=True)
         specified = self._specification(model, threads, batch, search)
         answer = run_isolated(
@@ -106,9 +107,7 @@ class Measurements:
             self.failed = True
             return
         print(f"{1e3 * statistics.median(record['seconds']):.2f} ms" + _parts(record))
-        for noted in record["notes"][1:]:
-            line = f"{model['name']}, {threads} threads, {what}: {noted}"
-            self.remarks += [line]
+        self.remarks += [what + note for note in record["notes"][1:]]
         if search is None:
             self.forwards += [(member["name"], {**record, "size_bytes": member["bytes"]}) for member in group]
 

@@ -11,12 +11,13 @@ from typing import Any
 EPILOG = "Exit code: 0 fine, 1 features that differ or a measurement that failed, 2 bad options or a changed bundle."
 
 
-def parse(arguments: Sequence[str], names: Sequence[str], cores: int) -> argparse.Namespace:
+def parse(arguments: Sequence[str], names: Sequence[str], protocols: Sequence[str], cores: int) -> argparse.Namespace:
     """Read the command line.
 
     Args:
         arguments: of the command.
         names: of the bundle's models.
+        protocols: under which accuracies are known.
         cores: that this process may use, the default number of threads and the most that can be asked for.
     """
     parser = argparse.ArgumentParser(
@@ -33,6 +34,7 @@ def parse(arguments: Sequence[str], names: Sequence[str], cores: int) -> argpars
     add("--out", type=Path, metavar="FILE", help="the record file; by default record-MACHINE-DATE.json, here")
     add("--max-ms", type=_positive, metavar="MS", help="the chosen file's forward takes at most so long")
     add("--max-mb", type=_positive, metavar="MB", help="the chosen file is at most so large")
+    add("--protocol", metavar="WORDS", help="choose by accuracy under the protocol that has these words in its name")
     add("--emulated", action="store_true", help="check features alone: emulated times are not latency")
     add("--list", action="store_true", help="name the models and leave")
     options = parser.parse_args(arguments)
@@ -46,6 +48,8 @@ def parse(arguments: Sequence[str], names: Sequence[str], cores: int) -> argpars
             parser.error(
                 f"--only {name}: no such model; " + (f"did you mean '{near[0]}'?" if near else f"valid: {names}")
             )
+    if options.protocol is not None and not any(options.protocol in known for known in protocols):
+        parser.error(f"--protocol {options.protocol}: accuracies are known under: {'; '.join(protocols) or 'none'}")
     options.threads, options.batch = _once(options.threads), _once(options.batch)
     return options
 

@@ -87,7 +87,7 @@ def sentence(choice: Choice, max_ms: float | None, max_mb: float | None, note: s
 
 
 def _measured(candidate: Candidate) -> str:
-    words = [f"{candidate.ms:.1f} ms", f"{candidate.mb:.1f} MB"]
+    words = [f"{candidate.ms:.{1 if candidate.ms >= 10 else 2}f} ms", f"{candidate.mb:.1f} MB"]
     if candidate.mAP is not None:
         words.append(f"mAP {100 * candidate.mAP:.1f} %")
     if candidate.low is not None and candidate.high is not None:

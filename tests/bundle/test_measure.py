@@ -136,6 +136,7 @@ def test_known_accuracies_decide(bundle):
     assert "Most accurate: good (" in done.stdout
     assert "runner-up: bad (" in done.stdout
     assert "left out: other. Accuracy: all; made up." in done.stdout
+    assert "also known under: indoor (choose with --protocol)" in done.stdout
     done = bundle.run(*QUICK, "--gallery", "0", "--out", "record.json", "--protocol", "indoor")
     assert "Most accurate: other (" in done.stdout
     _faults(bundle.run("--protocol", "outdoor"), "--protocol outdoor: accuracies are known under: all; indoor")

@@ -49,7 +49,9 @@ def bundle(
         result = bundle_step(configs, files or [], place, to, progress)
     console.print(_table(result, to))
     for name in result.one_sided:
-        console.print(f"{name}: the graph for infrared images, which queries need; visible ones have another")
+        console.print(
+            f"{name}: the graph for infrared images, which queries need; visible ones have another", soft_wrap=True
+        )
     if to.suffix == ".zip":
         console.print(f"on the device: unzip {to.name}, then see README.txt in {to.stem}/", soft_wrap=True)
     else:
@@ -58,7 +60,7 @@ def bundle(
 
 def _table(result: Bundled, to: Path) -> Table:
     table = Table(title=f"{to}: {result.size_bytes / 1e6:.1f} MB")
-    for name in ("model", "weights", "MB", "mAP %", "protocol"):
+    for name in ("model", "weights", "MB", "mAP %"):
         table.add_column(name, justify="right" if name in ("MB", "mAP %") else "left")
     for model in result.models:
         known = model.accuracy[0] if model.accuracy else None
@@ -67,6 +69,8 @@ def _table(result: Bundled, to: Path) -> Table:
             "initial" if model.run is None else f"fit {model.run}",
             f"{model.bytes / 1e6:.1f}",
             "not known" if known is None else f"{100 * known.mAP:.1f}",
-            "" if known is None else known.protocol + known.note,
         )
+    shown = (model.accuracy[0] for model in result.models if model.accuracy)
+    protocols = list(dict.fromkeys(known.protocol + known.note for known in shown))
+    table.caption = f"mAP: {' | '.join(protocols)}" if protocols else None
     return table

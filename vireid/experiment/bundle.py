@@ -176,7 +176,8 @@ def known_accuracies(
     """
     of_file = [e for e in evaluations if e.artefact is not None and e.artefact.digest == digest]
     of_fit = [e for e in evaluations if e.artefact is None and e.fit == said["run"] and said["precision"] == "fp32"]
-    return [_known(record, store) for record in (*of_file, *of_fit) if "mAP" in record.metrics and _plain(record)]
+    found = [_known(record, store) for record in (*of_file, *of_fit) if "mAP" in record.metrics and _plain(record)]
+    return sorted(found, key=lambda known: known.protocol)
 
 
 def _plain(record: EvaluationRecord) -> bool:

@@ -99,6 +99,10 @@ def _conclude(models: Sequence[Mapping[str, Any]], measured: Measurements, given
     if candidates:
         note = next((found["note"] for found in accuracies.values()), "")
         print(words.sentence(choose(candidates, given.max_ms, given.max_mb), given.max_ms, given.max_mb, note))
+        taken = {found["protocol"] for found in accuracies.values()}
+        others = sorted({found["protocol"] for model in models for found in model["accuracy"]} - taken)
+        if others:
+            print(f"Accuracies are also known under: {'; '.join(others)} (choose with --protocol).")
 
 
 def _accuracies(models: Sequence[Mapping[str, Any]], protocol: str | None) -> dict[str, Mapping[str, Any]]:

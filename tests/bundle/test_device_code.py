@@ -93,7 +93,13 @@ def test_emulation_is_told_from_the_process_or_the_processor(tmp_path, monkeypat
     monkeypatch.setattr(machine.platform, "machine", lambda: "aarch64")
     assert "GenuineIntel" in machine.emulated(tmp_path)
     cpuinfo.write_text("CPU implementer\t: 0x41\n")
+    (tmp_path / "proc/interrupts").write_text(
+        "           CPU0\n 11:  5  GICv2 arch_timer\nIPI0:  1  Rescheduling\nErr:  0\n"
+    )
     assert machine.emulated(tmp_path) is None
+    (tmp_path / "proc/interrupts").write_text("           CPU0\n LOC:  5  Local timer interrupts\n")
+    assert "x86" in machine.emulated(tmp_path)
+    (tmp_path / "proc/interrupts").unlink()
     comm.write_text("qemu-aarch64-st\n")
     assert "qemu-aarch64" in machine.emulated(tmp_path)
 

@@ -1,7 +1,10 @@
 """A bundle as its user runs it."""
 
 import json
+import os
 import re
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -186,3 +189,18 @@ def test_ids_are_of_the_specification_beside_them(bundle):
     assert set(entry["specification"]) == {
         *("kind", "by", "artefact", "runtime", "threads", "batch", "budget", "device", "accelerator", "isolate"),
     }
+
+
+def test_an_interrupted_run_says_so_and_leaves_no_process(bundle):
+    command = [sys.executable, str(bundle.folder / "measure.py"), *QUICK, "--batch", "1", "--sustained", "60"]
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    with subprocess.Popen(command, cwd=bundle.folder, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "measurements of about" in line:
+                break
+        process.send_signal(signal.SIGINT)
+        rest = process.stdout.read()
+    assert process.returncode == 130
+    assert "interrupted; nothing was measured" in rest
+    assert not list(bundle.folder.glob("record-*"))

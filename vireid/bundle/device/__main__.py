@@ -33,7 +33,7 @@ def main(arguments: Sequence[str], root: Path = HERE) -> int:
         return 0
     models = [model for model in models if model["name"] in (given.only or [model["name"]])]
     description = machine.describe()
-    reason = "as you say" if given.emulated else machine.emulated()
+    reason = "--emulated was given" if given.emulated else machine.emulated()
     out = given.out or Path(f"record-{_slug(description['cpu'])}-{datetime.now():%Y-%m-%d-%H%M%S}.json")
     if reason is None and not os.access(out.parent, os.W_OK):
         print(f"error: {out.parent}: cannot be written; name another place with --out", file=sys.stderr)
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str], root: Path = HERE) -> int:
     try:
         measured.run(models, faults)
     except KeyboardInterrupt:
-        print("\ninterrupted" + (f"; what was measured is in {out}" if measured.records else ""))
+        print("\ninterrupted; " + (f"what was measured is in {out}" if measured.records else "nothing was measured"))
         return 130
     except OSError as error:
         print(f"error: {out}: cannot be written ({error.strerror}); name another place with --out", file=sys.stderr)
@@ -145,5 +145,10 @@ def _slug(text: str) -> str:
 
 if __name__ == "__main__":
     if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="replace")  # a terminal that cannot show a character gets a question mark
-    sys.exit(main(sys.argv[1:]))
+        # A terminal that cannot show a character gets a question mark, and a pipe every line when it is written.
+        sys.stdout.reconfigure(errors="replace", line_buffering=True)
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        print("\ninterrupted; nothing was measured")
+        sys.exit(130)

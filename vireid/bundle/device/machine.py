@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -75,14 +76,20 @@ def usable_cores() -> int:
 def emulated(root: Path = Path("/")) -> str | None:
     """Why this machine is taken for an emulation of another architecture; None where nothing says so.
 
-    User-mode QEMU shows its own name as that of the process, or the host's processor under a foreign architecture.
+    User-mode QEMU changes what programs see of the architecture, but not everything that the host's kernel shows: the
+    name of the process, the processor, the interrupts that x86 processors alone count.
     """
     name = text_of(root / "proc/self/comm") or ""
     if name.startswith("qemu-"):
         return f"the process is run by {name}"
+    architecture = platform.machine()
+    if not architecture.lower().startswith(("arm", "aarch64")):
+        return None
     vendor = cpu_fields(root).get("vendor_id")
-    if vendor in ("GenuineIntel", "AuthenticAMD") and platform.machine().lower() not in ("x86_64", "amd64", "i686"):
-        return f"the architecture is {platform.machine()}, but the processor is of {vendor}"
+    if vendor is not None:
+        return f"the architecture is {architecture}, but the processor is of {vendor}"
+    if re.search(r"^ *(LOC|TLB):", text_of(root / "proc/interrupts") or "", re.MULTILINE):
+        return f"the architecture is {architecture}, but the kernel counts interrupts of an x86 processor"
     return None
 
 

@@ -56,7 +56,7 @@ class Measurements:
                 self._keep(model, specified, _failed(str(faults[model["name"]])), now())
         if todo:
             length = self._given.sustained or self._given.seconds
-            print(f"\n{len(todo)} measurements of about {length:g} s, each in a fresh process")
+            print(f"\n{len(todo)} measurement{'s' if len(todo) > 1 else ''} of about {length:g} s, in fresh processes")
         for number, (group, threads, batch, search) in enumerate(todo, 1):
             self._measure(f"  [{number}/{len(todo)}] ", group, threads, batch, search)
 

@@ -21,12 +21,14 @@ if [ ! -e /proc/sys/fs/binfmt_misc/qemu-aarch64 ]; then
 fi
 
 if [ ! -e "$place/ready" ]; then
+  rm -rf "$root" "$place/wheels"  # of an attempt that did not come to its end
   # The second stage, which would run hundreds of maintainer scripts emulated, is not needed to run Python.
   debootstrap --arch=arm64 --foreign --variant=minbase --include=python3 bookworm "$root" >"$place/debootstrap.log" ||
     { tail -5 "$place/debootstrap.log" >&2; exit 1; }
   for package in "$root"/var/cache/apt/archives/*.deb; do dpkg-deb --extract "$package" "$root"; done
   platforms=(--platform manylinux_2_28_aarch64 --platform manylinux_2_27_aarch64 --platform manylinux2014_aarch64)
   pip download --quiet --only-binary=:all: --python-version 3.11 "${platforms[@]}" --dest "$place/wheels" numpy onnxruntime
+  mkdir -p "$root/opt/packages"
   for wheel in "$place"/wheels/*.whl; do unzip -qo "$wheel" -d "$root/opt/packages"; done
   touch "$place/ready"
 fi
@@ -34,6 +36,8 @@ fi
 rm -rf "$root/opt/bundle"
 mkdir -p "$root/opt/bundle"
 unzip -q "$bundle" -d "$root/opt/bundle"
+export root top
+top=$(ls "$root/opt/bundle")
 # The mount is this process's own and ends with it. One thread: waiting threads spin, and emulated they take minutes.
-unshare --mount sh -c 'mount -t proc proc "$0/proc" && cd / && exec chroot "$0" env -i PATH=/usr/bin:/bin LC_ALL=C.UTF-8 \
-  PYTHONPATH=/opt/packages python3 /opt/bundle/*/measure.py --emulated --threads 1 "$@"' "$root" "$@"
+unshare --mount bash -c 'mount -t proc proc "$root/proc" && cd / && exec chroot "$root" env -i PATH=/usr/bin:/bin \
+  LC_ALL=C.UTF-8 PYTHONPATH=/opt/packages python3 "/opt/bundle/$top/measure.py" --emulated --threads 1 "$@"' bash "$@"

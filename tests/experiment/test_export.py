@@ -17,9 +17,10 @@ from vireid.data.transforms import MEAN, STD, normalise
 from vireid.experiment.evaluate import trained_model
 from vireid.experiment.export import export_step
 from vireid.experiment.fit import fit_step, weights_file
+from vireid.experiment.profile import cost_step
 from vireid.experiment.reload import config_of_fit
 from vireid.profiling.export.check import check_images, difference
-from vireid.profiling.runtimes.onnxruntime import OrtSession
+from vireid.profiling.runtimes.onnxruntime import OnnxRuntime, OnnxRuntimeConfig, OrtSession
 from vireid.store import Store
 
 onnx = pytest.importorskip("onnx")
@@ -62,6 +63,12 @@ def test_a_fit_is_exported_from_its_record_alone(trained, tmp_path):
     assert said["resolution"] == "64x32"
     assert said["feature_size"] == str(expected.shape[1])
     assert said["data_kind"] == "synthetic"
+    assert said["graph"] == cost_step(config, store).artefact
+    assert said["precision"] == "fp32"
+    assert json.loads(said["runtime"]) == {
+        **OnnxRuntimeConfig().model_dump(mode="json"),
+        "version": OnnxRuntime.version,
+    }
     with safe_open(tmp_path / "model.safetensors", "pt") as file:
         assert file.metadata() == said
         for name, tensor in deployed.state_dict().items():

@@ -49,6 +49,7 @@ def main() -> None:
     sys.path.insert(0, str(Path.cwd()))  # `module:Class` plug-ins are found where the user stands
     from vireid.cli import (  # noqa: F401 - each adds its commands to `app`
         audit,
+        bundle,
         captions,
         choose,
         data,

@@ -1,4 +1,4 @@
-"""Commands on the record store: list, show, export, publish."""
+"""Commands on the record store: list, show, export, publish, add."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 from vireid.cli import DEFAULT_STORE, StoreOption, app
 from vireid.cli.show import console, record_table
 
-results = typer.Typer(help="Look at, export and publish records.", no_args_is_help=True)
+results = typer.Typer(help="Look at, export, publish and add records.", no_args_is_help=True)
 app.add_typer(results, name="results")
 Kind = Literal["fit", "evaluation", "cost", "latency"]
 
@@ -69,3 +69,39 @@ def publish(
 
     count = publish_study(Store(store), study, to)
     console.print(f"{count} records: {to}/runs, plan and report: {to}/studies/{study}", soft_wrap=True)
+
+
+@results.command()
+def add(
+    files: Annotated[list[Path], typer.Argument(help="Record files that `measure.py` of a bundle wrote.")],
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Add what was measured on other machines; every file is checked before anything is added."""
+    from vireid.bundle.records import add_records, read_records
+    from vireid.cli.show_latency import place
+    from vireid.store import Store
+
+    target = Store(store)
+    read = {file: read_records(file) for file in files}
+    refused = False
+    for file, records in read.items():
+        added = add_records(target, records)
+        failed = sum(record.status == "failed" for record in added.new)
+        words = f"{len(added.new)} new" + (f" ({failed} of them failed measurements)" if failed else "")
+        console.print(f"{file}: {words}, {len(added.known)} known: {target.runs}", soft_wrap=True)
+        for graph in dict.fromkeys(record.artefact for record in added.without_cost):
+            console.print(
+                f"no cost record names the graph {graph}: reports show its latency once its model was profiled into "
+                "this store (`vireid profile`)",
+                soft_wrap=True,
+            )
+        for record in added.refused:
+            refused = True
+            kept = f"{target.runs / record.id}.json"
+            console.print(
+                f"refused: record {record.id} ({place(record)}) is in the store with other content, which was kept; "
+                f"delete {kept} and add the file again to replace it",
+                soft_wrap=True,
+            )
+    if refused:
+        raise typer.Exit(1)

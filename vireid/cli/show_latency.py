@@ -66,11 +66,10 @@ def stages_table(record: LatencyRecord) -> Table:
 
 def stages_settings(record: LatencyRecord) -> str:
     """What went the way and what was searched, on one line."""
-    settings, image = record.stage_settings, record.stage_settings["image"]
-    return (
-        f"{place(record)}: JPEG {image['height']}×{image['width']}, {image['bytes'] / 1e3:.1f} kB; gallery of "
-        f"{settings['gallery']} rows, {settings['gallery_bytes'] / 1e6:.2f} MB; the {settings['top']} best"
-    )
+    settings, image = record.stage_settings, record.stage_settings.get("image")
+    begin = "pixels" if image is None else f"JPEG {image['height']}×{image['width']}, {image['bytes'] / 1e3:.1f} kB"
+    searched = f"{settings['gallery']} rows, {settings['gallery_bytes'] / 1e6:.2f} MB"
+    return f"{place(record)}: {begin}; gallery of {searched}; the {settings['top']} best"
 
 
 def condition(record: LatencyRecord) -> str:
@@ -79,7 +78,8 @@ def condition(record: LatencyRecord) -> str:
     words += ["isolated"] if record.isolated and record.limit is None else []
     words += [] if record.limit is None else [str(record.limit["name"])]
     words += ["sustained"] if record.windows else []
-    words += ["from JPEG"] if record.stage_settings else []
+    if record.stage_settings:
+        words.append("from JPEG" if "image" in record.stage_settings else "with search")
     return ", ".join(words)
 
 

@@ -22,9 +22,10 @@ from vireid.experiment.fit import build_model
 from vireid.experiment.identity import component_specification, data_kind, fit_id
 from vireid.experiment.profile import REFERENCE_CLASSES
 from vireid.experiment.progress import ProgressCallback, silent
-from vireid.profiling.complexity import example_images
+from vireid.profiling.complexity import artefact_digest, example_images
 from vireid.profiling.export.onnx_file import INPUT, OPSET, OUTPUT
 from vireid.profiling.export.write import FORMATS, Exported, Format, Graph, export
+from vireid.profiling.runtimes.onnxruntime import OnnxRuntime, OnnxRuntimeConfig
 from vireid.store import Store
 
 BOTH = "visible and infrared"
@@ -101,6 +102,17 @@ def metadata(config: ExperimentConfig, module: nn.Module, modality: str, run: st
         "output": OUTPUT,
         "batch": "any",
         "opset": str(OPSET),
+        **latency_keys(module, height, width),
+    }
+
+
+def latency_keys(module: nn.Module, height: int, width: int) -> dict[str, str]:
+    """What latency records of this graph's ONNX file in float32 are filed under."""
+    runtime = {**OnnxRuntimeConfig().model_dump(mode="json"), "version": OnnxRuntime.version}
+    return {
+        "precision": "fp32",
+        "runtime": json.dumps(runtime, sort_keys=True),
+        "graph": artefact_digest(module, height, width),
     }
 
 

@@ -13,28 +13,7 @@ import torch
 from vireid.core.environment import MACHINE_IDENTITY
 from vireid.profiling.sensors import cpu_flags, cpu_model
 from vireid.profiling.sensors.clock import frequency, governor
-from vireid.profiling.sensors.cpu import cpu_fields
-
-ISA_FLAGS = (
-    "sse4_2",
-    "avx",
-    "avx2",
-    "fma",
-    "f16c",
-    "avx512f",
-    "avx512_vnni",
-    "avx_vnni",
-    "avx512_bf16",
-    "avx512_fp16",
-    "amx_tile",
-    "amx_int8",
-    "amx_bf16",
-    "asimd",
-    "asimddp",
-    "bf16",
-    "i8mm",
-    "sve",
-)
+from vireid.profiling.sensors.cpu import ISA_FLAGS, cpu_fields
 
 
 def describe_device() -> dict[str, Any]:

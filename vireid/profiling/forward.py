@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -16,6 +16,7 @@ from vireid.profiling.limits import Limit
 from vireid.profiling.memory import inference_memory, peak_resident_bytes
 from vireid.profiling.peaks import peak_bandwidth, peak_gflops
 from vireid.profiling.runtimes.base import Session
+from vireid.profiling.sensors.remarks import machine_notes
 
 
 def measure_forward(
@@ -72,21 +73,3 @@ def _roofs(single: ProfileConfig, images: Tensor) -> tuple[dict[str, Any], list[
         return {}, [f"roofs not measured: arrays larger than every cache may not fit into '{single.limit}'"]
     dtype = torch.bfloat16 if getattr(runtime, "precision", "fp32") == "bf16" else torch.float32
     return {"gflops": asdict(peak_gflops(threads, dtype=dtype)), "bandwidth": asdict(peak_bandwidth(threads))}, []
-
-
-def machine_notes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """Remarks on the clock: a governor that changes it, and throttling that was counted meanwhile."""
-    notes: list[str] = []
-    governor = before["governor"]["value"]
-    if governor not in (None, "performance"):
-        notes.append(f"the governor '{governor}' changes the clock with the load; 'performance' would hold it")
-    counts = (before["throttling"]["value"], after["throttling"]["value"])
-    if all(isinstance(count, Mapping) for count in counts):
-        for name, count in counts[1].items():
-            more = count - counts[0].get(name, count)
-            if more > 0:
-                notes.append(f"throttled meanwhile: {name.replace('_', ' ')} rose by {more}")
-    elif counts[1] and isinstance(counts[1], list):
-        now = [flag for flag in counts[1] if flag.endswith("now")]
-        notes += [f"the firmware says: {', '.join(now)}"] if now else []
-    return notes

@@ -1,7 +1,7 @@
 """The sampling core: warm up until steady, keep raw samples, summarise them apart.
 
-Needs the standard library and NumPy alone and imports nothing of the suite, so that this file runs as it is on a
-device that has no PyTorch. What is timed is a call without arguments.
+Needs the standard library (Python 3.9) and NumPy alone and imports nothing of the suite, so that this file runs as it
+is on a device that has no PyTorch. What is timed is a call without arguments.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Budget(Protocol):
     def max_repeats(self) -> int: ...  # noqa: D102
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LatencySamples:
     """Raw timings of one call that handles ``batch`` images."""
 
@@ -58,7 +58,7 @@ class LatencySamples:
     windows: list[dict[str, Any]]  # of a sustained run: start in seconds, number of samples, what ``watch`` read
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LatencySummary:
     """Seconds per call, and images per second at the median."""
 

@@ -1,8 +1,8 @@
 """What a machine tells of itself while it works: clock, temperature, throttling, energy; one small reader each.
 
-The readers need the standard library alone and import each other by relative path, so that this folder runs as it is on
-a device that has nothing else. Every reader takes the root of the file system, and the command runner where it calls
-one; a value that cannot be read is None with the reason.
+The readers need the standard library alone (Python 3.9) and import each other by relative path, so that this folder
+runs as it is on a device that has nothing else. Every reader takes the root of the file system, and the command runner
+where it calls one; a value that cannot be read is None with the reason.
 """
 
 from __future__ import annotations

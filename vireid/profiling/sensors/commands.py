@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 SECONDS = 2.0  # a tool that has not answered by then is taken for absent
 
-Run = Callable[[Sequence[str]], str | None]
+Run = Callable[[Sequence[str]], "str | None"]  # quoted: this line is evaluated, and Python 3.9 has no such union
 
 
 def run_command(command: Sequence[str]) -> str | None:

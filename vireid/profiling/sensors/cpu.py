@@ -7,6 +7,28 @@ from pathlib import Path
 
 from .reading import text_of
 
+# Instruction sets that decide how fast a network runs; of a machine's flags these enter its identity.
+ISA_FLAGS = (
+    "sse4_2",
+    "avx",
+    "avx2",
+    "fma",
+    "f16c",
+    "avx512f",
+    "avx512_vnni",
+    "avx_vnni",
+    "avx512_bf16",
+    "avx512_fp16",
+    "amx_tile",
+    "amx_int8",
+    "amx_bf16",
+    "asimd",
+    "asimddp",
+    "bf16",
+    "i8mm",
+    "sve",
+)
+
 
 def cpu_fields(root: Path = Path("/")) -> dict[str, str]:
     """Fields of the first processor, with those that stand once at the end (ARM boards name the model there)."""

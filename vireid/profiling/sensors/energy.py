@@ -7,11 +7,14 @@ import threading
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING
 
 from . import boards, rapl
 from .commands import Run, run_command
 from .reading import Reading
+
+if TYPE_CHECKING:
+    from typing import Self  # of Python 3.11, which a device need not have
 
 SAMPLING_SECONDS = 1.0  # asking a board's tool starts a process: more often would be measured with the rest
 

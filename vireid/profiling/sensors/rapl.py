@@ -11,7 +11,7 @@ from .reading import Reading, number_of, text_of, why_unreadable
 POWERCAP = "sys/class/powercap"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Counter:
     """Microjoules since some time ago; starts again at 0 after ``limit``."""
 

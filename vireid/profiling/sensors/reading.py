@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Reading:
     """``value`` in ``unit`` as ``source`` (a file or a command) gave it; None with the ``reason``."""
 

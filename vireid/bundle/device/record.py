@@ -1,0 +1,126 @@
+"""Latency records as the suite reads them, with what decides their ids (standard library alone).
+
+A record file is JSON: ``format``, ``version``, ``bundle`` (digest of the manifest), and ``records``, each with its
+``specification`` (the record's id is the first 12 hex digits of the SHA-256 over its canonical JSON), the ``digest`` of
+the record's canonical JSON, and the ``record``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+FORMAT, VERSION = "vireid bundle records", 1
+ID_LENGTH = 12
+SPECIFIED = ("artefact", "runtime", "threads", "batch")  # that a specification and its record both hold
+
+
+def canonical_json(data: Any) -> str:
+    """JSON with sorted keys, no spaces and no NaN, as ``vireid.core.config`` writes it."""
+    return json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+
+
+def digest_of(data: Any) -> str:
+    """SHA-256 over canonical JSON."""
+    return hashlib.sha256(canonical_json(data).encode()).hexdigest()
+
+
+def run_id(specification: Mapping[str, Any]) -> str:
+    """The id of what a specification decides."""
+    return digest_of(specification)[:ID_LENGTH]
+
+
+def now() -> str:
+    """Current time, UTC, ISO 8601 with seconds."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def specification(
+    model: Mapping[str, Any],
+    *,
+    threads: int,
+    batch: int,
+    budget: Mapping[str, float],
+    sustained_seconds: float | None,
+    device: Mapping[str, Any],
+    search: Mapping[str, int] | None = None,
+) -> dict[str, Any]:
+    """What decides a measurement. ``by`` tells it from one of the suite, whose process holds PyTorch as well."""
+    found: dict[str, Any] = {
+        "kind": "latency",
+        "by": "bundle",
+        "artefact": model["graph"],
+        "runtime": model["runtime"],
+        "threads": threads,
+        "batch": batch,
+        "budget": dict(budget),
+        "device": dict(device),
+        "accelerator": "cpu",
+        "isolate": True,
+    }
+    if sustained_seconds is not None:
+        found["sustained_seconds"] = sustained_seconds
+    if search is not None:
+        found["stages"] = dict(search)
+    return found
+
+
+def latency_record(
+    model: Mapping[str, Any],
+    specified: Mapping[str, Any],
+    answer: Mapping[str, Any],
+    environment: Mapping[str, Any],
+    *,
+    started: str,
+    made_by: str,
+) -> dict[str, Any]:
+    """One record from the answer of an isolated process; ``made_by`` is its first note."""
+    measured = dict(answer["result"])
+    notes = [made_by, *answer["notes"], *measured.pop("notes", [])]
+    return {
+        "schema_version": 1,
+        "kind": "latency",
+        "id": run_id(specified),
+        "status": answer["status"],
+        "reason": answer["reason"],
+        "data_kind": model["data_kind"],
+        "environment": dict(environment),
+        "started": started,
+        "ended": now(),
+        **{name: specified[name] for name in SPECIFIED},
+        "precision": model["precision"],
+        "resolution": list(model["resolution"]),
+        "affinity": answer["affinity"],
+        "isolated": True,
+        "size_bytes": model["bytes"],
+        "notes": notes,
+        **measured,
+    }
+
+
+def write_records(path: Path, bundle: str, records: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> None:
+    """Write specifications and records as one file, whole or not at all.
+
+    Raises:
+        OSError: the place cannot be written.
+    """
+    entries = [{"specification": s, "digest": digest_of(r), "record": r} for s, r in records]
+    content = {"format": FORMAT, "version": VERSION, "bundle": bundle, "records": entries}
+    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

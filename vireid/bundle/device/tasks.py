@@ -1,0 +1,137 @@
+"""What isolated processes do: compare features, time the network, time the network and a search.
+
+Shapes: B images of H×W pixels, D feature width, G gallery rows.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from ...profiling import sensors
+from ...profiling.sampling import sample
+from ...profiling.sensors.remarks import machine_notes
+from .features import compare
+from .machine import peak_resident_bytes, usable_cores
+from .network import Network, example_images, normalise
+
+Array = npt.NDArray[Any]
+
+
+def check(
+    *,
+    model: str,
+    runtime: Mapping[str, Any],
+    threads: int,
+    images: str,
+    features: str,
+    mean: Sequence[float],
+    std: Sequence[float],
+) -> dict[str, Any]:
+    """Features of the stored images, one image at a time, against the stored features."""
+    network = Network(Path(model), runtime, threads)
+    pixels = normalise(np.load(images, allow_pickle=False), mean, std)
+    found = np.concatenate([network(image[None]) for image in pixels])
+    compared = compare(found, np.load(features, allow_pickle=False))
+    return {**compared, "onnxruntime": onnxruntime.__version__, "images": len(pixels)}
+
+
+def measure(
+    *,
+    model: str,
+    runtime: Mapping[str, Any],
+    threads: int,
+    batch: int,
+    resolution: Sequence[int],
+    budget: Mapping[str, float],
+    sustained_seconds: float | None,
+    gallery: int = 0,
+    top: int = 0,
+) -> dict[str, Any]:
+    """Time the network, and where ``gallery`` has rows the network and a search in it: fields of a latency record."""
+    images = example_images(batch, *resolution)
+    begin = time.perf_counter()
+    network = Network(Path(model), runtime, threads)
+    width = network(images).shape[1]
+    loaded = time.perf_counter() - begin
+    way = Way(network, images, random_gallery(gallery, width), top) if gallery else None
+    call: Callable[[], object] = way if way is not None else lambda: network(images)
+    before, meter = sensors.describe(), sensors.EnergyMeter()
+    samples = sample(
+        call,
+        batch=batch,
+        budget=SimpleNamespace(**budget),
+        cores=usable_cores(),
+        sustained_seconds=sustained_seconds,
+        watch=sensors.watch,
+        during=meter,
+    )
+    after, resident = sensors.describe(), peak_resident_bytes()
+    return {
+        "warmup": samples.warmup,
+        "seconds": samples.seconds,
+        "windows": samples.windows,
+        "notes": [*samples.notes, *machine_notes(before, after)],
+        "load_seconds": loaded,
+        "rss_bytes": resident,
+        "joules_per_image": None if meter.joules is None else meter.joules / (len(samples.seconds) * batch),
+        "sensors": {
+            "before": before,
+            "after": {name: reading for name, reading in after.items() if reading["value"] is not None},
+            "energy_by": meter.method or meter.reason,
+        },
+        **({} if way is None else way.described(samples.warmup)),
+    }
+
+
+class Way:
+    """One query through the network and a search; keeps how long each took."""
+
+    def __init__(self, network: Network, images: Array, gallery: Array, top: int) -> None:
+        self._network, self._images, self._gallery, self._top = network, images, gallery, min(top, len(gallery))
+        self._seconds: dict[str, list[float]] = {"network": [], "search": []}
+
+    def __call__(self) -> Array:
+        """The best rows of the gallery for the image."""
+        begin = time.perf_counter_ns()
+        features = self._network(self._images)
+        between = time.perf_counter_ns()
+        ranked = search(self._gallery, features[0], self._top)
+        self._seconds["search"].append((time.perf_counter_ns() - between) / 1e9)
+        self._seconds["network"].append((between - begin) / 1e9)
+        return ranked
+
+    def described(self, warmup: int) -> dict[str, Any]:
+        """The stages of the samples that followed ``warmup`` calls, and what was searched."""
+        rows, width = self._gallery.shape
+        return {
+            "stages": {name: seconds[warmup:] for name, seconds in self._seconds.items()},
+            "stage_settings": {
+                "measured": ["network", "search"],
+                "not_measured": "decode and preprocess: pixels were ready in memory",
+                "gallery": rows,
+                "gallery_bytes": self._gallery.nbytes,
+                "features": width,
+                "top": self._top,
+            },
+        }
+
+
+def random_gallery(rows: int, width: int) -> Array:
+    """G×D random unit features: what is in a gallery decides nothing of how long it is searched."""
+    features = np.random.default_rng(0).standard_normal((rows, width), dtype=np.float32)
+    return np.asarray(features / np.linalg.norm(features, axis=1, keepdims=True))
+
+
+def search(gallery: Array, query: Array, top: int) -> Array:
+    """The ``top`` gallery rows most like the query (D, any length) by cosine, best first."""
+    similarity = gallery @ (query / np.linalg.norm(query))
+    best = np.argpartition(-similarity, top - 1)[:top]
+    return np.asarray(best[np.argsort(-similarity[best], kind="stable")])

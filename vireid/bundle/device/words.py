@@ -1,0 +1,95 @@
+"""What is printed: the machine, the table, and the sentence that names the best file."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ...profiling.sampling import summarise
+from .choice import Candidate, Choice
+
+COLUMNS = ("file", "threads", "batch", "p50 ms", "p90 ms", "p99 ms", "images/s", "MB", "RSS MB", "load s", "mAP %")
+
+
+def machine(description: Mapping[str, Any], sensors: Mapping[str, Any], packages: Mapping[str, str]) -> list[str]:
+    """Processor, what its sensors say, and the software, on lines of their own."""
+    cores = f"{description['logical_cores']} cores"
+    if description["physical_cores"] not in (None, description["logical_cores"]):
+        cores += f" ({description['physical_cores']} physical)"
+    memory = description["memory_bytes"]
+    lines = [
+        f"{description['cpu']}, {description['architecture']}, {cores}"
+        + (f", {memory / 1e9:.1f} GB" if memory else ""),
+        f"instruction sets: {' '.join(description['isa']) or 'none that are known'}",
+    ]
+    lines += [f"{name}: {_reading(reading)}" for name, reading in sensors.items()]
+    software = ", ".join(f"{name} {version}" for name, version in packages.items())
+    return [*lines, f"Python {platform.python_version()}, {software}"]
+
+
+def _reading(reading: Mapping[str, Any]) -> str:
+    value, unit = reading["value"], reading.get("unit", "")
+    if value is None:
+        return f"not readable ({reading.get('reason')})"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {number:g}" for name, number in value.items()) + f" {unit}"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return f"{value} {unit}".strip()
+
+
+def row(name: str, record: Mapping[str, Any], accuracy: Mapping[str, Any] | None) -> list[str]:
+    """A line of the table."""
+    found = summarise(record["seconds"], record["batch"])
+    resident = record.get("rss_bytes")
+    return [
+        name,
+        str(record["threads"]),
+        str(record["batch"]),
+        *(f"{1e3 * value:.2f}" for value in (found.p50, found.p90, found.p99)),
+        f"{found.throughput:.1f}",
+        f"{record['size_bytes'] / 1e6:.1f}",
+        "-" if resident is None else f"{resident / 1e6:.0f}",
+        f"{record['load_seconds']:.2f}",
+        "-" if accuracy is None else f"{100 * accuracy['mAP']:.1f}",
+    ]
+
+
+def table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines with columns aligned: the first to the left, the others to the right."""
+    lines = [COLUMNS, *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(COLUMNS))]
+    return [
+        "  ".join(cell.rjust(width) if column else cell.ljust(width) for column, (cell, width) in enumerate(cells))
+        for cells in ([*zip(line, widths)] for line in lines)
+    ]
+
+
+def sentence(choice: Choice, max_ms: float | None, max_mb: float | None, note: str = "") -> str:
+    """The best file, its interval and the runner-up; ``note`` says what the accuracies are of."""
+    limits = [f"{max_ms:g} ms" if max_ms is not None else "", f"{max_mb:g} MB" if max_mb is not None else ""]
+    within = " within " + " and ".join(filter(None, limits)) if any(limits) else ""
+    if choice.best is None:
+        return f"No file stays{within}."
+    if not choice.by_accuracy:
+        said = f"Fastest{within}: {_measured(choice.best)}; its accuracy is not known to this bundle"
+        return said + (f"; next: {_measured(choice.runner_up)}." if choice.runner_up else ".")
+    said = f"Most accurate{within}: {_measured(choice.best)}"
+    if choice.runner_up is None:
+        said += "; no other file of known accuracy" + (" stays within the limits" if within else " was measured")
+    else:
+        said += f"; runner-up: {_measured(choice.runner_up)}"
+        said += ", whose interval overlaps: the order may be chance" if choice.overlapping else ""
+    if choice.unknown:
+        said += f"; of unknown accuracy, left out: {', '.join(c.name for c in choice.unknown)}"
+    return f"{said}. Accuracy: {choice.best.protocol}{note}."
+
+
+def _measured(candidate: Candidate) -> str:
+    words = [f"{candidate.ms:.{1 if candidate.ms >= 10 else 2}f} ms", f"{candidate.mb:.1f} MB"]
+    if candidate.mAP is not None:
+        words.append(f"mAP {100 * candidate.mAP:.1f} %")
+    if candidate.low is not None and candidate.high is not None:
+        words.append(f"95 % interval {100 * candidate.low:.1f} to {100 * candidate.high:.1f}")
+    return f"{candidate.name} ({', '.join(words)})"

@@ -49,12 +49,13 @@ def evaluation_table(records: Iterable[EvaluationRecord]) -> Table:
 
 
 def deployed_table(records: Iterable[EvaluationRecord]) -> Table:
-    """Accuracy of deployed files in percent, and how near they are to the trained model."""
+    """Accuracy of deployed files in percent, without re-ranking, and how near they are to the trained model."""
     table = Table(title="As deployed (%)")
     for name in ("file", "protocol", "r1", "mAP", "cosine", "top-10 overlap", "MB"):
         table.add_column(name, justify="left" if name in ("file", "protocol") else "right")
     for record in records:
-        if (file := record.artefact) is None:
+        plain = record.protocol.get("reranking", {}).get("name", "none") == "none"
+        if (file := record.artefact) is None or not plain:
             continue
         table.add_row(
             f"{file.runtime['name']}, {file.precision}",

@@ -35,11 +35,7 @@ RUNTIMES_OF_OURS: dict[str, dict[str, Any]] = {
     "channels_last bf16": {"name": "channels_last", "precision": "bf16"},
     "compile bf16": {"name": "compile", "precision": "bf16"},
     "openvino bf16": {"name": "openvino", "precision": "bf16"},
-    "onnxruntime int8": {
-        "name": "onnxruntime",
-        "precision": "int8",
-        "quantisation": {"activations": "asymmetric"},  # unsigned, which its kernels are made for
-    },
+    "onnxruntime int8": {"name": "onnxruntime", "precision": "int8"},
     "openvino int8": {"name": "openvino", "precision": "int8"},
 }
 

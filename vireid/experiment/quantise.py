@@ -25,17 +25,8 @@ from vireid.store import Store, unwritable
 # What is compared where nothing else is asked for. ONNX Runtime's kernels take unsigned activations, which asymmetric
 # ranges are; symmetric ones run three times slower there.
 CANDIDATES: Mapping[str, tuple[Mapping[str, Any], ...]] = {
-    "openvino": (
-        {},
-        {"ranges": "percentile"},
-        {"activations": "asymmetric"},
-        {"activations": "asymmetric", "ranges": "percentile"},
-    ),
-    "onnxruntime": (
-        {"activations": "asymmetric"},
-        {"activations": "asymmetric", "ranges": "percentile"},
-        {"quantiser": "onnxruntime", "bias_correction": "none", "activations": "asymmetric"},
-    ),
+    "openvino": ({}, {"quantiser": "nncf"}, {"quantiser": "nncf", "activations": "symmetric"}),
+    "onnxruntime": ({}, {"quantiser": "nncf"}, {"quantiser": "nncf", "ranges": "percentile"}),
 }
 
 

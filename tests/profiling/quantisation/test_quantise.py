@@ -17,12 +17,12 @@ from vireid.profiling.quantisation import quantise_onnx
 from vireid.profiling.quantisation.config import QuantisationConfig
 
 HEIGHT, WIDTH = 48, 24
-ORT = {"quantiser": "onnxruntime", "bias_correction": "none", "activations": "asymmetric"}
+NNCF = {"quantiser": "nncf"}
 SETTINGS = [
     ("openvino", {}),
-    ("openvino", {"activations": "asymmetric", "ranges": "percentile"}),
-    ("onnxruntime", {"activations": "asymmetric"}),
-    ("onnxruntime", ORT),
+    ("openvino", NNCF | {"activations": "symmetric", "ranges": "percentile", "bias_correction": "fast"}),
+    ("onnxruntime", NNCF),
+    ("onnxruntime", {}),
 ]
 
 
@@ -65,7 +65,7 @@ def test_features_stay_near(name, quantisation, tmp_path):
     assert not torch.allclose(found, expected, atol=1e-6), "nothing was quantised"
 
 
-@pytest.mark.parametrize("quantisation", [{"activations": "asymmetric"}, ORT])
+@pytest.mark.parametrize("quantisation", [NNCF, {}])
 def test_convolutions_are_int8_and_pooling_is_not(quantisation):
     onnx = pytest.importorskip("onnx")
     runtime("onnxruntime", quantisation)
@@ -88,7 +88,7 @@ def test_convolutions_are_int8_and_pooling_is_not(quantisation):
 
 
 def test_a_measurement_needs_no_images(tmp_path):
-    made = runtime("onnxruntime", {"activations": "asymmetric"})
+    made = runtime("onnxruntime", {})
     session = made.prepare(Network().eval(), example_images(1, HEIGHT, WIDTH))
     assert session(example_images(1, HEIGHT, WIDTH)).shape == (1, 32)
 
@@ -97,8 +97,9 @@ def test_a_measurement_needs_no_images(tmp_path):
     ("text", "message"),
     [
         ("{name: onnxruntime, quantisation: {}}", "belongs to precision=int8"),
-        ("{name: openvino, precision: int8, quantisation: {quantiser: onnxruntime, bias_correction: none}}", "by nncf"),
-        ("{name: onnxruntime, precision: int8, quantisation: {quantiser: onnxruntime}}", "bias_correction is nncf's"),
+        ("{name: onnxruntime, precision: int8, quantisation: {quantiser: nncf, bias_correction: fast}}", "far off"),
+        ("{name: openvino, precision: int8, quantisation: {bias_correction: fast}}", "bias_correction is nncf's"),
+        ("{name: openvino, precision: int8, quantisation: {ranges: percentile}}", "percentile is nncf's"),
         ("{name: onnxruntime, precision: int8, quantisation: {range: minmax}}", "did you mean 'ranges'"),
     ],
 )

@@ -35,10 +35,14 @@ def write_quantised_ir(
     settings: QuantisationConfig,
     metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Write the float ONNX file ``content`` as OpenVINO's ``path`` (``….xml``) and ``.bin``, quantised by NNCF.
+    """Write the float ONNX file ``content``, quantised, as OpenVINO's ``path`` (``….xml``) and ``.bin``.
 
     Raises:
-        UserError: OpenVINO or NNCF is not installed.
+        UserError: OpenVINO or the quantiser is not installed.
     """
-    model = optional_module("openvino", "deploy").Core().read_model(content)
-    save_ir(nncf_graph.quantise_openvino(model, images, settings), path, metadata)
+    core = optional_module("openvino", "deploy").Core()
+    if settings.quantiser == "nncf":
+        model = nncf_graph.quantise_openvino(core.read_model(content), images, settings)
+    else:
+        model = core.read_model(onnxruntime_graph.quantise_onnx(content, images, settings))
+    save_ir(model, path, metadata)

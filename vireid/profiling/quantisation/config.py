@@ -8,27 +8,33 @@ from pydantic import Field, model_validator
 
 from vireid.core.config import Strict
 
-Quantiser = Literal["nncf", "onnxruntime"]
+Quantiser = Literal["onnxruntime", "nncf"]
 
 
 class QuantisationConfig(Strict):
     """Post-training static quantisation to int8: weights per output channel and symmetric, activations per tensor.
 
-    Convolutions and linear layers compute in int8; pooling and neck stay in float32.
+    Convolutions and linear layers compute in int8; pooling and neck stay in float32. The defaults came nearest to the
+    float model on dev images, in both runtimes (docs/export.md).
     """
 
-    quantiser: Quantiser = "nncf"  # onnxruntime: ONNX Runtime's own, for its runtime alone
-    activations: Literal["symmetric", "asymmetric"] = "symmetric"
-    # Ranges of activations over the calibration images. minmax: the widest; percentile: the outermost values are cut
-    # (nncf: 0.01 % of each image, averaged; onnxruntime: 0.001 % of all).
+    quantiser: Quantiser = "onnxruntime"  # its files run in OpenVINO too
+    activations: Literal["asymmetric", "symmetric"] = "asymmetric"
+    # Ranges of activations over the calibration images. minmax: the widest. percentile, of nncf: without the outermost
+    # 0.01 % of an image's values, averaged over images.
     ranges: Literal["minmax", "percentile"] = "minmax"
     # Of nncf: what quantisation shifts a layer's mean output by is taken out of its bias, estimated layer by layer
     # (fast) or with all layers before it quantised already (full).
-    bias_correction: Literal["none", "fast", "full"] = "fast"
+    bias_correction: Literal["none", "fast", "full"] = "none"
     images: int = Field(default=256, ge=1, description="calibration images, half of each modality")
 
     @model_validator(mode="after")
-    def _bias_is_of_nncf(self) -> QuantisationConfig:
+    def _is_possible(self) -> QuantisationConfig:
         if self.quantiser == "onnxruntime" and self.bias_correction != "none":
-            raise ValueError("bias_correction is nncf's: set bias_correction=none with quantiser=onnxruntime")
+            raise ValueError("bias_correction is nncf's: set quantiser=nncf, or leave it out")
+        if self.quantiser == "onnxruntime" and self.ranges == "percentile":
+            raise ValueError(
+                "ranges=percentile is nncf's: ONNX Runtime's tool holds every activation of every image in memory for "
+                "it. Set quantiser=nncf, or leave it out"
+            )
         return self

@@ -7,7 +7,6 @@ import logging
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from vireid.core.extras import optional_module
 from vireid.core.types import FloatArray
@@ -15,7 +14,6 @@ from vireid.profiling.export.onnx_file import INPUT
 from vireid.profiling.quantisation.config import QuantisationConfig
 
 QUANTISED = ["Conv", "MatMul", "Gemm", "Add", "MaxPool", "Relu"]  # all else stays in float32
-PERCENTILE = 99.999
 
 
 def quantise_onnx(content: bytes, images: Sequence[FloatArray], settings: QuantisationConfig) -> bytes:
@@ -23,14 +21,10 @@ def quantise_onnx(content: bytes, images: Sequence[FloatArray], settings: Quanti
     onnx = optional_module("onnx", "deploy")
     optional_module("onnxruntime", "deploy")
     library = importlib.import_module("onnxruntime.quantization")
-    methods = library.CalibrationMethod
     symmetric = settings.activations == "symmetric"
     with tempfile.TemporaryDirectory(prefix="vireid-quantise-") as name, _quiet():
         source, target = Path(name) / "float.onnx", Path(name) / "int8.onnx"
         source.write_bytes(content)
-        options: dict[str, Any] = {"ActivationSymmetric": symmetric, "WeightSymmetric": True}
-        if settings.ranges == "percentile":
-            options["CalibPercentile"] = PERCENTILE
         library.quantize_static(
             source,
             target,
@@ -40,8 +34,8 @@ def quantise_onnx(content: bytes, images: Sequence[FloatArray], settings: Quanti
             per_channel=True,
             activation_type=library.QuantType.QInt8 if symmetric else library.QuantType.QUInt8,
             weight_type=library.QuantType.QInt8,
-            calibrate_method=methods.Percentile if settings.ranges == "percentile" else methods.MinMax,
-            extra_options=options,
+            calibrate_method=library.CalibrationMethod.MinMax,
+            extra_options={"ActivationSymmetric": symmetric, "WeightSymmetric": True},
         )
         model = onnx.load(target)
     properties = {entry.key: entry.value for entry in onnx.load_model_from_string(content).metadata_props}

@@ -50,9 +50,7 @@ class Quantising:
 
     def missing_quantiser(self) -> str | None:
         """Why this runtime cannot quantise here, or None."""
-        if self.quantisation is None or self.quantisation.quantiser == "onnxruntime":
-            return None
-        return missing_package("nncf", "deploy")
+        return None if self.quantisation is None else missing_package(self.quantisation.quantiser, "deploy")
 
     def calibration_images(self, example: Tensor) -> Sequence[FloatArray]:
         """Those given, or noise of the size of ``example``."""

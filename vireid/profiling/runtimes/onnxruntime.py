@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
+from pydantic import model_validator
 from torch import Tensor, nn
 
 from vireid.core.config import Component
@@ -34,6 +35,15 @@ class OnnxRuntimeConfig(QuantisingConfig):
     name: str = "onnxruntime"
     precision: Literal["fp32", "int8"] = "fp32"
     optimisation: Optimisation = "all"  # all: layout changes too
+
+    @model_validator(mode="after")
+    def _bias_stays(self) -> OnnxRuntimeConfig:
+        if self.quantisation is not None and self.quantisation.bias_correction != "none":
+            raise ValueError(
+                "NNCF's bias correction shifts the features of ONNX files far off (docs/export.md): leave "
+                "quantisation.bias_correction out, or use openvino"
+            )
+        return self
 
 
 class OnnxRuntime(Quantising, FileRuntime):

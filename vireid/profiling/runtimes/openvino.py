@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic import model_validator
 from torch import Tensor, nn
 
 from vireid.core.config import Component
@@ -30,12 +29,6 @@ class OpenVinoConfig(QuantisingConfig):
 
     name: str = "openvino"
     precision: Literal["fp32", "bf16", "int8"] = "fp32"
-
-    @model_validator(mode="after")
-    def _quantised_by_nncf(self) -> OpenVinoConfig:
-        if self.quantisation is not None and self.quantisation.quantiser != "nncf":
-            raise ValueError("OpenVINO models are quantised by nncf: set quantisation.quantiser=nncf")
-        return self
 
 
 class OpenVino(Quantising, FileRuntime):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -11,7 +13,8 @@ from rich.table import Table
 from vireid.core.plan import Plan
 from vireid.core.records import CostRecord, EvaluationRecord, Record
 
-console = Console()
+WIDTH = 140  # columns where no terminal says how many there are: tables in files and pipes stay whole
+console = Console() if sys.stdout.isatty() or "COLUMNS" in os.environ else Console(width=WIDTH)
 METRICS = ("r1", "r10", "r20", "mAP", "mINP")
 
 

@@ -8,10 +8,9 @@ runtime, precision, batch, threads, resolution and device all agree; published n
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any
 
 import pandas as pd
 
@@ -22,6 +21,7 @@ from vireid.core.identity import run_id
 from vireid.core.plan import Cell, Plan, PlannedRun
 from vireid.core.records import CostRecord, EvaluationRecord, FitRecord, LatencyRecord, Record
 from vireid.report.protocols import protocol_key, reranking_label
+from vireid.report.runtimes import runtime_label
 from vireid.store import Store
 
 METRICS = ("r1", "r5", "r10", "r20", "mAP", "mINP")
@@ -364,17 +364,6 @@ def machine_key(environment: Environment) -> str:
     """Digest of a machine's identity: only latencies with equal keys may stand side by side."""
     machine = {key: environment.device.get(key) for key in MACHINE_IDENTITY}
     return run_id([machine, environment.accelerator])
-
-
-def runtime_label(runtime: Mapping[str, Any]) -> str:
-    """A runtime's name with its settings, precision and version left out."""
-    settings = ", ".join(
-        key.replace("_", " ") if value is True else f"{key.replace('_', ' ')} {value}"
-        for key, value in sorted(runtime.items())
-        if key not in ("name", "precision", "version") and value not in (None, False, "")
-    )
-    name = str(runtime.get("name", "unnamed runtime"))
-    return f"{name} ({settings})" if settings else name
 
 
 def ways_of(record: LatencyRecord) -> list[str]:

@@ -23,6 +23,8 @@ from vireid.report.load import as_sentence
 from vireid.report.protocols import PLAIN
 from vireid.store import write_atomically
 
+LEGEND_ROW = 0.2  # inches
+LEGEND_CHARACTERS = 130  # that fit side by side
 MARKS = {"fp32": "o", "bf16": "s", "fp16": "P", "tf32": "^", "int8": "D"}
 _DASH = "–"
 
@@ -83,7 +85,10 @@ def _figure(deployment: Deployment, own: Sequence[Candidate], yardstick: Yardsti
         handles: list[Artist] = [axes.scatter([], [], marker="o", label=s, **_paint(labels.index(s))) for s in systems]
         precisions = sorted({candidate.precision for candidate, _ in scored})
         handles += [Line2D([], [], marker=MARKS.get(p, "X"), linestyle="", color=GREY, label=p) for p in precisions]
-        figure.legend(handles=handles, loc="outside lower center", ncols=4)
+        longest = max(len(name) for name in (*systems, *precisions))
+        columns = min(4, max(1, LEGEND_CHARACTERS // (longest + 6)))  # a wider legend would be cut off at the sides
+        figure.legend(handles=handles, loc="outside lower center", ncols=columns)
+        figure.set_figheight(4.6 + LEGEND_ROW * -(-len(handles) // columns))
         covered = [point for (candidate, _), point in zip(scored, points, strict=True) if candidate not in best]
         for c in best:
             if c.accuracy is not None and c.accuracy.low is not None and c.accuracy.high is not None:

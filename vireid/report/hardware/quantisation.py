@@ -10,8 +10,9 @@ from vireid.report.hardware.candidates import Yardstick, evaluations_under, find
 from vireid.report.hardware.deployment import Deployment
 from vireid.report.hardware.latency import nothing
 from vireid.report.html import Column, Content, Fragment, Rows, bullets, join, paragraph, table, tag
-from vireid.report.load import as_sentence, runtime_label
+from vireid.report.load import as_sentence
 from vireid.report.protocols import PLAIN
+from vireid.report.runtimes import runtime_label
 from vireid.report.statistics import signed
 
 _DASH = "–"
@@ -64,7 +65,7 @@ def _row(label: str, fit: FitRecord, whole: EvaluationRecord | None, file: Evalu
     return [
         label,
         str(fit.seed),
-        f"{runtime_label(artefact.runtime)} {artefact.precision}",
+        _file(artefact.runtime, artefact.precision),
         _DASH if whole is None else f"{100 * whole.metrics['mAP']:.2f}",
         f"{100 * score:.2f}",
         _DASH if whole is None else signed(100 * (score - whole.metrics["mAP"]), 2),
@@ -85,3 +86,9 @@ def _words(setting: Mapping[str, Any]) -> str:
         elif value not in (None, ""):
             parts.append(f"{key} {value}")
     return ", ".join(parts)
+
+
+def _file(runtime: Mapping[str, Any], precision: str) -> str:
+    """Runtime and precision; how it was quantised where that is not the usual way."""
+    words = runtime_label({"name": runtime["name"], "quantisation": runtime.get("quantisation")})
+    return f"{runtime['name'] if words.endswith(' onnxruntime)') else words} {precision}"

@@ -11,7 +11,8 @@ import numpy as np
 from vireid.core.environment import MACHINE_IDENTITY
 from vireid.core.identity import run_id
 from vireid.core.records import LatencyRecord
-from vireid.report.load import device_label, machine_key, runtime_label, ways_of
+from vireid.report.load import device_label, machine_key, ways_of
+from vireid.report.runtimes import runtime_label
 
 OWN_PROCESS = "in the profiler's process"
 

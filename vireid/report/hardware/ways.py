@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,10 @@ from vireid.report.hardware.deployment import Deployment
 from vireid.report.hardware.latency import nothing
 from vireid.report.hardware.timings import Place, place_of
 from vireid.report.html import Column, Content, Fragment, Rows, join, table
-from vireid.report.load import as_sentence, runtime_label
+from vireid.report.load import as_sentence
+from vireid.report.runtimes import runtime_label
 
+LINE = 46  # characters of a bar's name before it goes on in the next line
 STAGES = ("decode", "preprocess", "backbone", "neck", "network", "search")
 
 
@@ -43,7 +46,8 @@ def ways_section(deployment: Deployment, out: Path) -> Fragment:
 
 def _figure(deployment: Deployment, place: Place, own: list[LatencyRecord], out: Path, name: str) -> Fragment:
     with styled():
-        figure = new_figure(8.8, 1.2 + 0.36 * len(own))
+        names = [fill(_name(deployment, record), LINE) for record in own]
+        figure = new_figure(8.8, 1.2 + 0.22 * sum(1 + name.count("\n") for name in names) + 0.14 * len(own))
         axes = figure.add_subplot()
         light_grid(axes, "x")
         for number, stage in enumerate(STAGES):
@@ -52,7 +56,7 @@ def _figure(deployment: Deployment, place: Place, own: list[LatencyRecord], out:
                 continue
             lefts = [sum(_ms(record, before) or 0.0 for before in STAGES[:number]) for record in own]
             axes.barh(range(len(own)), lengths, 0.66, left=lefts, color=colour(number), label=stage)
-        axes.set_yticks(range(len(own)), [_name(deployment, record) for record in own])
+        axes.set_yticks(range(len(own)), names)
         axes.tick_params(axis="y", length=0)
         axes.set_ylim(len(own) - 0.5, -0.5)
         axes.set_xlabel("median milliseconds of each stage")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
@@ -15,6 +16,7 @@ from vireid.report.html import Column, Content, Fragment, Rows, bullets, join, p
 from vireid.report.load import as_sentence
 
 _DASH = "–"
+LINE = 40  # characters of a graph's name before it goes on in the next line
 NARROW = 4  # times: latencies that lie closer together are drawn on a linear axis
 
 
@@ -76,7 +78,7 @@ def _figure(deployment: Deployment, own: Sequence[Timing], out: Path, name: str)
     runtimes = sorted({timing.runtime for timing in own})
     rows = {place: list(dict.fromkeys(graph_name(deployment, t) for t in found)) for place, found in places.items()}
     lanes = {place: sorted({timing.runtime for timing in found}) for place, found in places.items()}
-    heights = [0.14 * max(2, len(lanes[place])) * len(graphs) + 0.6 for place, graphs in rows.items()]
+    heights = [0.14 * max(3, len(lanes[place])) * len(graphs) + 0.6 for place, graphs in rows.items()]
     scale = ""
     with styled():
         figure = new_figure(9.0, sum(heights) + 0.8 + 0.22 * (len(runtimes) // 3))
@@ -97,7 +99,7 @@ def _figure(deployment: Deployment, own: Sequence[Timing], out: Path, name: str)
                     middle, y, s=26, marker=mark, color=colour(lane), edgecolor="white", linewidth=0.5, zorder=3
                 )
             scale = milliseconds_axis(axes, [t.ms(p) for t in own for p in (50, 90)])
-            axes.set_yticks(range(len(graphs)), graphs)
+            axes.set_yticks(range(len(graphs)), [fill(graph, LINE) for graph in graphs])
             axes.tick_params(axis="y", length=0)
             axes.set_ylim(len(graphs) - 0.45, -0.55)
             axes.set_title(place.heading)

@@ -80,7 +80,7 @@ def _words(setting: Mapping[str, Any]) -> str:
     parts = []
     for key, value in setting.items():
         if isinstance(value, Mapping):
-            parts.append(_words(value))
+            parts.append(_words(value) or "defaults")
         elif isinstance(value, float):
             parts.append(f"{key} {value:.4g}")
         elif value not in (None, ""):

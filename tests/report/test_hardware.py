@@ -316,3 +316,13 @@ def test_whole_report_is_published_and_renders_from_the_copies(tmp_path: Path) -
     again = render_report(tmp_path / "results", "hardware", TEMPLATE, tmp_path / "again")
     figures = r'src="data:image/svg[^"]+"'
     assert re.findall(figures, again.read_text()) == re.findall(figures, text)
+
+
+def test_a_published_count_stays_as_it_was_made(tmp_path: Path) -> None:
+    store, target = build_deployment(tmp_path / "store"), Store(tmp_path / "results")
+    publish_study(store, "hardware", target.root)
+    cost = next(record for record in store.records() if isinstance(record, CostRecord))
+    before = (target.runs / f"{cost.id}.json").read_bytes()
+    store.put(cost.model_copy(update={"ended": "2031-01-01T00:00:00+00:00"}))
+    publish_study(store, "hardware", target.root)
+    assert (target.runs / f"{cost.id}.json").read_bytes() == before

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vireid.core.errors import UserError
 from vireid.core.plan import Plan
-from vireid.core.records import EvaluationRecord, Record
+from vireid.core.records import CostRecord, EvaluationRecord, Record
 from vireid.report.hardware.inputs import records_read
 from vireid.report.load import StudyView
 from vireid.store import Store, unwritable
@@ -30,6 +30,8 @@ def publish_study(store: Store, name: str, to: Path) -> int:
     target = Store(to)
     try:
         for record in records:
+            if isinstance(record, CostRecord) and target.get(record.id) is not None:
+                continue  # another study has published the same count; records stay as they were made
             target.put(record)
             if isinstance(record, EvaluationRecord) and record.per_query_file is not None:
                 source = store.runs / record.per_query_file

@@ -28,7 +28,7 @@ def test_records_of_earlier_versions_stay_readable(file, store):
     record = read_record(file.read_bytes(), str(file))
     store.put(record)
     assert store.get(record.id) == record
-    names = {"v1-cost", "v1-evaluation", "v1-fit", "v1-latency", "v1-latency-isolated"}
+    names = {"v1-cost", "v1-evaluation", "v1-evaluation-deployed", "v1-fit", "v1-latency", "v1-latency-isolated"}
     assert {f.stem for f in HISTORIC} == names
 
 

@@ -194,7 +194,14 @@ def test_ids_are_of_the_specification_beside_them(bundle):
 def test_an_interrupted_run_says_so_and_leaves_no_process(bundle):
     command = [sys.executable, str(bundle.folder / "measure.py"), *QUICK, "--batch", "1", "--sustained", "60"]
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    with subprocess.Popen(command, cwd=bundle.folder, stdout=subprocess.PIPE, text=True, env=environment) as process:
+    with subprocess.Popen(
+        command,
+        cwd=bundle.folder,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored where tests run in the background
+    ) as process:
         assert process.stdout is not None
         for line in process.stdout:
             if "measurements of about" in line:

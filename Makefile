@@ -28,7 +28,7 @@ $(STAMP): pyproject.toml requirements.lock
 report: $(STAMP)
 	$(BIN)/vireid ablate ablations/quick.yaml --report
 
-# Lint, types, import contracts, fast tests: at most 5 minutes after installation.
+# Lint, types, import contracts, fast tests: meant to take at most 5 minutes, 9 on two slow cores.
 test: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -12,6 +12,7 @@ def _text(result):
     return " ".join((result.stdout + result.stderr).split())
 
 
+@pytest.mark.check
 def test_a_configuration_is_bundled_measured_and_added(shell):
     for package in ("onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(package)

@@ -19,16 +19,8 @@ from typing import Any
 
 from vireid.profiling.limits import Limit, LimitRefusedError, here
 from vireid.profiling.memory_group import MemoryGroup
+from vireid.profiling.sampling import THREAD_VARIABLES
 
-# Every name by which BLAS, OpenMP and the runtimes' pools read their number of threads.
-THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "BLIS_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-)
 LOG_CHARACTERS = 400  # of a dead child's last words that go into the reason
 
 

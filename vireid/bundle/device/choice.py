@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Optional, Tuple  # noqa: UP035 - of Interval
+
+Interval = Tuple[Optional[float], Optional[float]]  # noqa: UP006, UP045 - read when imported, by Python 3.9 too
 
 
 @dataclass(frozen=True)
@@ -34,8 +37,22 @@ class Choice:
     @property
     def overlapping(self) -> bool:
         """Whether the intervals of best and runner-up overlap: then their order may be chance."""
-        ends = [] if self.best is None or self.runner_up is None else [self.best.low, self.runner_up.high]
-        return bool(ends) and all(end is not None for end in ends) and ends[0] <= ends[1]  # type: ignore[operator]
+        if self.best is None or self.runner_up is None:
+            return False
+        return bool(overlap((self.best.low, self.best.high), (self.runner_up.low, self.runner_up.high)))
+
+
+def rank(mAP: float | None, ms: float) -> tuple[float, float]:
+    """Sorts candidates best first: by accuracy, of equal ones the faster."""
+    return -(mAP or 0.0), ms
+
+
+def overlap(one: Interval, other: Interval) -> bool | None:
+    """Whether two intervals share a point; None where an end is not known."""
+    (low, high), (other_low, other_high) = one, other
+    if low is None or high is None or other_low is None or other_high is None:
+        return None
+    return low <= other_high and other_low <= high
 
 
 def choose(candidates: Sequence[Candidate], max_ms: float | None = None, max_mb: float | None = None) -> Choice:
@@ -53,7 +70,7 @@ def choose(candidates: Sequence[Candidate], max_ms: float | None = None, max_mb:
     protocols = sorted({c.protocol for c in known})
     if len(protocols) > 1:
         raise ValueError(f"accuracies of different protocols cannot be compared: {', '.join(protocols)}")
-    ranked = sorted(known or fits, key=lambda c: (-(c.mAP or 0.0), c.ms, c.mb, c.name))
+    ranked = sorted(known or fits, key=lambda c: (*rank(c.mAP, c.ms), c.mb, c.name))
     return Choice(
         best=ranked[0] if ranked else None,
         runner_up=ranked[1] if len(ranked) > 1 else None,

@@ -17,15 +17,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-# Every name by which BLAS, OpenMP and the runtime's pools read their number of threads.
-THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "BLIS_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-)
+from ...profiling.sampling import THREAD_VARIABLES
+
 LOG_CHARACTERS = 400  # of a dead child's last words that go into the reason
 POLL_SECONDS = 0.2  # between two looks at the child: this process sleeps while that one measures
 _HERE = Path(__file__).resolve()

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from vireid.bundle.device.choice import overlap, rank
 from vireid.core.records import LatencyRecord
 from vireid.report.hardware.candidates import EXACT, Accuracy, Candidate, front
 from vireid.report.hardware.timings import OWN_PROCESS, Place, place_of
@@ -73,9 +74,9 @@ class Choice:
 
 def overlapping(one: Accuracy | None, other: Accuracy | None) -> bool | None:
     """Whether two intervals share a point; None where one is missing."""
-    if one is None or other is None or one.low is None or one.high is None or other.low is None or other.high is None:
+    if one is None or other is None:
         return None
-    return one.low <= other.high and other.low <= one.high
+    return overlap((one.low, one.high), (other.low, other.high))
 
 
 def place_for(record: LatencyRecord, threads: int | None = None, names: Mapping[str, str] | None = None) -> Place:
@@ -110,7 +111,7 @@ def choose(found: Sequence[Candidate], place: Place, limits: Limits) -> Choice:
 
 def _rank(candidate: Candidate, limits: Limits) -> tuple[float, float]:
     assert candidate.accuracy is not None
-    return -candidate.accuracy.mean_ap, candidate.timing.ms(limits.percentile)
+    return rank(candidate.accuracy.mean_ap, candidate.timing.ms(limits.percentile))
 
 
 def _network(candidate: Candidate) -> tuple[object, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ from vireid.config import ExperimentConfig, choices, compose
 from vireid.core.config import parse
 from vireid.core.errors import UserError
 from vireid.core.records import FitRecord, Record
-from vireid.experiment.identity import REGISTRIES, fit_id
+from vireid.experiment.identity import REGISTRIES, fit_id, other_data
 from vireid.store import Store
+from vireid.training.checkpoint import WEIGHTS
 
 
 def config_of_fit(record: Record, protocols: Sequence[str], root: Path | None, store: Store) -> ExperimentConfig:
@@ -55,6 +57,33 @@ def config_of_fit(record: Record, protocols: Sequence[str], root: Path | None, s
             "than are installed now; train it again, or check out the commit that its record names"
         )
     return config
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierFit:
+    """A finished fit that another run builds on."""
+
+    record: FitRecord
+    config: ExperimentConfig
+    weights: Path
+    other_data: str  # what its training images differ in from the run's, resolution aside; empty where nothing
+
+
+def earlier_fit(run: str, name: str, config: ExperimentConfig, store: Store, remedy: str) -> EarlierFit:
+    """The fit ``run`` with its weights, for the run of ``config``; ``name`` opens messages.
+
+    Raises:
+        UserError: it is not in the store (``remedy`` says what to do), is no fit, or its weights are gone.
+    """
+    record, weights = store.get(run), store.directory(run) / WEIGHTS
+    if record is None:
+        raise UserError(f"{name} is not in {store.runs}; {remedy}")
+    if not isinstance(record, FitRecord):
+        raise UserError(f"{name} is a record of kind '{record.kind}'; name a finished fit (`vireid results list`)")
+    if not weights.is_file():
+        raise UserError(f"{name}: its weights {weights} are gone; delete its record beside them and train it again")
+    made = config_of_fit(record, [], config.data.root, store)
+    return EarlierFit(record, made, weights, ", ".join(other_data(config, made)))
 
 
 def stale_components(record: Record) -> list[str]:

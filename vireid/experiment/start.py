@@ -10,10 +10,8 @@ from torch import nn
 
 from vireid.config import ExperimentConfig
 from vireid.core.errors import UserError
-from vireid.core.records import FitRecord
 from vireid.core.types import Model
-from vireid.experiment.identity import other_data
-from vireid.experiment.reload import config_of_fit
+from vireid.experiment.reload import earlier_fit
 from vireid.store import Store
 from vireid.training.checkpoint import WEIGHTS
 
@@ -27,16 +25,11 @@ def check_start(config: ExperimentConfig, store: Store) -> None:
     run = config.start_from
     if run is None:
         return
-    record = store.get(run)
-    if not isinstance(record, FitRecord):
-        raise UserError(f"start_from={run}: no finished fit of that id in {store.runs} (`vireid results list`)")
-    if not (store.directory(run) / WEIGHTS).is_file():
-        raise UserError(f"start_from={run}: its weights {store.directory(run) / WEIGHTS} are gone; train it again")
-    made = config_of_fit(record, [], config.data.root, store)
-    if other := list(other_data(config, made)):
+    remedy = "no finished fit has this id (`vireid results list`)"
+    if other := earlier_fit(run, f"start_from={run}", config, store, remedy).other_data:
         raise UserError(
-            f"start_from={run}: trained on other data ({', '.join(other)}): it may have seen identities that this run "
-            "is evaluated on; start from a fit on the same images"
+            f"start_from={run}: trained on other data ({other}): it may have seen identities that this run is "
+            "evaluated on; start from a fit on the same images"
         )
 
 

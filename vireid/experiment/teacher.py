@@ -15,11 +15,10 @@ from torch import nn
 from vireid.config import ExperimentConfig
 from vireid.core.config import Component
 from vireid.core.errors import UserError
-from vireid.core.records import FitRecord
 from vireid.core.types import Model
-from vireid.experiment.identity import other_data, teacher_fit
+from vireid.experiment.identity import teacher_fit
 from vireid.experiment.imports import read_card
-from vireid.experiment.reload import config_of_fit
+from vireid.experiment.reload import earlier_fit
 from vireid.experiment.teacher_training import exported_digest, teacher_of, teacher_training, training_command
 from vireid.models import MODELS
 from vireid.models.teacher import Teacher, head_name
@@ -151,24 +150,16 @@ def _find(config: ExperimentConfig, store: Store) -> _Found:
 def _fit(config: ExperimentConfig, store: Store) -> _Found:
     run = teacher_fit(config)
     assert run is not None
-    name, record = f"teacher {run}", store.get(run)
-    weights = store.directory(run) / WEIGHTS
-    if record is None:
-        training = teacher_training(config)
-        remedy = "name a finished fit (`vireid results list`)"
-        if training is not None:
-            overrides = cast(list[str], cast(Any, config.model).teacher.training)
-            remedy = f"train it first: {training_command(training, overrides)}"
-        raise UserError(f"{name} is not in {store.runs}; {remedy}")
-    if not isinstance(record, FitRecord):
-        raise UserError(f"{name} is a record of kind '{record.kind}'; name a finished fit (`vireid results list`)")
-    if not weights.is_file():
-        raise UserError(f"{name}: its weights {weights} are gone; delete its record beside them and train it again")
-    made = config_of_fit(record, [], config.data.root, store)
-    if other := list(other_data(config, made)):
+    name, remedy = f"teacher {run}", "name a finished fit (`vireid results list`)"
+    if (training := teacher_training(config)) is not None:
+        overrides = cast(list[str], cast(Any, config.model).teacher.training)
+        remedy = f"train it first: {training_command(training, overrides)}"
+    found = earlier_fit(run, name, config, store, remedy)
+    if found.other_data:
         raise UserError(
-            f"{name} was trained on other data than the student ({', '.join(other)}): its identities are others, or it "
+            f"{name} was trained on other data than the student ({found.other_data}): its identities are others, or it "
             "has seen those that the student is evaluated on; train it on the student's"
         )
+    made, data = found.config, found.record.data
     size = (made.data.height, made.data.width)
-    return _Found(name, made.model, record.data["identities"], weights, size, record.data["fingerprint"])
+    return _Found(name, made.model, data["identities"], found.weights, size, data["fingerprint"])

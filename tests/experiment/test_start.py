@@ -51,3 +51,45 @@ def test_an_unfit_start_is_refused(first, changes, message):
 def test_an_id_of_digits_wants_quotes():
     with pytest.raises(UserError, match="quote it"):
         tiny("start_from=123456789012")
+
+
+@pytest.fixture(scope="module")
+def compact(first):
+    _, store = first
+    return fit_step(tiny("model=compact_small", "model.width=0.125"), store)
+
+
+def test_another_method_begins_with_the_resnet_alone(first, compact):
+    _, store = first
+    still = ("recipe.epochs=null", "recipe.stages=[{name: one, epochs: 1, trainable: [heads.*]}]")
+    record = fit_step(tiny(f"start_from='{compact.id}'", *still), store)
+    before, after = (load_file(weights_file(store, run)) for run in (compact.id, record.id))
+    for name, value in before.items():
+        part, _, rest = name.removeprefix("embedder.backbone.").partition(".")
+        if part == "stem":
+            assert torch.equal(after[f"embedder.stem.{rest}"], value)
+        if part == "branch":
+            assert torch.equal(after[f"embedder.branch.{rest}"], value)
+            assert torch.equal(after[f"specific.branch.{rest}"], value)
+    assert "heads.specific.weight" in after
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (["model.width=0.25"], "or of another method on the same ResNet"),
+        (["model.ibn=a"], "of another model"),
+        (["model=agw_small"], "model 'compact' has no ResNet that 'agw' could begin with"),
+        (["model=compact_mobilenet_small"], "of another model"),
+    ],
+)
+def test_a_start_without_a_resnet_in_common_is_refused(first, compact, changes, message):
+    _, store = first
+    with pytest.raises(UserError, match=message):
+        fit_step(tiny(f"start_from='{compact.id}'", *changes), store)
+
+
+def test_a_backbone_that_is_no_resnet_begins_no_other_method(first):
+    fit, store = first
+    with pytest.raises(UserError, match="no ResNet of the suite's"):
+        fit_step(tiny(f"start_from='{fit.id}'", "model=compact_mobilenet_small"), store)

@@ -1,4 +1,4 @@
-"""Training that begins with the weights of a finished fit: another resolution, recipe or augmentation from there on."""
+"""Training that begins with the weights of a finished fit: another resolution, recipe, augmentation or method."""
 
 from __future__ import annotations
 
@@ -11,43 +11,66 @@ from torch import nn
 from vireid.config import ExperimentConfig
 from vireid.core.errors import UserError
 from vireid.core.types import Model
-from vireid.experiment.reload import earlier_fit
+from vireid.experiment.reload import EarlierFit, earlier_fit
+from vireid.models import MODELS
+from vireid.models.trunk_start import load_trunk_of
 from vireid.store import Store
-from vireid.training.checkpoint import WEIGHTS
 
 
 def check_start(config: ExperimentConfig, store: Store) -> None:
     """Check that the fit to start from, if there is one, is there and has seen no other images. Builds no model.
 
     Raises:
-        UserError: it is missing, its weights are gone, or it was trained on other images.
+        UserError: it is missing, its weights are gone, it was trained on other images, or is of a method that has no
+            part in common with the configuration's.
     """
-    run = config.start_from
-    if run is None:
-        return
-    remedy = "no finished fit has this id (`vireid results list`)"
-    if other := earlier_fit(run, f"start_from={run}", config, store, remedy).other_data:
-        raise UserError(
-            f"start_from={run}: trained on other data ({other}): it may have seen identities that this run is "
-            "evaluated on; start from a fit on the same images"
-        )
+    if config.start_from is not None:
+        _find(config, store)
 
 
 def bring_start(model: Model, config: ExperimentConfig, store: Store) -> None:
     """Load the weights to start from into ``model``; nothing happens without any.
+
+    All of them where the fit is of the same method, those of its ResNet where it is of another.
 
     Raises:
         UserError: as ``check_start``; weights of another model.
     """
     if config.start_from is None:
         return
-    check_start(config, store)
-    file = store.directory(config.start_from) / WEIGHTS
+    found = _find(config, store)
+    module, theirs = cast(nn.Module, model), found.config.model.name
     try:
-        cast(nn.Module, model).load_state_dict(load_file(file), strict=True)
+        state = load_file(found.weights)
+        if theirs == config.model.name:
+            module.load_state_dict(state, strict=True)
+        else:
+            load_trunk_of(state, _trunk(theirs), module, _trunk(config.model.name))
     except (OSError, SafetensorError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(
-            f"start_from={config.start_from}: {file} is corrupt or of another model ({reason}); start from a fit "
-            "of the same model"
+            f"start_from={config.start_from}: {found.weights} is corrupt or of another model ({reason}); start from a "
+            "fit of the same model, or of another method on the same ResNet"
         ) from error
+
+
+def _find(config: ExperimentConfig, store: Store) -> EarlierFit:
+    run = cast(str, config.start_from)
+    found = earlier_fit(run, f"start_from={run}", config, store, "no finished fit has this id (`vireid results list`)")
+    if found.other_data:
+        raise UserError(
+            f"start_from={run}: trained on other data ({found.other_data}): it may have seen identities that this run "
+            "is evaluated on; start from a fit on the same images"
+        )
+    ours, theirs = config.model.name, found.config.model.name
+    if ours != theirs and not (_trunk(ours) and _trunk(theirs)):
+        raise UserError(
+            f"start_from={run}: a fit of model '{theirs}' has no ResNet that '{ours}' could begin with; start from a "
+            f"fit of model={ours}"
+        )
+    return found
+
+
+def _trunk(name: str) -> tuple[str, ...]:
+    trunk: tuple[str, ...] = getattr(MODELS.load(name), "trunk", ())
+    return trunk

@@ -58,6 +58,7 @@ class Compact(nn.Module):
     Config: ClassVar[type[CompactConfig]] = CompactConfig
     version: ClassVar[str] = "1"
     identity_head: ClassVar[str] = "heads.id"
+    trunk: ClassVar[tuple[str, ...]] = ("embedder.backbone.stem", "embedder.backbone.branch")
 
     def __init__(self, config: CompactConfig, num_classes: int) -> None:
         super().__init__()

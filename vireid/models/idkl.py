@@ -43,6 +43,7 @@ class IDKL(nn.Module):
 
     Config: ClassVar[type[IDKLConfig]] = IDKLConfig
     version: ClassVar[str] = "1"
+    trunk: ClassVar[tuple[str, ...]] = ("embedder.stem", "embedder.branch", "specific.branch")
 
     def __init__(self, config: IDKLConfig, num_classes: int) -> None:
         super().__init__()

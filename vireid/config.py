@@ -85,8 +85,8 @@ class ExperimentConfig(Strict):
     weighting: component(WEIGHTINGS)  # type: ignore[valid-type]
     curriculum: component(CURRICULA) = Field(default={"name": "off"})  # type: ignore[valid-type]
     recipe: RecipeConfig
-    # Id of a finished fit on the same images (the resolution is free) whose weights training begins with: all of them where
-    # it is of the same model, those of its ResNet where it is of another.
+    # Id of a finished fit on the same images (the resolution is free) whose weights training begins with: all where it
+    # is of the same model; its ResNet, neck and identity classifier where it is of another.
     start_from: str | None = Field(default=None, pattern=r"^[0-9a-f]{12}$")
     evaluation: EvaluationConfig
     profile: ProfileConfig = ProfileConfig()

@@ -13,7 +13,7 @@ from vireid.core.errors import UserError
 from vireid.core.types import Model
 from vireid.experiment.reload import EarlierFit, earlier_fit
 from vireid.models import MODELS
-from vireid.models.trunk_start import load_trunk_of
+from vireid.models.parts import Parts, load_parts
 from vireid.store import Store
 
 
@@ -31,7 +31,8 @@ def check_start(config: ExperimentConfig, store: Store) -> None:
 def bring_start(model: Model, config: ExperimentConfig, store: Store) -> None:
     """Load the weights to start from into ``model``; nothing happens without any.
 
-    All of them where the fit is of the same method, those of its ResNet where it is of another.
+    All of them where the fit is of the same method; those of its ResNet, neck and identity classifier where it is of
+    another.
 
     Raises:
         UserError: as ``check_start``; weights of another model.
@@ -45,7 +46,7 @@ def bring_start(model: Model, config: ExperimentConfig, store: Store) -> None:
         if theirs == config.model.name:
             module.load_state_dict(state, strict=True)
         else:
-            load_trunk_of(state, _trunk(theirs), module, _trunk(config.model.name))
+            load_parts(state, _parts(theirs), module, _parts(config.model.name))
     except (OSError, SafetensorError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(
@@ -63,7 +64,7 @@ def _find(config: ExperimentConfig, store: Store) -> EarlierFit:
             "is evaluated on; start from a fit on the same images"
         )
     ours, theirs = config.model.name, found.config.model.name
-    if ours != theirs and not (_trunk(ours) and _trunk(theirs)):
+    if ours != theirs and not (_parts(ours) and _parts(theirs)):
         raise UserError(
             f"start_from={run}: a fit of model '{theirs}' has no ResNet that '{ours}' could begin with; start from a "
             f"fit of model={ours}"
@@ -71,6 +72,6 @@ def _find(config: ExperimentConfig, store: Store) -> EarlierFit:
     return found
 
 
-def _trunk(name: str) -> tuple[str, ...]:
-    trunk: tuple[str, ...] = getattr(MODELS.load(name), "trunk", ())
-    return trunk
+def _parts(name: str) -> Parts:
+    parts: Parts = getattr(MODELS.load(name), "parts", {})
+    return parts

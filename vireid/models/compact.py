@@ -25,6 +25,7 @@ from vireid.losses.triplet import batch_hard_triplet
 from vireid.models.backbones import build_backbone
 from vireid.models.compact_config import DISTILLATION_WEIGHTS, CompactConfig
 from vireid.models.heads import GeM, bn_neck, classifier
+from vireid.models.parts import Parts
 from vireid.models.pooling import AveragePool
 from vireid.models.teacher import Teacher
 
@@ -58,7 +59,12 @@ class Compact(nn.Module):
     Config: ClassVar[type[CompactConfig]] = CompactConfig
     version: ClassVar[str] = "1"
     identity_head: ClassVar[str] = "heads.id"
-    trunk: ClassVar[tuple[str, ...]] = ("embedder.backbone.stem", "embedder.backbone.branch")
+    parts: ClassVar[Parts] = {
+        "stem": ("embedder.backbone.stem",),
+        "branch": ("embedder.backbone.branch",),
+        "neck": ("embedder.neck",),
+        "identity": ("heads.id",),
+    }
 
     def __init__(self, config: CompactConfig, num_classes: int) -> None:
         super().__init__()

@@ -21,6 +21,7 @@ from vireid.models.embedder import Embedder
 from vireid.models.heads import Discriminator, bn_neck, classifier
 from vireid.models.idkl_config import SPECIFIC_TERMS, IDKLConfig
 from vireid.models.idkl_terms import LOGITS_OF, idkl_terms
+from vireid.models.parts import Parts
 from vireid.models.pretrained import load_trunk
 from vireid.models.purifier import SpecificBranch
 
@@ -43,7 +44,12 @@ class IDKL(nn.Module):
 
     Config: ClassVar[type[IDKLConfig]] = IDKLConfig
     version: ClassVar[str] = "1"
-    trunk: ClassVar[tuple[str, ...]] = ("embedder.stem", "embedder.branch", "specific.branch")
+    parts: ClassVar[Parts] = {
+        "stem": ("embedder.stem",),
+        "branch": ("embedder.branch", "specific.branch"),
+        "neck": ("embedder.neck", "necks.specific"),
+        "identity": ("heads.shared", "heads.specific"),
+    }
 
     def __init__(self, config: IDKLConfig, num_classes: int) -> None:
         super().__init__()

@@ -21,9 +21,10 @@ from vireid.experiment.evaluate import evaluate_step
 from vireid.experiment.fit import fit_step, weights_file
 from vireid.experiment.identity import cost_id, evaluation_id, fit_id, fit_specification, teacher_fit
 from vireid.experiment.imports import save_imported
+from vireid.experiment.order import check_earlier_fits, in_waves
 from vireid.experiment.profile import cost_step
 from vireid.experiment.reload import config_of_fit
-from vireid.experiment.teacher import check_teacher, check_teachers, students_last
+from vireid.experiment.teacher import check_teacher
 from vireid.models.idkl import IDKL, IDKLConfig
 from vireid.models.importers.load import Imported
 from vireid.store import Store, file_digest
@@ -243,11 +244,11 @@ def test_an_exported_teacher_of_other_identities_is_refused(rendered: Path, tmp_
 def test_a_planned_teacher_comes_before_its_students(rendered: Path, tmp_path: Path) -> None:
     teacher, taught, plain = tiny(f"data.root={rendered}"), student(rendered), student(rendered, None)
     configs = {fit_id(config): config for config in (taught, teacher, plain)}
-    assert students_last(configs) == [[fit_id(teacher), fit_id(plain)], [fit_id(taught)]]
-    check_teachers(configs, Store(tmp_path))
+    assert in_waves(configs) == [[fit_id(teacher), fit_id(plain)], [fit_id(taught)]]
+    check_earlier_fits(configs, Store(tmp_path))
     del configs[fit_id(teacher)]
     with pytest.raises(UserError, match="train it first"):
-        check_teachers(configs, Store(tmp_path))
+        check_earlier_fits(configs, Store(tmp_path))
 
 
 def test_a_study_crosses_seeds_with_teachers_of_their_own() -> None:

@@ -19,10 +19,10 @@ from vireid.core.plan import Plan, PlannedRun
 from vireid.experiment.check import is_finished
 from vireid.experiment.deployed import is_deployed
 from vireid.experiment.identity import data_specification
+from vireid.experiment.order import check_earlier_fits, in_waves
 from vireid.experiment.profile import is_profiled
 from vireid.experiment.progress import PhaseBars, progress_display
 from vireid.experiment.records import failed_fit
-from vireid.experiment.teacher import check_teachers, students_last
 from vireid.store import Store, write_atomically
 
 
@@ -46,9 +46,9 @@ def run_study(
         What failed: "fit of cell, seed" -> reason.
 
     Raises:
-        UserError: a teacher that some fit needs is neither in the store nor planned.
+        UserError: a teacher or start that some fit needs is neither in the store nor planned.
     """
-    check_teachers(configs, store)
+    check_earlier_fits(configs, store)
     console = Console(stderr=True)
     failures: dict[str, str] = {}
     with store.lock(f"study-{plan.name}"):
@@ -81,7 +81,7 @@ def run_study(
                 for run in _first_of_each_data(plan, configs, store):
                     bring = partial(_bring_images, configs[run.fit], store, run)
                     carry_out(f"images of seed {run.seed}", bring, advance=0)
-            for wave in students_last(configs):
+            for wave in in_waves(configs):
                 _in_parallel(fit, [run for run in plan.runs if run.fit in wave], jobs)
             for run in plan.runs:
                 measure = partial(_measure, configs[run.fit], study, store, run)

@@ -34,13 +34,13 @@ def ablate(
     """Run a study: every cell is trained, evaluated and profiled; finished runs are reused, broken ones resumed."""
     from vireid.ablation.plan import make_plan
     from vireid.ablation.study import read_study
-    from vireid.experiment.teacher import check_teachers
+    from vireid.experiment.order import check_earlier_fits
     from vireid.store import Store
 
     definition = read_study(study)
     planned, configs = make_plan(definition, overrides or [], seeds=_numbers(seeds), only=only or [])
     if plan:
-        check_teachers(configs, Store(store))
+        check_earlier_fits(configs, Store(store))
         console.print(plan_table(planned))
         return
 

@@ -23,7 +23,7 @@ from vireid.profiling import RUNTIMES
 from vireid.store import Store, unwritable
 
 # What is compared where nothing else is asked for. ONNX Runtime's kernels take unsigned activations, which asymmetric
-# ranges are; symmetric ones run three times slower there.
+# ranges are; symmetric ones run several times slower there.
 CANDIDATES: Mapping[str, tuple[Mapping[str, Any], ...]] = {
     "openvino": ({}, {"quantiser": "nncf"}, {"quantiser": "nncf", "activations": "symmetric"}),
     "onnxruntime": ({}, {"quantiser": "nncf"}, {"quantiser": "nncf", "ranges": "percentile"}),

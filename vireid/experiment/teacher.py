@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -36,32 +35,6 @@ class _Found:
     weights: Path
     size: tuple[int, int] | None  # pixels that it was trained at, where that is known
     fingerprint: str | None  # of the images that it was trained on
-
-
-def check_teachers(configs: Mapping[str, ExperimentConfig], store: Store) -> None:
-    """Check the teachers of a plan before anything of it runs.
-
-    Args:
-        configs: configuration of every planned fit by its id. A teacher that is one of them need not be there yet.
-        store: where the others are.
-
-    Raises:
-        UserError: one is missing, or does not fit its student.
-    """
-    for config in configs.values():
-        if teacher_fit(config) not in configs:
-            check_teacher(config, store)
-
-
-def students_last(configs: Mapping[str, ExperimentConfig]) -> list[list[str]]:
-    """Ids of planned fits in waves: a student comes in a later wave than a teacher that is planned too."""
-    waves: list[list[str]] = []
-    left = dict(configs)
-    while left:
-        wave = [run for run, config in left.items() if teacher_fit(config) not in left]
-        waves.append(wave)
-        left = {run: config for run, config in left.items() if run not in wave}
-    return waves
 
 
 def check_teacher(config: ExperimentConfig, store: Store) -> None:

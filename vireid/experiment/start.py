@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import cast
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 
 from vireid.config import ExperimentConfig
 from vireid.core.errors import UserError
@@ -31,8 +33,8 @@ def check_start(config: ExperimentConfig, store: Store) -> None:
 def bring_start(model: Model, config: ExperimentConfig, store: Store) -> None:
     """Load the weights to start from into ``model``; nothing happens without any.
 
-    All of them where the fit is of the same method; those of its ResNet, neck and identity classifier where it is of
-    another.
+    All of them where the fit is of the same model; those of its ResNet, neck and identity classifier where it is of
+    another method, or has training-only parts of other shapes (a student of another teacher).
 
     Raises:
         UserError: as ``check_start``; weights of another model.
@@ -43,7 +45,8 @@ def bring_start(model: Model, config: ExperimentConfig, store: Store) -> None:
     module, theirs = cast(nn.Module, model), found.config.model.name
     try:
         state = load_file(found.weights)
-        if theirs == config.model.name:
+        same = theirs == config.model.name and _shapes(state) == _shapes(module.state_dict())
+        if same or not _parts(theirs):
             module.load_state_dict(state, strict=True)
         else:
             load_parts(state, _parts(theirs), module, _parts(config.model.name))
@@ -70,6 +73,10 @@ def _find(config: ExperimentConfig, store: Store) -> EarlierFit:
             f"fit of model={ours}"
         )
     return found
+
+
+def _shapes(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in state.items()}
 
 
 def _parts(name: str) -> Parts:

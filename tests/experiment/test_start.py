@@ -81,7 +81,9 @@ def test_a_student_begins_with_a_fit_that_had_no_teacher(first, compact):
     fit, store = first
     taught = (f"model.teacher={{run: '{fit.id}'}}", "model.teacher_features=64")
     still = ("recipe.epochs=null", "recipe.stages=[{name: one, epochs: 1, trainable: [projection.*]}]")
-    record = fit_step(tiny("model=compact_small", "model.width=0.125", f"start_from='{compact.id}'", *taught, *still), store)
+    record = fit_step(
+        tiny("model=compact_small", "model.width=0.125", f"start_from='{compact.id}'", *taught, *still), store
+    )
     before, after = (load_file(weights_file(store, run)) for run in (compact.id, record.id))
     learned = [name for name in before if "running_" not in name and "num_batches" not in name]
     assert set(after) > set(before)

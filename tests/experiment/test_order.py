@@ -31,4 +31,4 @@ def test_the_full_size_study_plans_every_fit_that_another_builds_on(tmp_path):
     """Its file names fits by id: a changed default would change the ids."""
     _, configs = make_plan(read_study(ROOT / "ablations" / "full_size.yaml"))
     check_earlier_fits(configs, Store(tmp_path))
-    assert len(in_waves(configs)) == 5
+    assert len(in_waves(configs)) == 6

@@ -28,6 +28,7 @@ from vireid.experiment.compare import _evaluations
 from vireid.report.hardware.candidates import Candidate, candidates, find_yardstick, front
 from vireid.report.hardware.deployment import Deployment, cost_of_fit, store_deployment, study_deployment
 from vireid.report.hardware.devices import unmeasured
+from vireid.report.hardware.front import _paint
 from vireid.report.hardware.page import open_hardware
 from vireid.report.hardware.roofline import roofline_points
 from vireid.report.hardware.timings import machine_names, place_of, timings
@@ -326,3 +327,8 @@ def test_a_published_count_stays_as_it_was_made(tmp_path: Path) -> None:
     store.put(cost.model_copy(update={"ended": "2031-01-01T00:00:00+00:00"}))
     publish_study(store, "hardware", target.root)
     assert (target.runs / f"{cost.id}.json").read_bytes() == before
+
+
+def test_marks_of_up_to_28_systems_look_different():
+    looks = [tuple(map(str, _paint(position).values())) for position in range(28)]
+    assert len(set(looks)) == 28

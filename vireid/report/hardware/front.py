@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.artist import Artist
+from matplotlib.colors import to_rgb
 from matplotlib.lines import Line2D
 
 from vireid.report.figures.canvas import GREY, OKABE_ITO, colour, light_grid, new_figure, publish, styled
@@ -96,22 +97,24 @@ def _figure(deployment: Deployment, own: Sequence[Candidate], yardstick: Yardsti
         named = [(c.timing.ms(50), 100 * c.accuracy.mean_ap) for c in best if c.accuracy is not None]
         place_labels(axes, named, [candidate.timing.short for candidate in best], covered + along(line))
         caption = (
-            f"mAP against latency on {own[0].place}: {yardstick.title}, {PLAIN}. Colour: system; shape: precision. "
-            "Dashed: Pareto front, whose members are named by runtime; thin lines: their intervals over query "
-            f"identities.{as_sentence(yardstick.note)}"
+            f"mAP against latency on {own[0].place}: {yardstick.title}, {PLAIN}. Colour and fill: system; shape: "
+            "precision. Dashed: Pareto front, whose members are named by runtime; thin lines: their intervals over "
+            f"query identities.{as_sentence(yardstick.note)}"
         )
         return publish(figure, name, caption, out)
 
 
 def _paint(position: int) -> dict[str, Any]:
-    """Colours of a system's marks: hollow ones once the colours are used up."""
-    hollow = position >= len(OKABE_ITO)
-    edge = colour(position) if hollow else "white"
-    return {
-        "facecolor": "white" if hollow else colour(position),
-        "edgecolor": edge,
-        "linewidth": 1.2 if hollow else 0.7,
-    }
+    """Colours of a system's marks: filled, and once the colours are used up hollow, pale, and with a dark edge."""
+    own = colour(position)
+    pale = tuple(0.4 * part + 0.6 for part in to_rgb(own))
+    face, edge, width = (
+        (own, "white", 0.7),
+        ("white", own, 1.2),
+        (pale, own, 1.2),
+        (own, "black", 1.0),
+    )[position // len(OKABE_ITO) % 4]
+    return {"facecolor": face, "edgecolor": edge, "linewidth": width}
 
 
 def _table(own: Sequence[Candidate], yardstick: Yardstick) -> Fragment:

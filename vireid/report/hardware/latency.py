@@ -108,7 +108,7 @@ def _figure(deployment: Deployment, own: Sequence[Timing], out: Path, name: str)
             panels[0].plot([], [], "o" if n < len(OKABE_ITO) else "D", color=colour(n), label=runtime)[0]
             for n, runtime in enumerate(runtimes)
         ]
-        figure.legend(handles=handles, loc="outside lower center", ncols=3)
+        figure.legend(handles=handles, loc="outside lower center", ncols=2)  # names are long: three would be cut off
         caption = (
             f"Latency of one image on {own[0].place.device}: median (point) and 90th percentile (end of the line), "
             f"one row per deployed graph.{_notes(deployment)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -119,6 +120,21 @@ def test_another_protocol_is_another_yardstick(store: Store) -> None:
     found = [c for c in candidates(joined, indoor) if c.label == "idkl" and c.precision == "fp32"]
     assert [c.accuracy.mean_ap for c in found if c.accuracy] == pytest.approx([(0.40 + 0.44) / 2] * len(found))
     assert all(c.accuracy is None for c in candidates(joined, indoor) if c.precision == "int8")
+
+
+def test_on_a_device_the_yardstick_is_that_of_the_models_timed_there(store: Store) -> None:
+    joined = deployment(store)
+    idkl, compact = joined.models
+    fit = compact.fits[0].model_copy(update={"config": {"data": {"dataset": {"name": "regdb"}}}})
+    board = next(t.place for t in joined.timings if "ARM" in str(t.place))
+    there = [t for t in joined.timings if t.place != board or t.graph == compact.graph]
+    joined = replace(joined, models=[idkl, replace(compact, fits=[fit])], timings=there)
+    usual, local = find_yardstick(joined), find_yardstick(joined, place=board)
+    assert usual is not None
+    assert local is not None
+    assert usual.data != local.data
+    assert [c.label for c in candidates(joined, local) if c.place == board and c.accuracy] == ["compact"]
+    assert find_yardstick(replace(joined, timings=[]), place=board) == usual
 
 
 def test_unlike_machines_limits_and_threads_are_not_merged(store: Store) -> None:

@@ -52,7 +52,7 @@ def choose(
     record = _record(store, device)
     deployment = _deployment(store, study)
     place = place_for(record, threads, deployment.machines)
-    yardstick = find_yardstick(deployment, protocol)
+    yardstick = find_yardstick(deployment, protocol, place)
     found = candidates(deployment, yardstick)
     limits = Limits(max_ms, max_mb, max_rss_mb, float(percentile))
     choice = choose(found, place, limits)

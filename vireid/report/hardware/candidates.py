@@ -97,10 +97,18 @@ class Candidate:
         return f"{self.label}, {self.timing.runtime}"
 
 
-def yardsticks(deployment: Deployment) -> list[Yardstick]:
-    """Every accuracy that candidates can be measured with: plain searches over all cameras first, most fits first."""
+def yardsticks(deployment: Deployment, place: Place | None = None) -> list[Yardstick]:
+    """Every accuracy that candidates can be measured with: plain searches over all cameras first, most fits first.
+
+    Args:
+        deployment: the models and their evaluations.
+        place: count only models that were timed there, one image at a time.
+    """
+    timed = {(t.graph, tuple(t.first.resolution)) for t in deployment.timings if (t.place, t.first.batch) == (place, 1)}
     found: dict[Yardstick, int] = {}
     for model in deployment.models:
+        if place is not None and (model.graph, tuple(model.cost.resolution)) not in timed:
+            continue
         for fit in model.fits:
             plain = [e for e in deployment.evaluations.get(fit.id, ()) if reranking_label(e.protocol) == PLAIN]
             for yardstick in {yardstick_of(fit, evaluation) for evaluation in plain}:
@@ -108,13 +116,15 @@ def yardsticks(deployment: Deployment) -> list[Yardstick]:
     return sorted(found, key=lambda y: (not _is_usual(y), -found[y], y.title, y.data))
 
 
-def find_yardstick(deployment: Deployment, text: str | None = None) -> Yardstick | None:
+def find_yardstick(deployment: Deployment, text: str | None = None, place: Place | None = None) -> Yardstick | None:
     """The first yardstick, or the one whose title contains ``text``; None where nothing was evaluated.
+
+    Given a ``place``, of the models that were timed there: a store may hold more fits on other people than those.
 
     Raises:
         UserError: no title contains ``text``.
     """
-    known = yardsticks(deployment)
+    known = yardsticks(deployment, place) or yardsticks(deployment)
     fitting = [y for y in known if text is None or text.lower() in y.title.lower()]
     if text is not None and not fitting:
         titles = "; ".join(dict.fromkeys(y.title for y in known)) or "none"

@@ -104,10 +104,10 @@ def yardsticks(deployment: Deployment, place: Place | None = None) -> list[Yards
         deployment: the models and their evaluations.
         place: count only models that were timed there, one image at a time.
     """
-    timed = {(t.graph, tuple(t.first.resolution)) for t in deployment.timings if (t.place, t.first.batch) == (place, 1)}
+    there = [timing for timing in deployment.timings if timing.place == place]
     found: dict[Yardstick, int] = {}
     for model in deployment.models:
-        if place is not None and (model.graph, tuple(model.cost.resolution)) not in timed:
+        if place is not None and not any(_is_timing_of(timing, model) for timing in there):
             continue
         for fit in model.fits:
             plain = [e for e in deployment.evaluations.get(fit.id, ()) if reranking_label(e.protocol) == PLAIN]
@@ -161,13 +161,17 @@ def candidates(deployment: Deployment, yardstick: Yardstick | None) -> list[Cand
     """Every model at every place in every runtime at batch 1; without a yardstick none has an accuracy."""
     found = []
     for timing in deployment.timings:
-        if timing.first.batch != 1:
-            continue
         for model in deployment.models:
-            if model.graph == timing.graph and tuple(model.cost.resolution) == tuple(timing.first.resolution):
+            if _is_timing_of(timing, model):
                 accuracy = None if yardstick is None else accuracy_of(deployment, model, timing, yardstick)
                 found.append(Candidate(model, timing, accuracy))
     return found
+
+
+def _is_timing_of(timing: Timing, model: Model) -> bool:
+    """Whether the deployed graph of a model was timed there, one image at a time."""
+    same = (timing.graph, tuple(timing.first.resolution)) == (model.graph, tuple(model.cost.resolution))
+    return same and timing.first.batch == 1
 
 
 def accuracy_of(deployment: Deployment, model: Model, timing: Timing, yardstick: Yardstick) -> Accuracy | None:

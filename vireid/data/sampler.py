@@ -1,14 +1,17 @@
-"""Identity-balanced cross-modal sampler: P identities × K images, half of them visible, half infrared."""
+"""Identity-balanced sampler: P identities × K images, half of them visible, half infrared, or all of one modality."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from vireid.core.errors import UserError
 from vireid.core.seeding import generator
 from vireid.core.types import IntArray, Modality
+
+CROSS_MODAL = (Modality.INFRARED, Modality.VISIBLE)
 
 
 class IdentitySampler:
@@ -27,6 +30,8 @@ class IdentitySampler:
         identities: P.
         seed: first part of every key.
         steps_per_epoch: batches in an epoch; by default as many as hold every image once, ⌈N / B⌉.
+        modalities: what an identity's K images are shared out among, in the order of a batch's rows. A single one
+            serves a trunk, which learns from visible images alone.
 
     Raises:
         UserError: B is not P×K with an even K, an identity lacks a modality, or the data has fewer than P identities.
@@ -41,6 +46,7 @@ class IdentitySampler:
         identities: int,
         seed: int,
         steps_per_epoch: int | None = None,
+        modalities: Sequence[Modality] = CROSS_MODAL,
     ) -> None:
         self.per_identity = _images_per_identity(batch_size, identities)
         self.batch_size = batch_size
@@ -56,15 +62,21 @@ class IdentitySampler:
             raise UserError(f"sampler: steps_per_epoch is {steps_per_epoch}: give at least 1, or leave it out")
         self.num_identities = len(known)
         self.steps_per_epoch = steps_per_epoch or math.ceil(len(labels) / batch_size)
-        # Group g = 2·identity + modality; images of a group lie together in every epoch's order.
-        self._group = 2 * codes + (modality == int(Modality.INFRARED))
-        self._size = np.bincount(self._group, minlength=2 * len(known))
+        self._modalities = tuple(modalities)
+        if strange := set(np.unique(modality).tolist()) - {int(kind) for kind in self._modalities}:
+            raise ValueError(f"images of modality {sorted(strange)} among those of {self._modalities}")
+        # Group g = M·identity + position in `modalities`; images of a group lie together in every epoch's order.
+        kinds = len(self._modalities)
+        self._group = kinds * codes
+        for position, kind in enumerate(self._modalities):
+            self._group[modality == int(kind)] += position
+        self._size = np.bincount(self._group, minlength=kinds * len(known))
         self._start = np.cumsum(self._size) - self._size
         if not self._size.all():
             empty = int(np.flatnonzero(self._size == 0)[0])
-            lacking = (Modality.INFRARED if empty % 2 else Modality.VISIBLE).name.lower()
+            lacking = self._modalities[empty % kinds].name.lower()
             raise UserError(
-                f"sampler: identity {known[empty // 2]} has no {lacking} image; every training identity needs both "
+                f"sampler: identity {known[empty // kinds]} has no {lacking} image; every training identity needs both "
                 "modalities: take it out of the split"
             )
         self._dealt: tuple[int, IntArray] | None = None
@@ -73,14 +85,15 @@ class IdentitySampler:
         """Positions (B) of the images of one batch; ``step`` counts from 0 within the epoch."""
         if not 0 <= step < self.steps_per_epoch:
             raise ValueError(f"step {step} is outside the epoch's {self.steps_per_epoch} steps")
-        order, half = self._order(epoch), self.per_identity // 2
+        order, kinds = self._order(epoch), len(self._modalities)
+        share = self.per_identity // kinds
         turn, place = divmod(step, self.num_identities // self.identities)
         people = generator(self.seed, "sampler", "identities", epoch, turn).permutation(self.num_identities)
         people = people[place * self.identities : (place + 1) * self.identities]
-        groups = 2 * people[:, None] + np.array([1, 0])  # P×2: infrared, visible
-        dealt = turn * half + np.arange(half)  # the same deal for all: position in the group's endless order
+        groups = kinds * people[:, None] + np.arange(kinds)  # P×M
+        dealt = turn * share + np.arange(share)  # the same deal for all: position in the group's endless order
         position = self._start[groups][:, None] + dealt[None, :, None] % self._size[groups][:, None]
-        rows: IntArray = order[position].reshape(-1)  # P×K/2×2, identity by identity, infrared and visible alternating
+        rows: IntArray = order[position].reshape(-1)  # P×K/M×M, identity by identity, modalities alternating
         return rows
 
     def _order(self, epoch: int) -> IntArray:

@@ -20,7 +20,7 @@ from vireid.data.captions import CaptionDraw, captions_digest, describe
 from vireid.data.fingerprint import fingerprint
 from vireid.data.layout import Layout
 from vireid.data.loader import EvaluationLoader, TrainingLoader
-from vireid.data.sampler import IdentitySampler
+from vireid.data.sampler import CROSS_MODAL, IdentitySampler
 from vireid.data.synthetic.dataset import write_dataset
 from vireid.experiment.device import device_of
 from vireid.experiment.progress import ProgressCallback, silent
@@ -49,6 +49,8 @@ def prepare(config: ExperimentConfig, store: Store, progress: ProgressCallback =
     """
     layout: Layout = DATASETS.load(config.data.dataset.name)(config.data.dataset, _root(config, store, progress))
     train = layout.training("final" if config.data.split == "test" else "fit")
+    if config.data.training_modalities == "visible":
+        train = train.select(train.modality == Modality.VISIBLE)
     evaluation = layout.evaluation(config.data.split)
     cache, threads = cache_directory(store), workers(config)
     prints = [fingerprint(index, cache, workers=threads) for index in (train, evaluation)]
@@ -97,6 +99,7 @@ def training_loader(
         identities=config.recipe.identities,
         seed=config.training_seed,
         steps_per_epoch=config.recipe.steps_per_epoch,
+        modalities=CROSS_MODAL if config.data.training_modalities == "both" else (Modality.VISIBLE,),
     )
     augmentation = AUGMENTATIONS.load(config.augmentation.name)(config.augmentation)
     images = _decoded(config, data.train, store, progress)

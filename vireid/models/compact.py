@@ -39,7 +39,7 @@ class CompactEmbedder(nn.Module):
 
     def __init__(self, config: CompactConfig) -> None:
         super().__init__()
-        self.backbone = cast(Any, build_backbone(config.backbone, config.width, config.last_stride))
+        self.backbone = cast(Any, build_backbone(config.backbone, config.width, config.last_stride, config.ibn))
         self.pool = GeM(config.gem_p) if config.pool == "gem" else AveragePool()
         self.neck = bn_neck(self.backbone.features)
 

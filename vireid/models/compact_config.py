@@ -11,6 +11,7 @@ from vireid.core.config import Component
 from vireid.core.errors import did_you_mean
 from vireid.losses.distillation import FeatureLoss
 from vireid.models.backbones import LastStride, check_backbone
+from vireid.models.resnet import IBNKind
 from vireid.models.teacher import TeacherConfig
 
 WEIGHTS: dict[str, float] = {"id": 1.0, "triplet": 1.0}
@@ -26,6 +27,7 @@ class CompactConfig(Component):
     backbone: str = "resnet18"  # resnet18, resnet34, resnet50, mobilenet_v3_small, mobilenet_v3_large, timm/NAME
     width: float = Field(default=1.0, gt=0, le=4)  # scales every channel count of the backbone
     last_stride: LastStride = 1
+    ibn: IBNKind = "none"  # of a ResNet, as in ``vireid.models.resnet``
     pool: Literal["gem", "average"] = "gem"
     gem_p: float = Field(default=3.0, gt=0)  # of gem; average has none
     margin: float = Field(default=0.3, ge=0)  # of the triplet, un-normalised Euclidean
@@ -41,7 +43,7 @@ class CompactConfig(Component):
 
     @model_validator(mode="after")
     def _backbone_is_known(self) -> CompactConfig:
-        check_backbone(self.backbone, self.width)
+        check_backbone(self.backbone, self.width, self.ibn)
         return self
 
     @model_validator(mode="after")

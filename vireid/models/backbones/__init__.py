@@ -8,7 +8,7 @@ from typing import Literal, Protocol, cast
 from torch import Tensor, nn
 
 from vireid.core.errors import did_you_mean
-from vireid.models.resnet import BLOCKS
+from vireid.models.resnet import BLOCKS, IBNKind
 
 MOBILENETS = ("mobilenet_v3_small", "mobilenet_v3_large")
 TIMM = "timm/"
@@ -33,12 +33,14 @@ class Backbone(Protocol):
         ...
 
 
-def check_backbone(name: str, width: float) -> None:
+def check_backbone(name: str, width: float, ibn: IBNKind = "none") -> None:
     """Check what can be told without building the network.
 
     Raises:
-        ValueError: unknown name, or a width that it does not have.
+        ValueError: unknown name, or a width or norms that it does not have.
     """
+    if ibn != "none" and name not in BLOCKS:
+        raise ValueError(f"ibn={ibn} is of ResNets ({', '.join(BLOCKS)}), not of '{name}': set ibn=none")
     if name in BLOCKS:
         channels = 64 * width
         if channels != int(channels) or int(channels) % 8:
@@ -51,12 +53,13 @@ def check_backbone(name: str, width: float) -> None:
         raise ValueError(f"unknown backbone '{name}'{hint} (or give one of timm's as timm/NAME)")
 
 
-def build_backbone(name: str, width: float, last_stride: LastStride) -> Backbone:
+def build_backbone(name: str, width: float, last_stride: LastStride, ibn: IBNKind = "none") -> Backbone:
     """Build a network with random weights.
 
     Args:
         name: ``resnet18`` …, ``mobilenet_v3_small`` …, or ``timm/NAME``.
         width: factor on every channel count.
+        ibn: norms of a ResNet.
         last_stride: 2 as published (the map has H/32 rows), or 1 in the last step (H/16), as is usual for people.
 
     Raises:
@@ -72,4 +75,4 @@ def build_backbone(name: str, width: float, last_stride: LastStride) -> Backbone
         return cast(Backbone, TimmNetwork(name.removeprefix(TIMM), last_stride))
     from vireid.models.backbones.residual import ResNet
 
-    return cast(Backbone, ResNet(name, width, last_stride))
+    return cast(Backbone, ResNet(name, width, last_stride, ibn))

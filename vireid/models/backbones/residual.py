@@ -9,16 +9,16 @@ from torch import Tensor, nn
 
 from vireid.models.backbones import LastStride
 from vireid.models.pretrained import load_trunk
-from vireid.models.resnet import Branch, Depth, Stem, TrunkSpec, match_memory
+from vireid.models.resnet import Branch, Depth, IBNKind, Stem, TrunkSpec, match_memory
 
 
 class ResNet(nn.Module):
     """ResNet-18, -34 or -50 (He et al., CVPR 2016), without its classifier."""
 
-    def __init__(self, name: str, width: float, last_stride: LastStride) -> None:
+    def __init__(self, name: str, width: float, last_stride: LastStride, ibn: IBNKind) -> None:
         super().__init__()
-        spec = TrunkSpec(cast(Depth, name), width, last_stride, "none")
-        self.features = spec.features
+        spec = TrunkSpec(cast(Depth, name), width, last_stride, ibn)
+        self.features, self.ibn = spec.features, ibn
         self.stem = Stem(spec)
         self.branch = Branch(spec)
 
@@ -33,4 +33,4 @@ class ResNet(nn.Module):
 
     def load(self, path: Path) -> None:
         """Load torchvision's weights, which fit width 1."""
-        load_trunk(path, self.stem, [self.branch])
+        load_trunk(path, self.stem, [self.branch], ibn=self.ibn)

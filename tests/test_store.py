@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from vireid.core.errors import UserError
+from vireid.core.files import file_digest
 from vireid.core.records import EvaluationRecord, FitRecord, read_record
-from vireid.store import Store, file_digest, write_atomically
+from vireid.store import Store, write_atomically
 
 HISTORIC = sorted((Path(__file__).parent / "historic_records").glob("*.json"))
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import json
 import os
 import tempfile
@@ -24,6 +23,7 @@ from typing import Any
 import pandas as pd
 
 from vireid.core.errors import UserError
+from vireid.core.files import file_digest
 from vireid.core.identity import is_run_id
 from vireid.core.records import Record, read_record
 
@@ -57,12 +57,6 @@ def unwritable(path: Path, error: OSError) -> UserError:
     if error.errno == errno.ENOSPC:
         return UserError(f"{path}: the disk is full; free some space and run the same command again")
     return UserError(f"{path}: cannot write ({error.strerror}); choose another place with --store or mend its rights")
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class Store:

@@ -1,5 +1,6 @@
 """Planning: ids follow what decides a result and nothing else, and faults are named before anything runs."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -82,18 +83,39 @@ def test_ids_follow_what_decides_a_result(change):
     assert not set(before) & set(after)
 
 
-def test_ids_follow_the_name_of_a_weights_file_but_not_its_folder():
-    none, here, there, other = (
-        _fits(["data=sysu", *change])
-        for change in (
-            [],
-            ["model.pretrained=/a/resnet18.pth"],
-            ["model.pretrained=/b/resnet18.pth"],
-            ["model.pretrained=/b/x.pth"],
-        )
+def test_ids_follow_the_content_of_a_weights_file_and_neither_its_name_nor_its_folder(tmp_path):
+    for name, content in {"a/best.pth": b"one", "b/best.pth": b"two", "b/copy.pth": b"one"}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    first, second, copy = (
+        _fits(["data=sysu", f"model.pretrained={tmp_path / name}"])
+        for name in ("a/best.pth", "b/best.pth", "b/copy.pth")
     )
-    assert here == there
-    assert len({none[0], here[0], other[0]}) == 3
+    assert first == copy
+    assert not {*first} & {*second, *_fits(["data=sysu"])}
+    (tmp_path / "a/best.pth").write_bytes(b"two")
+    assert _fits(["data=sysu", f"model.pretrained={tmp_path / 'a/best.pth'}"]) == second
+
+
+def test_a_missing_weights_file_is_named_at_planning_with_its_cell():
+    with pytest.raises(UserError, match=r"cell baseline: model\.pretrained = /no/x\.pth: no such file.*content"):
+        _fits(["data=sysu", "model.pretrained=/no/x.pth"])
+
+
+def test_committed_studies_keep_their_ids():
+    for file in sorted(REFERENCE.parent.glob("*.yaml")):
+        committed = REFERENCE.parents[1] / "results" / "studies" / file.stem / "plan.json"
+        if committed.is_file():
+            kept = [run | {"deployed": run.get("deployed", [])} for run in json.loads(committed.read_text())["runs"]]
+            assert [run.model_dump(mode="json") for run in make_plan(read_study(file))[0].runs] == kept, file.stem
+
+
+def test_two_cells_that_are_one_run_are_refused_with_both_names():
+    study = read_study(REFERENCE)
+    factors = {**study.factors, "idle": {"off": [], "on": ["data.root=/elsewhere"]}}
+    changed = study.model_copy(update={"factors": factors, "design": "one_at_a_time", "placebo": []})
+    with pytest.raises(UserError, match="cell baseline at seed 1 and cell idle=on at seed 1 are one run"):
+        make_plan(changed, seeds=[1])
 
 
 def test_ids_follow_the_seed_and_the_rendered_data():

@@ -40,7 +40,7 @@ class Bundle:
     def seal(self, manifest):
         """Make the bundle's manifest agree with its files again, as if it had been made so."""
         from vireid.bundle.device.record import digest_of
-        from vireid.store import file_digest
+        from vireid.core.files import file_digest
 
         manifest.pop("digest", None)
         for name, said in manifest["files"].items():

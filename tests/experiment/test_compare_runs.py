@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 
 from vireid.core.errors import UserError
+from vireid.core.files import file_digest
 from vireid.core.records import EvaluationRecord, FitRecord, read_record
 from vireid.experiment.compare import compare_runs
-from vireid.store import Store, file_digest
+from vireid.store import Store
 
 HISTORIC = Path(__file__).parents[1] / "historic_records"
 

@@ -6,6 +6,7 @@ import pytest
 
 from tests.tiny import tiny
 from vireid.core.errors import UserError
+from vireid.core.files import file_digest
 from vireid.core.records import EvaluationRecord
 from vireid.experiment.deployed import deployed_step, is_deployed
 from vireid.experiment.evaluate import evaluate_step
@@ -13,7 +14,7 @@ from vireid.experiment.export import export_step
 from vireid.experiment.fit import fit_step
 from vireid.experiment.profile import measure_latencies
 from vireid.experiment.quantise import quantise_step
-from vireid.store import Store, file_digest
+from vireid.store import Store
 
 ONE = "{name: onnxruntime, precision: fp32}"
 

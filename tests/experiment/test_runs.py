@@ -2,17 +2,27 @@
 
 import json
 import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
+import scipy.io
+import torch
 
 from tests.tiny import tiny
+from vireid import evaluation
 from vireid.core.errors import TrainingDivergedError, UserError
+from vireid.core.files import file_digest
 from vireid.core.records import EvaluationRecord, FitRecord
+from vireid.core.types import ImageIndex
 from vireid.experiment.check import is_finished
 from vireid.experiment.evaluate import evaluate_step, protocol_without_text
 from vireid.experiment.explain import explain_step
-from vireid.experiment.fit import fit_step, weights_file
-from vireid.experiment.identity import fit_id
+from vireid.experiment.fit import build_model, fit_step, weights_file
+from vireid.experiment.identity import evaluation_id, fit_id
+from vireid.experiment.lists import check_lists, training_lists
 from vireid.experiment.reload import config_of_fit, stale_components
 from vireid.store import Store
 
@@ -77,8 +87,6 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(trained, r
 
 
 def test_changed_images_are_not_mistaken_for_the_old_ones(trained, rendered, tmp_path):
-    import shutil
-
     config, store, _, _ = trained
     copy = tmp_path / "copy"
     shutil.copytree(rendered, copy)
@@ -92,6 +100,64 @@ def test_changed_images_are_not_mistaken_for_the_old_ones(trained, rendered, tmp
     victim.write_bytes((copy / train.paths[1]).read_bytes())
     with pytest.raises(UserError, match="trained on other images"):
         is_finished(data_config, store)
+
+
+def test_other_gallery_permutations_are_noticed_before_the_old_record_is_returned(trained, rendered, tmp_path):
+    _, store, _, _ = trained
+    shutil.copytree(rendered, tmp_path / "copy")
+    file = tmp_path / "copy/exp/rand_perm_cam.mat"
+    cameras = scipy.io.loadmat(file)["rand_perm_cam"]
+    for camera in cameras.ravel():
+        people = camera.ravel()
+        for identity, trials in enumerate(people):
+            people[identity] = trials[..., ::-1].copy()
+    scipy.io.savemat(file, {"rand_perm_cam": cameras})
+    with pytest.raises(UserError, match=r"rests on other gallery permutations than those under .*\(exp/\)"):
+        evaluate_step(tiny(f"data.root={tmp_path / 'copy'}"), store)
+
+
+def test_other_labels_of_the_same_images_are_noticed():
+    paths, ones = ("a.jpg", "b.jpg"), np.ones(2, dtype=np.int64)
+    before = ImageIndex(Path(), paths, np.array([1, 2]), ones, ones, ones)
+    check_lists("0123456789ab", training_lists(before), None, before.select(np.array([1, 0])))
+    with pytest.raises(UserError, match="run 0123456789ab rests on other labels"):
+        check_lists("0123456789ab", training_lists(before), None, replace(before, identity=np.array([1, 1])))
+
+
+def test_a_weights_file_is_recorded_by_digest_and_a_record_outlives_it(rendered, tmp_path):
+    changes = ["model=agw_small", "model.width=0.125", f"data.root={rendered}", "recipe.epochs=1"]
+    embedder = build_model(tiny(*changes), 6).embedder
+    trunk = {**embedder.visible.state_dict(), **embedder.trunk.layers.state_dict()}
+    weights, store = tmp_path / "best.pth", Store(tmp_path / "store")
+    torch.save(trunk, weights)
+    config = tiny(*changes, f"model.pretrained={weights}")
+    fit, digest = fit_step(config, store), file_digest(weights)
+    assert fit.config["model"]["pretrained"] == f"best.pth@sha256:{digest}"
+    weights.unlink()
+    again = config_of_fit(fit, [], config.data.root, store)
+    assert fit_id(again) == fit.id
+    assert len(evaluate_step(again, store)) == 3
+    pinned = tiny(*changes)
+    pinned = pinned.model_copy(
+        update={"model": pinned.model.model_copy(update={"pretrained": Path(f"{weights}@sha256:{digest}")})}
+    )
+    assert fit_id(pinned) == fit.id
+    with pytest.raises(UserError, match=r"model\.pretrained = .*best\.pth: no such file"):
+        build_model(pinned, 6)
+    torch.save({**trunk, "extra": torch.zeros(1)}, weights)
+    with pytest.raises(UserError, match=r"its digest is .*, expected"):
+        build_model(pinned, 6)
+    old = fit.model_copy(update={"config": {**fit.config, "model": {**fit.config["model"], "pretrained": "best.pth"}}})
+    with pytest.raises(UserError, match=r"names model\.pretrained = best\.pth without a digest.*train it again"):
+        config_of_fit(old, [], config.data.root, store)
+
+
+def test_an_evaluator_of_another_version_gives_other_ids_and_the_first_leaves_them(trained, monkeypatch):
+    config, _, _, evaluations = trained
+    protocol = config.evaluation.protocols[0]
+    assert evaluation_id(config, protocol) == evaluations[0].id
+    monkeypatch.setattr(evaluation, "VERSION", "2")
+    assert evaluation_id(config, protocol) != evaluations[0].id
 
 
 def test_explain_writes_pictures_beside_the_run(trained):

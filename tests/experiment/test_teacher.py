@@ -16,6 +16,7 @@ from vireid.ablation.plan import make_plan
 from vireid.ablation.study import Study
 from vireid.config import ExperimentConfig, compose
 from vireid.core.errors import UserError
+from vireid.core.files import file_digest
 from vireid.core.records import FitRecord
 from vireid.experiment.evaluate import evaluate_step
 from vireid.experiment.fit import fit_step, weights_file
@@ -27,7 +28,7 @@ from vireid.experiment.reload import config_of_fit
 from vireid.experiment.teacher import check_teacher
 from vireid.models.idkl import IDKL, IDKLConfig
 from vireid.models.importers.load import Imported
-from vireid.store import Store, file_digest
+from vireid.store import Store
 
 TRAINING = "{training: ['model=idkl_small', 'model.width=0.125', 'recipe=smoke'], height: 64, width: 32}"
 FEATURES = 64  # of a ResNet-18 at an eighth of its width

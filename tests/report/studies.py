@@ -13,10 +13,11 @@ import pandas as pd
 from PIL import Image
 
 from vireid.core.environment import Environment
+from vireid.core.files import file_digest
 from vireid.core.identity import run_id
 from vireid.core.plan import Cell, Plan, PlannedRun
 from vireid.core.records import ComponentStamp, CostRecord, EvaluationRecord, FitRecord, LatencyRecord
-from vireid.store import Store, file_digest, write_atomically
+from vireid.store import Store, write_atomically
 
 FACTORS = {
     "ibn": ["none", "a"],

@@ -36,30 +36,27 @@ def make_plan(
     cells = [cell for cell in cells if cell.baseline or conditions.items() <= cell.factors.items()]
     cells += [_control(study, name) for name in study.controls]
     seeds = list(seeds or study.seeds)
-    runs, configs = [], {}
+    runs: list[PlannedRun] = []
+    configs: dict[str, ExperimentConfig] = {}
     for seed in seeds:
         for cell in cells:
             changes = [o for factor, level in cell.factors.items() for o in study.factors[factor][level]]
             changes += study.controls.get(cell.control or "", [])
             applied = [*study.base, *overrides, *changes, f"seed={seed}"]
-            config = compose(applied, f"study {study.name}, cell {cell.name}")
-            fit = fit_id(config)
-            configs[fit] = config
-            runs.append(
-                PlannedRun(
-                    cell=cell.name,
-                    seed=seed,
-                    overrides=[*overrides, *changes, f"seed={seed}"],
-                    fit=fit,
-                    evaluations=[evaluation_id(config, protocol) for protocol in config.evaluation.protocols],
-                    cost=cost_id(config),
-                    deployed=[
-                        deployed_id(config, protocol, runtime)
-                        for runtime in config.evaluation.deployed
-                        for protocol in deployed_protocols(config)
-                    ],
+            place = f"study {study.name}, cell {cell.name}"
+            config = compose(applied, place)
+            try:
+                run = _run(config, cell.name, [*overrides, *changes, f"seed={seed}"])
+            except UserError as error:
+                raise UserError(f"{place}: {error}") from error
+            if run.fit in configs:
+                twin = next(other for other in runs if other.fit == run.fit)
+                raise UserError(
+                    f"study {study.name}: cell {twin.cell} at seed {twin.seed} and cell {cell.name} at seed {seed} are "
+                    f"one run ({run.fit}): nothing that decides a result differs; drop one or mend its overrides"
                 )
-            )
+            configs[run.fit] = config
+            runs.append(run)
     plan = Plan(
         name=study.name,
         title=study.title,
@@ -73,6 +70,22 @@ def make_plan(
         study=study.model_dump(mode="json"),
     )
     return plan, configs
+
+
+def _run(config: ExperimentConfig, cell: str, overrides: list[str]) -> PlannedRun:
+    return PlannedRun(
+        cell=cell,
+        seed=config.seed,
+        overrides=overrides,
+        fit=fit_id(config),
+        evaluations=[evaluation_id(config, protocol) for protocol in config.evaluation.protocols],
+        cost=cost_id(config),
+        deployed=[
+            deployed_id(config, protocol, runtime)
+            for runtime in config.evaluation.deployed
+            for protocol in deployed_protocols(config)
+        ],
+    )
 
 
 def _cell(study: Study, levels: Levels) -> Cell:

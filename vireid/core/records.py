@@ -61,7 +61,7 @@ class FitRecord(RecordBase):
     kind: Literal["fit"] = "fit"
     config: dict[str, Any]  # what decided the fit, resolved
     seed: int
-    data: dict[str, Any]  # specification, content fingerprint, number of images and identities
+    data: dict[str, Any]  # specification, content fingerprint, digest of labels, number of images and identities
     curves: list[dict[str, Any]] = []  # one entry per epoch
     step_seconds: list[float] = []  # raw samples, one per optimiser step
     peak_memory_bytes: int | None = None  # of the training process on CPU, of the allocator on an accelerator
@@ -111,6 +111,7 @@ class EvaluationRecord(RecordBase):
     per_query_file: str | None = None  # Parquet beside the record, relative to runs/
     per_query_digest: str | None = None  # SHA-256 of that file
     fingerprint: str | None = None  # content of the evaluated images
+    lists: dict[str, str] = {}  # digests of labels, gallery permutations, test lists: what the protocol reads
     artefact: EvaluatedFile | None = None  # None: the trained model itself, in PyTorch
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from vireid.config import ExperimentConfig
 from vireid.core.config import Component
 from vireid.core.errors import UserError
+from vireid.core.files import file_digest
 from vireid.core.types import Modality, Model
 from vireid.evaluation.extraction import Embedder
 from vireid.experiment.calibration import calibration_images
@@ -26,7 +27,7 @@ from vireid.profiling.artefact import StoresFiles
 from vireid.profiling.complexity import example_images
 from vireid.profiling.quantisation.runtime import Quantising
 from vireid.profiling.runtimes.base import Session
-from vireid.store import Store, file_digest
+from vireid.store import Store
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,20 +10,22 @@ from torch import nn
 
 from vireid.config import ExperimentConfig
 from vireid.core.errors import UserError
+from vireid.core.files import file_digest
 from vireid.core.records import EvaluatedFile, EvaluationRecord, FitRecord, now
 from vireid.core.types import FloatArray, Model
 from vireid.evaluation.evaluate import EvaluationResult, evaluate
 from vireid.evaluation.extraction import extract
-from vireid.evaluation.protocols import ProtocolConfig
+from vireid.evaluation.protocols import PROTOCOLS, ProtocolConfig
 from vireid.evaluation.trials import Trial, plan_trials
 from vireid.experiment.data import PreparedData, evaluation_loader, prepare
 from vireid.experiment.device import device_of
 from vireid.experiment.fit import build_model, check_same_images, weights_file
 from vireid.experiment.identity import evaluation_id, fit_id
+from vireid.experiment.lists import check_lists, evaluation_lists
 from vireid.experiment.progress import ProgressCallback, silent
 from vireid.experiment.records import common
 from vireid.experiment.text import with_text
-from vireid.store import Store, file_digest, write_atomically
+from vireid.store import Store, write_atomically
 from vireid.training.allocator import keep_freed_memory
 
 
@@ -117,7 +119,7 @@ def trained_model(config: ExperimentConfig, store: Store) -> Model:
 
 
 def check_same_evaluation_images(record: EvaluationRecord, data: PreparedData) -> None:
-    """Refuse to reuse an evaluation whose images have changed on disk since.
+    """Refuse to reuse an evaluation whose images, labels or protocol lists have changed on disk since.
 
     Raises:
         UserError: they have.
@@ -127,6 +129,7 @@ def check_same_evaluation_images(record: EvaluationRecord, data: PreparedData) -
             f"run {record.id} evaluated other images than those under {data.evaluation.root} now (fingerprint "
             f"{record.fingerprint}, now {data.evaluation_fingerprint}); restore the data or use another --store"
         )
+    check_lists(record.id, record.lists, data.layout, data.evaluation)
 
 
 def filed(
@@ -157,6 +160,7 @@ def filed(
         per_query_file=file,
         per_query_digest=file_digest(store.runs / file),
         fingerprint=data.evaluation_fingerprint,
+        lists=evaluation_lists(data.layout, data.evaluation, PROTOCOLS[result.card["name"]], config.data.split),
         artefact=artefact,
         **common(config, started),
     )

@@ -13,6 +13,7 @@ from torch import nn
 
 from vireid.config import ExperimentConfig
 from vireid.core.errors import UserError
+from vireid.core.files import to_read
 from vireid.core.records import FitRecord, now
 from vireid.core.seeding import seed_everything
 from vireid.core.types import Model
@@ -21,6 +22,7 @@ from vireid.evaluation.extraction import extract
 from vireid.experiment.data import PreparedData, build_curriculum, evaluation_loader, prepare, training_loader
 from vireid.experiment.device import device_of, threads_of
 from vireid.experiment.identity import data_specification, fit_id, fit_specification
+from vireid.experiment.lists import check_lists, training_lists
 from vireid.experiment.progress import ProgressCallback, silent
 from vireid.experiment.records import common, failed_fit
 from vireid.experiment.start import bring_start, check_start
@@ -68,7 +70,9 @@ def build_model(config: ExperimentConfig, num_classes: int, *, pretrained: bool 
     With ``pretrained=False`` those files are left alone: for a model whose weights come from a fit, or do not matter.
     """
     settings = config.model
-    if not pretrained:
+    if pretrained:
+        settings = to_read(settings, "model")
+    else:
         settings = settings.model_copy(update={name: None for name, value in settings if isinstance(value, Path)})
     seed_everything(config.training_seed, "initial weights")
     model: Model = MODELS.load(settings.name)(settings, num_classes)
@@ -91,7 +95,7 @@ def weights_file(store: Store, fit: str) -> Path:
 
 
 def check_same_images(record: FitRecord, data: PreparedData) -> None:
-    """Refuse to reuse a fit whose training images have changed on disk since.
+    """Refuse to reuse a fit whose training images or labels have changed on disk since.
 
     Raises:
         UserError: they have.
@@ -101,6 +105,7 @@ def check_same_images(record: FitRecord, data: PreparedData) -> None:
             f"run {record.id} was trained on other images than those under {data.train.root} now (fingerprint "
             f"{record.data['fingerprint']}, now {data.train_fingerprint}); restore the data or use another --store"
         )
+    check_lists(record.id, record.data.get("lists", {}), data.layout, data.train)
 
 
 def _train(
@@ -146,6 +151,7 @@ def _train(
             "name": config.data.dataset.name,
             "specification": data_specification(config),
             "fingerprint": data.train_fingerprint,
+            "lists": training_lists(data.train),
             "images": len(data.train),
             "identities": loader.num_classes,
         },

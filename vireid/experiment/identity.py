@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
+from vireid import evaluation
 from vireid.config import ExperimentConfig
 from vireid.core.config import Component, deciding, resolved
+from vireid.core.files import by_content
 from vireid.core.identity import run_id
 from vireid.core.records import ComponentStamp, DataKind
 from vireid.core.registry import Registry
@@ -29,6 +31,7 @@ REGISTRIES: dict[str, Registry] = {
     "curriculum": CURRICULA,
 }
 
+M = TypeVar("M", bound=BaseModel)
 Dump = Callable[[BaseModel], dict[str, Any]]  # ``resolved`` for records, ``deciding`` for identities
 
 
@@ -41,7 +44,7 @@ def data_specification(config: ExperimentConfig, dump: Dump = resolved) -> dict[
     """What the images are: dataset, split, resolution, renderer and its parameters; never where they lie."""
     data = config.data
     return {
-        "dataset": dump(data.dataset),
+        "dataset": dump(_by_content(data.dataset, "data.dataset", dump)),
         "version": DATASETS.load(data.dataset.name).version,
         "split": data.split,
         "height": data.height,
@@ -55,7 +58,7 @@ def data_specification(config: ExperimentConfig, dump: Dump = resolved) -> dict[
 
 def other_data(one: ExperimentConfig, other: ExperimentConfig) -> Iterator[str]:
     """What of two configurations' training images differs, resolution aside."""
-    ours, theirs = data_specification(one), data_specification(other)
+    ours, theirs = data_specification(one, deciding), data_specification(other, deciding)
     for key in ours.keys() | theirs.keys():
         if key not in ("height", "width", "captions") and ours.get(key) != theirs.get(key):
             yield f"data.{key}"
@@ -110,14 +113,18 @@ def _curriculum(config: ExperimentConfig) -> list[str]:
 
 
 def component_specification(kind: str, config: Component, dump: Dump = resolved) -> dict[str, Any]:
-    """A component's configuration and version. Of a file (pretrained weights) its name counts, not its folder.
+    """A component's configuration and version; its files are in it by the digest of their content.
 
     A teacher is left out: it costs nothing where a model is deployed, and a fit has it in its own specification.
     """
     if isinstance(getattr(config, "teacher", None), TeacherConfig):
         config = config.model_copy(update={"teacher": None})
-    files = {name: value.name for name, value in config if isinstance(value, Path)}
-    return {**dump(config), **files, "version": REGISTRIES[kind].load(config.name).version}
+    return {**dump(_by_content(config, kind, dump)), "version": REGISTRIES[kind].load(config.name).version}
+
+
+def _by_content(config: M, place: str, dump: Dump) -> M:
+    """Files by what is in them; a record names them too."""
+    return by_content(config, place, names=dump is resolved)
 
 
 def fit_id(config: ExperimentConfig) -> str:
@@ -127,7 +134,7 @@ def fit_id(config: ExperimentConfig) -> str:
 
 def evaluation_id(config: ExperimentConfig, protocol: ProtocolConfig) -> str:
     """Identity of the fit's evaluation under one protocol."""
-    return run_id({"kind": "evaluation", "fit": fit_id(config), "protocol": deciding(protocol)})
+    return run_id(_evaluation(config, protocol))
 
 
 def deployed_protocols(config: ExperimentConfig) -> list[ProtocolConfig]:
@@ -138,14 +145,17 @@ def deployed_protocols(config: ExperimentConfig) -> list[ProtocolConfig]:
 def deployed_id(config: ExperimentConfig, protocol: ProtocolConfig, runtime: Component) -> str:
     """Identity of the evaluation, under one protocol, of what a runtime makes of the fit."""
     version = RUNTIMES.load(runtime.name).version
-    return run_id(
-        {
-            "kind": "evaluation",
-            "fit": fit_id(config),
-            "protocol": deciding(protocol),
-            "deployed": {**deciding(runtime), "version": version},
-        }
-    )
+    way = {**deciding(by_content(runtime, "evaluation.deployed")), "version": version}
+    return run_id({**_evaluation(config, protocol), "deployed": way})
+
+
+def _evaluation(config: ExperimentConfig, protocol: ProtocolConfig) -> dict[str, Any]:
+    return {
+        "kind": "evaluation",
+        "fit": fit_id(config),
+        "protocol": deciding(protocol),
+        **({} if evaluation.VERSION == "1" else {"evaluator": evaluation.VERSION}),  # older ids are of the first
+    }
 
 
 def cost_id(config: ExperimentConfig) -> str:

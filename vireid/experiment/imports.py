@@ -15,13 +15,14 @@ from safetensors.torch import load_file
 
 from vireid.core.config import Component, Strict, component, parse
 from vireid.core.errors import UserError
+from vireid.core.files import file_digest
 from vireid.core.types import Batch, Modality, Model
 from vireid.evaluation.extraction import extract
 from vireid.experiment.arrays import ImageArray
 from vireid.models import MODELS
 from vireid.models.importers.layout import without_memory
 from vireid.models.importers.load import Imported
-from vireid.store import file_digest, write_atomically
+from vireid.store import write_atomically
 from vireid.training.checkpoint import WEIGHTS, save_weights
 
 CARD = "model.json"

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from vireid.config import ExperimentConfig
 from vireid.core.config import Component, deciding, resolved
+from vireid.core.files import by_content
 from vireid.core.identity import run_id
 from vireid.experiment.device import device_of
 from vireid.profiling import RUNTIMES
@@ -68,6 +69,7 @@ def _version(runtime: Component) -> dict[str, str]:
 
 
 def _identifying(part: str, settings: BaseModel | Component) -> dict[str, Any]:
+    settings = by_content(settings, f"profile.{part}")
     full = resolved(settings)
     return {**{key: full[key] for key in _ALWAYS[part] if key in full}, **deciding(settings)}
 

@@ -12,8 +12,10 @@ import yaml
 from vireid.config import ExperimentConfig, choices, compose
 from vireid.core.config import parse
 from vireid.core.errors import UserError
+from vireid.core.files import without_digest
 from vireid.core.records import FitRecord, Record
 from vireid.experiment.identity import REGISTRIES, fit_id, other_data
+from vireid.models.teacher import TeacherConfig
 from vireid.store import Store
 from vireid.training.checkpoint import WEIGHTS
 
@@ -51,6 +53,11 @@ def config_of_fit(record: Record, protocols: Sequence[str], root: Path | None, s
         known = {key: value for key, value in synthetic.items() if not key.endswith("_version")}
         tree["data"]["synthetic"] = known
     config = parse(ExperimentConfig, tree, f"record {store.runs / record.id}.json")
+    if bare := _files_by_name(config):
+        raise UserError(
+            f"run {record.id} names {bare[0]} without a digest: it was made when files were known by name alone, so "
+            "nothing says which one it read; train it again"
+        )
     if fit_id(config) != record.id:
         raise UserError(
             f"run {record.id} was made by other versions of its components ({', '.join(changed_versions(record))}) "
@@ -106,6 +113,15 @@ def changed_versions(record: Record) -> list[str]:
         for kind, stamp in record.components.items()
         if REGISTRIES[kind].load(stamp.name).version != stamp.version
     ] or ["renderer"]
+
+
+def _files_by_name(config: ExperimentConfig) -> list[str]:
+    """Files of a recorded configuration that come without a digest; a teacher has its own."""
+    parts = {kind: getattr(config, kind) for kind in REGISTRIES if kind != "dataset"}
+    if isinstance(getattr(config.model, "teacher", None), TeacherConfig):
+        parts["model"] = config.model.model_copy(update={"teacher": None})
+    parts["data.dataset"] = config.data.dataset
+    return [file for key, part in parts.items() for file in without_digest(part, key)]
 
 
 def _without_version(component: dict[str, Any]) -> dict[str, Any]:

@@ -11,10 +11,10 @@ from pathlib import Path
 from vireid.config import ExperimentConfig, compose, override_key
 from vireid.core.config import canonical_json, parse
 from vireid.core.errors import UserError
+from vireid.core.files import file_digest
 from vireid.experiment.imports import CARD, read_card
 from vireid.models import MODELS
 from vireid.models.teacher import TeacherConfig
-from vireid.store import file_digest
 from vireid.training.checkpoint import WEIGHTS
 
 _OF_THE_STUDENT = ("data", "evaluation", "profile", "runtime")

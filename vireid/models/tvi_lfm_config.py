@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from vireid.core.files import OrHub
 from vireid.models.trunk_config import TrunkConfig
 
 IMAGE_TERMS = ("id", "triplet")
@@ -35,7 +36,9 @@ class TVILFMConfig(TrunkConfig):
     text_layers: int = Field(default=12, gt=0)
     text_heads: int = Field(default=8, gt=0)
     text_context: int = Field(default=77, ge=8)  # tokens of a caption, longer ones are cut
-    text_weights: Path | None = None  # pretrained tower: file, folder or hub name (vireid.models.text.encoder)
+    text_weights: Annotated[Path | None, OrHub()] = (
+        None  # pretrained tower: file, folder or hub name (vireid.models.text.encoder)
+    )
 
     @model_validator(mode="after")
     def _text_is_possible(self) -> TVILFMConfig:

@@ -61,6 +61,7 @@ def main() -> None:
         results,
         run,
         study,
+        trunk,
     )
 
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 from pydantic import Field, model_validator
 
@@ -11,8 +11,9 @@ from vireid.core.config import Component
 from vireid.core.errors import did_you_mean
 from vireid.losses.distillation import FeatureLoss
 from vireid.models.backbones import LastStride, check_backbone
-from vireid.models.resnet import IBNKind
+from vireid.models.resnet import BLOCKS, Depth, IBNKind, TrunkSpec
 from vireid.models.teacher import TeacherConfig
+from vireid.models.trunks import TRUNK, pretrained_file
 
 WEIGHTS: dict[str, float] = {"id": 1.0, "triplet": 1.0}
 # Terms that a teacher adds. Relations and logits count as IDKL weighs them between its two branches (Ren & Zhang, CVPR
@@ -33,7 +34,7 @@ class CompactConfig(Component):
     margin: float = Field(default=0.3, ge=0)  # of the triplet, un-normalised Euclidean
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)  # of the identity term
     weights: dict[str, float] = {}  # replaces single weights of the loss terms; 0 switches a term and its parts off
-    pretrained: Path | None = None  # ImageNet weights of the backbone, torchvision's or timm's
+    pretrained: Path | None = None  # ImageNet weights, torchvision's or timm's; or ``trunk``, one of the suite's
 
     teacher: TeacherConfig | None = None
     teacher_features: int | None = Field(default=None, ge=1)  # width of its embedding; kd_feature projects to it
@@ -45,6 +46,21 @@ class CompactConfig(Component):
     def _backbone_is_known(self) -> CompactConfig:
         check_backbone(self.backbone, self.width, self.ibn)
         return self
+
+    @model_validator(mode="after")
+    def _trunk_is_found(self) -> CompactConfig:
+        if self.trunk is not None:
+            self.__dict__["pretrained"] = pretrained_file(self.pretrained, self.trunk)  # before anyone sees the frozen model
+        elif self.pretrained == TRUNK:
+            raise ValueError(f"pretrained=trunk: the suite's trunks are ResNets, not '{self.backbone}'")
+        return self
+
+    @property
+    def trunk(self) -> TrunkSpec | None:
+        """Shape of a ResNet; None of other backbones."""
+        if self.backbone not in BLOCKS:
+            return None
+        return TrunkSpec(cast(Depth, self.backbone), self.width, self.last_stride, self.ibn)
 
     @model_validator(mode="after")
     def _weights_are_possible(self) -> CompactConfig:

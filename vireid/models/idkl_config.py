@@ -13,6 +13,7 @@ from vireid.losses.modality import PseudoLabels
 from vireid.models.attention import REDUCTION
 from vireid.models.heads import ClassifierInit
 from vireid.models.resnet import Depth, IBNKind, TrunkSpec
+from vireid.models.trunks import pretrained_file
 
 MHAKind = Literal["none", "guidance", "refine", "fork"]
 DiscriminatorSmoothing = Literal["none", "two_way", "identities"]
@@ -65,7 +66,7 @@ class IDKLConfig(Component):
     margin: float = Field(default=1.3, ge=0)  # of the triplet terms, un-normalised Euclidean
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)  # of the identity terms
     weights: dict[str, float] = {}  # replaces single weights of the loss terms; 0 switches a term and its parts off
-    pretrained: Path | None = None  # ImageNet weights of the trunk, torchvision's or IBN-Net's
+    pretrained: Path | None = None  # ImageNet weights, torchvision's or IBN-Net's; or ``trunk``, one of the suite's
 
     # What the released codes do otherwise.
     # Labels of pseudo_modality. balanced; released: the formula of 1KK077/IDKL, which on alternating rows gives these
@@ -91,6 +92,11 @@ class IDKLConfig(Component):
         inner = self.trunk.features // (1 if self.mha == "fork" else REDUCTION)
         if self.mha != "none" and inner % self.heads:
             raise ValueError(f"heads {self.heads} does not divide the attention's {inner} channels")
+        return self
+
+    @model_validator(mode="after")
+    def _trunk_is_found(self) -> IDKLConfig:
+        self.__dict__["pretrained"] = pretrained_file(self.pretrained, self.trunk)  # before anyone sees the frozen model
         return self
 
     @model_validator(mode="after")

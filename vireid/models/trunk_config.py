@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from vireid.core.config import Component
 from vireid.core.errors import did_you_mean
 from vireid.models.resnet import Depth, TrunkSpec
+from vireid.models.trunks import pretrained_file
 
 
 class TrunkConfig(Component):
@@ -21,7 +22,7 @@ class TrunkConfig(Component):
     width: float = Field(default=1.0, gt=0, le=4)  # scales every channel count of the trunk
     last_stride: Literal[1, 2] = 1
     weights: dict[str, float] = {}  # replaces single weights of the loss terms; 0 switches a term and its parts off
-    pretrained: Path | None = None  # ImageNet weights of the trunk, torchvision's
+    pretrained: Path | None = None  # ImageNet weights of the trunk, torchvision's; or ``trunk``, one of the suite's
 
     @model_validator(mode="after")
     def _trunk_and_weights_are_possible(self) -> TrunkConfig:
@@ -35,6 +36,11 @@ class TrunkConfig(Component):
                 raise ValueError(f"the weight of '{term}' is {weight}; weights are not negative")
         if not self.active_weights():
             raise ValueError("every loss weight is 0: nothing would be trained")
+        return self
+
+    @model_validator(mode="after")
+    def _trunk_is_found(self) -> TrunkConfig:
+        self.__dict__["pretrained"] = pretrained_file(self.pretrained, self.trunk)  # before anyone sees the frozen model
         return self
 
     @property

@@ -74,6 +74,10 @@ class RuntimeConfig(Strict):
     device: str = "auto"  # auto, cpu, cuda, cuda:1 …
     threads: int | None = Field(default=None, ge=1, description="CPU threads; all cores when null")
     workers: int | None = Field(default=None, ge=1, description="processes that render and threads that decode")
+    emulate: bool = Field(
+        default=False,
+        description="compute in bf16 or fp16 on a processor without instructions for it: slower than fp32",
+    )
 
 
 class ExperimentConfig(Strict):

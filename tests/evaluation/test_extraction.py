@@ -7,6 +7,7 @@ from torch import nn
 
 from vireid.core.errors import UserError
 from vireid.core.types import Batch, Modality
+from vireid.evaluation import extraction
 from vireid.evaluation.extraction import extract
 
 
@@ -67,10 +68,17 @@ def test_modes_come_back_after_an_error(model):
 
 def test_reduced_precision_gives_float32_nearby(model):
     full = extract(model, [batch([0, 1, 1])])
-    reduced = extract(model, [batch([0, 1, 1])], precision="bf16")
+    reduced = extract(model, [batch([0, 1, 1])], precision="bf16", emulate=True)
     assert reduced.dtype == np.float32
     assert not np.array_equal(full, reduced)
     np.testing.assert_allclose(reduced, full, atol=0.05)
+
+
+def test_a_precision_that_the_processor_would_emulate_is_refused(model, monkeypatch):
+    monkeypatch.setattr(extraction, "emulated", lambda precision: None if precision == "fp32" else "Some CPU lacks it")
+    with pytest.raises(UserError, match="precision=bf16: Some CPU lacks it: use precision=fp32, or emulate=True"):
+        extract(model, [batch([0, 1])], precision="bf16")
+    extract(model, [batch([0, 1])])
 
 
 def test_functions_per_modality(model):

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from vireid.core import processor
 from vireid.profiling import sensors
-from vireid.profiling.sensors import boards, clock, cpu, energy, rapl, temperature, throttling
+from vireid.profiling.sensors import boards, clock, energy, rapl, temperature, throttling
 from vireid.profiling.sensors.commands import run_command
 
 
@@ -71,8 +72,8 @@ def test_laptop_reads_from_files(tmp_path: Path) -> None:
     assert found["throttling"]["value"] == {"core_throttle_count": 7, "package_throttle_count": 9}
     assert found["energy"]["value"] == ["intel-rapl:0"], "parts of a package are not counted beside it"
     assert sensors.watch(tmp_path) == {"temperature_c": 61.0, "frequency_mhz": 1800.0}
-    assert cpu.cpu_model(tmp_path) == "Some CPU @ 1.60GHz"
-    assert cpu.cpu_flags(tmp_path) == {"fpu", "sse4_2", "avx2", "fma"}
+    assert processor.cpu_model(tmp_path) == "Some CPU @ 1.60GHz"
+    assert processor.cpu_flags(tmp_path) == {"fpu", "sse4_2", "avx2", "fma"}
 
 
 def test_what_is_absent_is_none_with_its_reason(tmp_path: Path) -> None:
@@ -126,8 +127,8 @@ def test_raspberry_pi_answers_through_its_firmware(tmp_path: Path) -> None:
         "throttled since boot",
     ]
     assert boards.power(board).value == pytest.approx(0.1 * 3.3 + 1.5 * 0.8)
-    assert cpu.cpu_model(tmp_path) == "Some Pi 5"
-    assert cpu.cpu_flags(tmp_path) == {"fp", "asimd"}
+    assert processor.cpu_model(tmp_path) == "Some Pi 5"
+    assert processor.cpu_flags(tmp_path) == {"fp", "asimd"}
 
 
 @pytest.mark.parametrize(

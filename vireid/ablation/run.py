@@ -18,7 +18,8 @@ from vireid.core.errors import UserError
 from vireid.core.plan import Plan, PlannedRun
 from vireid.experiment.check import is_finished
 from vireid.experiment.deployed import is_deployed
-from vireid.experiment.identity import data_specification
+from vireid.experiment.device import check_precisions
+from vireid.experiment.identity import data_specification, fit_id
 from vireid.experiment.order import check_earlier_fits, in_waves
 from vireid.experiment.profile import is_profiled
 from vireid.experiment.progress import PhaseBars, progress_display
@@ -46,9 +47,13 @@ def run_study(
         What failed: "fit of cell, seed" -> reason.
 
     Raises:
-        UserError: a teacher or start that some fit needs is neither in the store nor planned.
+        UserError: a teacher or start that some fit needs is neither in the store nor planned, or this processor would
+            emulate a precision.
     """
     check_earlier_fits(configs, store)
+    for config in configs.values():
+        if store.get(fit_id(config)) is None:
+            check_precisions(config)
     console = Console(stderr=True)
     failures: dict[str, str] = {}
     with store.lock(f"study-{plan.name}"):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from vireid.core.errors import UserError
+from vireid.core.processor import emulated
 from vireid.core.types import Batch, FloatArray, Modality
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -33,6 +34,7 @@ def extract(
     *,
     device: torch.device | str = "cpu",
     precision: Precision = "fp32",
+    emulate: bool = False,
 ) -> FloatArray:
     """Return the features (N×D, float32) of all images, rows in the order of the batches.
 
@@ -44,12 +46,15 @@ def extract(
         batches: batches of one or both modalities.
         device: where to compute.
         precision: ``bf16`` and ``fp16`` run under autocast; features come back in float32.
+        emulate: compute in ``precision`` on a processor without instructions for it too.
 
     Raises:
-        UserError: no batch, a modality without an embedding function, or a feature that is not finite.
+        UserError: a precision that would be emulated, no batch, a modality without an embedding function, or a feature that is not finite.
     """
     embedders = dict(model) if isinstance(model, Mapping) else {m: model.deployable(m) for m in Modality}
     place = torch.device(device)
+    if place.type == "cpu" and not emulate and (reason := emulated(precision)) is not None:
+        raise UserError(f"extraction with precision={precision}: {reason}: use precision=fp32, or emulate=True")
     parts: list[Tensor] = []
     start = 0
     with (

@@ -27,6 +27,7 @@ from vireid.profiling.artefact import StoresFiles
 from vireid.profiling.complexity import example_images
 from vireid.profiling.quantisation.runtime import Quantising
 from vireid.profiling.runtimes.base import Session
+from vireid.profiling.runtimes.reasons import unavailable
 from vireid.store import Store
 
 
@@ -85,7 +86,7 @@ def deploy(
         runtime: Any = RUNTIMES.load(runtime_config.name)(runtime_config)
         precision: str = runtime.precision
         described = {**runtime_config.model_dump(mode="json"), "version": runtime.version}
-        if (reason := runtime.available()) is not None:
+        if (reason := unavailable(runtime, emulate=config.runtime.emulate)) is not None:
             raise UserError(f"runtime {runtime_config.name}, {precision}: {reason}")
         if not isinstance(runtime, StoresFiles):
             raise UserError(f"runtime {runtime_config.name} has no file of its own; use onnxruntime or openvino")

@@ -1,4 +1,4 @@
-"""Where a run computes: device and CPU threads."""
+"""Where a run computes: device, CPU threads, and whether the device computes in the precisions asked for."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import os
 import torch
 
 from vireid.config import ExperimentConfig
+from vireid.core.errors import UserError
+from vireid.core.processor import emulated
 
 
 def device_of(config: ExperimentConfig) -> torch.device:
@@ -19,3 +21,27 @@ def device_of(config: ExperimentConfig) -> torch.device:
 def threads_of(config: ExperimentConfig) -> int:
     """CPU threads that a run uses."""
     return config.runtime.threads or os.cpu_count() or 1
+
+
+def check_precisions(config: ExperimentConfig) -> None:
+    """Refuse precisions of training and of deployed evaluation that this processor would emulate.
+
+    Emulated bfloat16 takes ten times as long as float32, so it is said before anything is rendered or trained. Runtimes
+    of a profile are not refused: they are skipped, with the reason on record.
+
+    Raises:
+        UserError: naming the key, the processor, what it lacks and both remedies.
+    """
+    if config.runtime.emulate:
+        return
+    wanted = [
+        ("evaluation.deployed", "precision", getattr(part, "precision", "fp32")) for part in config.evaluation.deployed
+    ]
+    if device_of(config).type == "cpu":
+        wanted.insert(0, ("recipe.precision", "recipe.precision", config.recipe.precision))
+    for key, remedy, precision in wanted:
+        if (reason := emulated(precision)) is not None:
+            raise UserError(
+                f"{key} = {precision}: {reason}: set {remedy}=fp32, or runtime.emulate=true to have it emulated, slower "
+                "than fp32"
+            )

@@ -20,7 +20,7 @@ from vireid.core.types import Model
 from vireid.evaluation.evaluate import evaluate
 from vireid.evaluation.extraction import extract
 from vireid.experiment.data import PreparedData, build_curriculum, evaluation_loader, prepare, training_loader
-from vireid.experiment.device import device_of, threads_of
+from vireid.experiment.device import check_precisions, device_of, threads_of
 from vireid.experiment.identity import data_specification, fit_id, fit_specification
 from vireid.experiment.lists import check_lists, training_lists
 from vireid.experiment.progress import ProgressCallback, silent
@@ -51,6 +51,7 @@ def fit_step(config: ExperimentConfig, store: Store, progress: ProgressCallback 
         return record
     started = now()
     try:
+        check_precisions(config)
         check_teacher(config, store)
         check_start(config, store)
         data = prepare(config, store, progress)

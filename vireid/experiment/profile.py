@@ -130,13 +130,16 @@ def _todo(config: ExperimentConfig, artefact: str) -> Iterator[tuple[str, Profil
 def _measure_forward(config: ExperimentConfig, single: ProfileConfig) -> dict[str, Any]:
     _, deployable = _build(config)
     height, width = config.data.height, config.data.width
-    (found,) = latency(deployable, height, width, single, artefact="", device=device_of(config))
+    (found,) = latency(
+        deployable, height, width, single, artefact="", device=device_of(config), emulate=config.runtime.emulate
+    )
     return found
 
 
 def _measure_stages(config: ExperimentConfig, single: ProfileConfig) -> dict[str, Any]:
     _, deployable = _build(config)
-    return measure_stages(deployable, config.data.height, config.data.width, single, device_of(config))
+    height, width = config.data.height, config.data.width
+    return measure_stages(deployable, height, width, single, device_of(config), emulate=config.runtime.emulate)
 
 
 def _measure(

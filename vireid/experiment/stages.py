@@ -36,6 +36,7 @@ from vireid.profiling.complexity import example_images
 from vireid.profiling.config import ProfileConfig, StagesConfig
 from vireid.profiling.latency import thread_limit
 from vireid.profiling.runtimes.base import Session
+from vireid.profiling.runtimes.reasons import unavailable
 from vireid.profiling.stages import Mark, measure_way
 
 TASK = "vireid.experiment.stages:measure_in_child"
@@ -53,7 +54,13 @@ def identify_image(stages: StagesConfig) -> dict[str, Any]:
 
 
 def measure_stages(
-    deployable: nn.Module, height: int, width: int, single: ProfileConfig, device: torch.device
+    deployable: nn.Module,
+    height: int,
+    width: int,
+    single: ProfileConfig,
+    device: torch.device,
+    *,
+    emulate: bool = False,
 ) -> dict[str, Any]:
     """Measure the way of one query through ``deployable``; fields of a ``LatencyRecord``.
 
@@ -63,6 +70,7 @@ def measure_stages(
         width: W.
         single: a profile with stages, of one runtime and thread count.
         device: where the network runs; the gallery lies there too.
+        emulate: measure a precision too that the processor has no instructions for.
 
     Raises:
         UserError: the image is missing or no JPEG.
@@ -80,7 +88,7 @@ def measure_stages(
         "stage_settings": {"gallery": single.stages.gallery, "top": single.stages.top},
     }
     content = _jpeg(single.stages)
-    reason = runtime.available()
+    reason = unavailable(runtime, device.type, emulate=emulate)
     if reason is not None:
         return {**result, "status": "skipped", "reason": reason}
     with tempfile.TemporaryDirectory(prefix="vireid-query-") as name:

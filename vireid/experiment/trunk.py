@@ -43,7 +43,9 @@ def write_trunk(record: Record, store: Store, folder: Path = TRUNKS) -> Path:
         )
     weights = store.directory(record.id) / WEIGHTS
     if not weights.is_file():
-        raise UserError(f"run {record.id}: its weights {weights} are gone; delete its record beside them and train it again")
+        raise UserError(
+            f"run {record.id}: its weights {weights} are gone; delete its record beside them and train it again"
+        )
     state = _torchvision_names(load_file(weights), [parts[name][0] for name in _PARTS])
     for name, value in state.items():
         if not bool(torch.isfinite(value).all()):

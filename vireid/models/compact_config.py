@@ -50,7 +50,9 @@ class CompactConfig(Component):
     @model_validator(mode="after")
     def _trunk_is_found(self) -> CompactConfig:
         if self.trunk is not None:
-            self.__dict__["pretrained"] = pretrained_file(self.pretrained, self.trunk)  # before anyone sees the frozen model
+            self.__dict__["pretrained"] = pretrained_file(
+                self.pretrained, self.trunk
+            )  # before anyone sees the frozen model
         elif self.pretrained == TRUNK:
             raise ValueError(f"pretrained=trunk: the suite's trunks are ResNets, not '{self.backbone}'")
         return self

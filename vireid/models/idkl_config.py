@@ -96,7 +96,9 @@ class IDKLConfig(Component):
 
     @model_validator(mode="after")
     def _trunk_is_found(self) -> IDKLConfig:
-        self.__dict__["pretrained"] = pretrained_file(self.pretrained, self.trunk)  # before anyone sees the frozen model
+        self.__dict__["pretrained"] = pretrained_file(
+            self.pretrained, self.trunk
+        )  # before anyone sees the frozen model
         return self
 
     @model_validator(mode="after")

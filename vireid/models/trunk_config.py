@@ -40,7 +40,9 @@ class TrunkConfig(Component):
 
     @model_validator(mode="after")
     def _trunk_is_found(self) -> TrunkConfig:
-        self.__dict__["pretrained"] = pretrained_file(self.pretrained, self.trunk)  # before anyone sees the frozen model
+        self.__dict__["pretrained"] = pretrained_file(
+            self.pretrained, self.trunk
+        )  # before anyone sees the frozen model
         return self
 
     @property

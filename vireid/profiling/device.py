@@ -11,9 +11,8 @@ import psutil
 import torch
 
 from vireid.core.environment import MACHINE_IDENTITY
-from vireid.profiling.sensors import cpu_flags, cpu_model
+from vireid.core.processor import ISA_FLAGS, cpu_fields, cpu_flags, cpu_model, kernel_flags
 from vireid.profiling.sensors.clock import frequency, governor
-from vireid.profiling.sensors.cpu import ISA_FLAGS, cpu_fields
 
 
 def describe_device() -> dict[str, Any]:
@@ -21,12 +20,13 @@ def describe_device() -> dict[str, Any]:
 
     ``threads`` and ``affinity`` are those of the calling process; everything else is the machine's.
     """
-    info, flags = cpu_fields(), cpu_flags()
+    info, flags, usable = cpu_fields(), cpu_flags(), kernel_flags()
     return {
         "cpu": cpu_model(),
         "cpu_family_model_stepping": [info.get(k) for k in ("cpu family", "model", "stepping")],
         "architecture": platform.machine(),
         "isa": [flag for flag in ISA_FLAGS if flag in flags],
+        "kernel_isa": [flag for flag in ISA_FLAGS if flag in usable],  # less what the environment forbids kernels
         "torch_cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "logical_cores": psutil.cpu_count(logical=True),
         "physical_cores": psutil.cpu_count(logical=False),

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from vireid.core.processor import emulated
 from vireid.profiling.latency import thread_limit
 from vireid.profiling.sampling import timed
 from vireid.profiling.sensors.reading import text_of
@@ -46,7 +47,7 @@ def peak_gflops(threads: int, *, size: int = MATRIX, dtype: torch.dtype = torch.
     out = torch.empty_like(first)
     ways: dict[str, Callable[[], object]] = {"torch.mm": lambda: torch.mm(first, second, out=out)}
     one_dnn = getattr(torch.ops.mkldnn, "_linear_pointwise", None)  # what linear layers of compiled graphs call
-    if one_dnn is not None and dtype in (torch.float32, torch.bfloat16):
+    if one_dnn is not None and _has_product(dtype):
         ways["oneDNN linear"] = lambda: one_dnn(first, second, None, "none", [], "")
     with thread_limit(threads), torch.inference_mode():
         taken = {name: _repeat(way, seconds) for name, way in ways.items()}
@@ -84,6 +85,11 @@ def peak_bandwidth(threads: int, *, array_bytes: int | None = None, seconds: flo
         seconds=taken,
         method=f"triad over three arrays of {4 * count / 1e6:.0f} MB, float32",
     )
+
+
+def _has_product(dtype: torch.dtype) -> bool:
+    """Whether oneDNN's linear layer computes in it here; it emulates nothing, where ``torch.mm`` does."""
+    return dtype == torch.float32 or (dtype == torch.bfloat16 and emulated("bf16") is None)
 
 
 def attainable_gflops(macs: float, moved_bytes: float, gflops: float, gigabytes_per_second: float) -> float:

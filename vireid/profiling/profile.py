@@ -15,6 +15,7 @@ from vireid.profiling.config import ProfileConfig
 from vireid.profiling.device import affinity, available_cores
 from vireid.profiling.forward import measure_forward
 from vireid.profiling.parameters import parameter_counts, size_bytes
+from vireid.profiling.runtimes.reasons import unavailable
 
 
 def cost(
@@ -59,6 +60,7 @@ def latency(
     *,
     artefact: str,
     device: torch.device | str = "cpu",
+    emulate: bool = False,
 ) -> Iterator[dict[str, Any]]:
     """Measure ``deployable`` in every runtime, thread count and batch size of ``config``, one result after another.
 
@@ -69,6 +71,7 @@ def latency(
         config: what to measure.
         artefact: digest of the deployed graph, as ``cost`` gives it.
         device: where to run.
+        emulate: measure precisions too that the processor has no instructions for.
 
     Yields:
         The measured fields of a ``LatencyRecord``, per combination: ``status`` ("ok"; "skipped" where the runtime is
@@ -85,12 +88,12 @@ def latency(
                     "batch": batch,
                     "resolution": [height, width],
                     "threads": threads,
-                    **_one(deployable, height, width, config.model_copy(update=update), device),
+                    **_one(deployable, height, width, config.model_copy(update=update), device, emulate),
                 }
 
 
 def _one(
-    deployable: nn.Module, height: int, width: int, single: ProfileConfig, device: torch.device | str
+    deployable: nn.Module, height: int, width: int, single: ProfileConfig, device: torch.device | str, emulate: bool
 ) -> dict[str, Any]:
     (runtime_config,), (batch,) = single.runtimes, single.batches
     runtime = RUNTIMES.load(runtime_config.name)(runtime_config)
@@ -100,7 +103,7 @@ def _one(
         "seconds": [],
         "notes": [],
     }
-    reason = runtime.available()
+    reason = unavailable(runtime, torch.device(device).type, emulate=emulate)
     if reason is not None:
         return {**result, "status": "skipped", "reason": reason}
     try:

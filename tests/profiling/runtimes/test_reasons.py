@@ -20,6 +20,7 @@ from vireid.profiling.runtimes import reasons
 from vireid.profiling.runtimes.eager import EagerConfig
 from vireid.profiling.runtimes.files import FileRuntime
 from vireid.profiling.runtimes.pool import PoolSession
+from vireid.profiling.runtimes.reasons import unavailable
 from vireid.profiling.runtimes.tensorrt import PROVIDER
 
 
@@ -55,16 +56,19 @@ def test_a_missing_package_is_the_reason(name: str, package: str, extra: str, mo
     assert reason == f"needs the package '{package}', which is not installed: pip install 'vireid[{extra}]'"
 
 
-@pytest.mark.parametrize("name", ["channels_last", "compile"])
-def test_bf16_needs_instructions_for_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["eager", "channels_last", "compile", "openvino"])
+def test_a_precision_without_instructions_is_a_reason_unless_emulation_is_asked_for(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("CXX", "sh")  # any program
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    machine = {"cpu": "Some CPU", "isa": ["avx2"]}
-    monkeypatch.setattr(reasons, "describe_device", lambda: machine)
-    assert _runtime(name, precision="fp32").available() is None
-    assert _runtime(name, precision="bf16").available().startswith("Some CPU has no bfloat16 instructions")
-    machine["isa"] = ["avx2", "avx512_bf16"]
-    assert _runtime(name, precision="bf16").available() is None
+    monkeypatch.setattr(reasons, "emulated", lambda precision: None if precision == "fp32" else "Some CPU lacks it")
+    runtime = _runtime(name, precision="bf16")
+    assert unavailable(_runtime(name, precision="fp32")) is None
+    assert unavailable(runtime) == (
+        "Some CPU lacks it: use precision fp32, or runtime.emulate=true to have it emulated"
+    )
+    assert unavailable(runtime, emulate=True) == runtime.available()
+    assert unavailable(runtime, "cuda") == runtime.available(), "an accelerator has instructions of its own"
 
 
 def test_compile_needs_a_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from ...core.processor import ISA_FLAGS, cpu_fields, cpu_flags, cpu_model
 from ...profiling.sensors.clock import frequency, governor
-from ...profiling.sensors.cpu import ISA_FLAGS, cpu_fields, cpu_flags, cpu_model
 from ...profiling.sensors.reading import text_of
 
 IDENTITY = (

@@ -26,7 +26,10 @@ class Runtime(Protocol):
     precision: str
 
     def available(self) -> str | None:
-        """None if it can run here, else the reason why not (a missing package, an unsupported processor)."""
+        """None if it can run here, else the reason why not (a missing package, no such device).
+
+        That the processor computes in ``precision`` is asked beside it (``vireid.profiling.runtimes.reasons``).
+        """
         ...
 
     def prepare(self, module: nn.Module, example: Tensor) -> Session:

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from vireid.core.config import Component
 from vireid.profiling.export.fold import fold_batch_norms
-from vireid.profiling.runtimes.reasons import no_bf16
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -35,8 +34,8 @@ class ChannelsLast:
         self.precision: str = config.precision
 
     def available(self) -> str | None:
-        """Everywhere in float32; in bfloat16 where the processor has instructions for it, or on an accelerator."""
-        return no_bf16() if self.precision == "bf16" and not torch.cuda.is_available() else None
+        """Wherever PyTorch runs."""
+        return None
 
     def prepare(self, module: nn.Module, example: Tensor) -> TorchSession:
         """Copy ``module``, folded, to the device of ``example``."""

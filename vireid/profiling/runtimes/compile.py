@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from vireid.core.config import Component
 from vireid.profiling.export.fold import fold_batch_norms
 from vireid.profiling.runtimes.pool import PoolSession
-from vireid.profiling.runtimes.reasons import no_bf16
 
 _COMPILERS = ("g++", "clang++", "c++", "cl")
 
@@ -37,11 +36,11 @@ class Compile:
         self.precision: str = config.precision
 
     def available(self) -> str | None:
-        """Whether there is a C++ compiler, and bfloat16 where asked for."""
+        """Whether there is a C++ compiler."""
         wanted = [os.environ["CXX"]] if "CXX" in os.environ else _COMPILERS
         if not any(shutil.which(name) for name in wanted):
             return f"needs a C++ compiler ({', '.join(wanted)}), and none is on the PATH: install g++ or set CXX"
-        return no_bf16() if self.precision == "bf16" and not torch.cuda.is_available() else None
+        return None
 
     def prepare(self, module: nn.Module, example: Tensor) -> PoolSession:
         """Compile ``module``: tens of seconds for a ResNet-50, less where PyTorch's cache on disk has it."""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-from vireid.profiling.device import describe_device
-
-_BF16_FLAGS = ("avx512_bf16", "amx_bf16", "bf16")  # x86, x86 with tiles, Arm
+from vireid.core.processor import emulated
+from vireid.profiling.runtimes.base import Runtime
 
 
 def missing_package(module: str, extra: str, package: str | None = None) -> str | None:
@@ -16,9 +15,14 @@ def missing_package(module: str, extra: str, package: str | None = None) -> str 
     return f"needs the package '{package or module}', which is not installed: pip install 'vireid[{extra}]'"
 
 
-def no_bf16() -> str | None:
-    """None if this processor computes in bfloat16, else that it does not (software would, slower than fp32)."""
-    description = describe_device()
-    if any(flag in description["isa"] for flag in _BF16_FLAGS):
-        return None
-    return f"{description['cpu']} has no bfloat16 instructions ({', '.join(_BF16_FLAGS)}): use precision fp32"
+def unavailable(runtime: Runtime, device: str = "cpu", *, emulate: bool = False) -> str | None:
+    """None if a runtime can run here in its precision, else the reason why not.
+
+    Args:
+        runtime: one of the suite's, or a plug-in.
+        device: kind of the device that it would run on: ``cpu``, or an accelerator, of which the runtime knows itself.
+        emulate: let the processor compute in a precision that it has no instructions for.
+    """
+    if device == "cpu" and not emulate and (reason := emulated(runtime.precision)) is not None:
+        return f"{reason}: use precision fp32, or runtime.emulate=true to have it emulated"
+    return runtime.available()

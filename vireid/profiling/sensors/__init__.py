@@ -13,13 +13,12 @@ from typing import Any
 
 from .clock import current_mhz, frequency, governor
 from .commands import Run, run_command
-from .cpu import cpu_flags, cpu_model
 from .energy import EnergyMeter
 from .reading import Reading
 from .temperature import temperatures
 from .throttling import throttle_events
 
-__all__ = ["EnergyMeter", "Reading", "cpu_flags", "cpu_model", "describe", "watch"]
+__all__ = ["EnergyMeter", "Reading", "describe", "watch"]
 
 
 def describe(root: Path = Path("/"), run: Run = run_command) -> dict[str, dict[str, Any]]:

@@ -1,0 +1,102 @@
+"""What a processor computes in natively, by its flags and by what the environment allows kernels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from vireid.config import ExperimentConfig, compose
+from vireid.core import processor
+from vireid.core.errors import UserError
+from vireid.core.processor import cpu_flags, emulated, kernel_flags
+from vireid.experiment import device
+from vireid.experiment.device import check_precisions
+from vireid.experiment.identity import fit_id
+from vireid.profiling.device import describe_device
+
+AVX2 = "sse4_2 avx avx2 fma f16c"
+STRONG = f"{AVX2} avx_vnni avx512f avx512_vnni avx512_bf16 avx512_fp16 amx_tile amx_int8 amx_bf16"
+
+
+def machine(root: Path, flags: str, name: str = "flags") -> Path:
+    (root / "proc").mkdir()
+    (root / "proc/cpuinfo").write_text(f"model name\t: Some CPU\n{name}\t\t: {flags}\n")
+    return root
+
+
+def small(*overrides: str) -> ExperimentConfig:
+    return compose(["data=sysu_quick", "model=idkl_small", "recipe=smoke", *overrides])
+
+
+@pytest.mark.parametrize(
+    ("flags", "bf16", "fp16"),
+    [
+        (AVX2, False, False),
+        (f"{AVX2} avx512f avx512_vnni", False, False),  # oneDNN computes bf16 there by way of float32
+        (f"{AVX2} avx512f avx512_bf16", True, False),
+        (STRONG, True, True),
+        ("asimd asimddp", False, False),
+        ("asimd bf16 i8mm", True, False),
+        ("asimd asimdhp", False, True),
+        ("", False, False),
+    ],
+)
+def test_native_are_the_precisions_with_instructions(tmp_path: Path, flags: str, bf16: bool, fp16: bool) -> None:
+    root = machine(tmp_path, flags, "Features" if flags.startswith("asimd") else "flags")
+    for precision, native in (("bf16", bf16), ("fp16", fp16), ("fp32", True), ("int8", True)):
+        assert (emulated(precision, root, {}) is None) == native, precision
+    if not bf16:
+        assert emulated("bf16", root, {}) == "Some CPU has no bfloat16 instructions (avx512_bf16, amx_bf16, bf16)"
+
+
+@pytest.mark.parametrize(
+    ("level", "left"),
+    [
+        ("", STRONG),
+        ("DEFAULT", STRONG),
+        ("AVX2", AVX2),
+        ("avx2_vnni", f"{AVX2} avx_vnni"),
+        ("AVX512_CORE_VNNI", f"{AVX2} avx_vnni avx512f avx512_vnni"),
+        ("AVX512_CORE_BF16", f"{AVX2} avx_vnni avx512f avx512_vnni avx512_bf16"),
+        ("AVX512_CORE_AMX", STRONG),
+    ],
+)
+@pytest.mark.parametrize("variable", processor.LIMITS)
+def test_the_environment_holds_kernels_to_a_level(tmp_path: Path, variable: str, level: str, left: str) -> None:
+    root = machine(tmp_path, STRONG)
+    assert kernel_flags(root, {variable: level}) == set(left.split())
+    reason = emulated("bf16", root, {variable: level})
+    assert (reason is None) == ("bf16" in left)
+    if reason is not None:
+        assert f"under {variable}={level.upper()}" in reason, (
+            "the processor could, and the message says what forbids it"
+        )
+
+
+def test_a_record_says_which_instructions_its_kernels_could_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in processor.LIMITS:
+        monkeypatch.delenv(variable, raising=False)
+    assert describe_device()["kernel_isa"] == describe_device()["isa"]
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    found = describe_device()
+    assert not any(flag.startswith(("avx512", "amx")) for flag in found["kernel_isa"])
+    assert set(found["isa"]) - set(found["kernel_isa"]) <= cpu_flags()
+
+
+def test_training_and_deployed_evaluation_are_refused_or_emulated_by_one_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "emulated", lambda precision: None if precision == "fp32" else "Some CPU lacks it")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    check_precisions(small())
+    with pytest.raises(UserError, match=r"^recipe.precision = bf16: Some CPU lacks it: set recipe.precision=fp32, or"):
+        check_precisions(small("recipe.precision=bf16"))
+    check_precisions(small("recipe.precision=bf16", "runtime.emulate=true"))
+    deployed = "evaluation.deployed=[{name: openvino, precision: bf16}]"
+    with pytest.raises(UserError, match=r"^evaluation.deployed = bf16: Some CPU lacks it"):
+        check_precisions(small(deployed))
+    check_precisions(small(deployed, "runtime.emulate=true"))
+
+
+def test_that_a_precision_is_emulated_decides_no_identity() -> None:
+    assert fit_id(small("recipe.precision=bf16")) == fit_id(small("recipe.precision=bf16", "runtime.emulate=true"))

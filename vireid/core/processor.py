@@ -1,0 +1,124 @@
+"""What the processor is and can do: name, instruction sets, and which precisions it computes in natively.
+
+Training, extraction, runtimes, peaks, records and tests ask here and nowhere else. Needs the standard library alone
+(Python 3.9): a bundle takes this file along to devices.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Optional
+
+# Instruction sets that decide how fast a network runs; of a machine's flags these enter its identity.
+ISA_FLAGS = (
+    "sse4_2",
+    "avx",
+    "avx2",
+    "fma",
+    "f16c",
+    "avx512f",
+    "avx512_vnni",
+    "avx_vnni",
+    "avx512_bf16",
+    "avx512_fp16",
+    "amx_tile",
+    "amx_int8",
+    "amx_bf16",
+    "asimd",
+    "asimddp",
+    "bf16",
+    "i8mm",
+    "sve",
+)
+
+# A precision is native where the processor has one of these: on x86, on x86 with tiles, on Arm. Everything else computes
+# in it by way of float32, slower than float32 itself.
+NATIVE = {
+    "bf16": ("avx512_bf16", "amx_bf16", "bf16"),
+    "fp16": ("avx512_fp16", "amx_fp16", "asimdhp"),
+}
+_WORDS = {"bf16": "bfloat16", "fp16": "float16"}
+
+# What a user may hold oneDNN's kernels to (PyTorch and OpenVINO have it), each level with the instructions that it adds.
+LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
+_LEVELS = (
+    ("SSE41", ("sse4_2",)),
+    ("AVX", ("avx",)),
+    ("AVX2", ("avx2", "fma", "f16c")),
+    ("AVX2_VNNI", ("avx_vnni",)),
+    ("AVX2_VNNI_2", ("avx_vnni_int8", "avx_ne_convert")),
+    ("AVX512_CORE", ("avx512f",)),
+    ("AVX512_CORE_VNNI", ("avx512_vnni",)),
+    ("AVX512_CORE_BF16", ("avx512_bf16",)),
+    ("AVX512_CORE_FP16", ("avx512_fp16",)),
+    ("AVX512_CORE_AMX", ("amx_tile", "amx_int8", "amx_bf16")),
+    ("AVX512_CORE_AMX_FP16", ("amx_fp16",)),
+)
+
+
+def cpu_fields(root: Path = Path("/")) -> dict[str, str]:
+    """Fields of the first processor, with those that stand once at the end (ARM boards name the model there)."""
+    blocks = _text_of(root / "proc/cpuinfo").split("\n\n")
+    fields: dict[str, str] = {}
+    for block in (blocks[0], blocks[-1]):
+        for line in block.splitlines():
+            key, colon, value = line.partition(":")
+            if colon:
+                fields.setdefault(key.strip(), value.strip())
+    return fields
+
+
+def cpu_model(root: Path = Path("/")) -> str:
+    """Name of the processor, else of the board, else what Python knows."""
+    fields = cpu_fields(root)
+    board = fields.get("Model") or _text_of(root / "proc/device-tree/model").rstrip("\0")
+    named = fields.get("model name") or board or fields.get("Hardware")
+    return named or platform.processor() or platform.machine()
+
+
+def cpu_flags(root: Path = Path("/")) -> frozenset[str]:
+    """Instruction-set flags as the kernel names them; empty elsewhere than on Linux."""
+    fields = cpu_fields(root)
+    return frozenset((fields.get("flags") or fields.get("Features") or "").split())
+
+
+def kernel_flags(root: Path = Path("/"), environment: Optional[Mapping[str, str]] = None) -> frozenset[str]:
+    """Instruction sets that kernels may use: the processor's, less those that the environment forbids oneDNN."""
+    flags = cpu_flags(root)
+    allowed = _limit(os.environ if environment is None else environment)[1]
+    names = [name for name, _ in _LEVELS]
+    if allowed not in names:
+        return flags
+    return flags - {flag for _, added in _LEVELS[names.index(allowed) + 1 :] for flag in added}
+
+
+def emulated(precision: str, root: Path = Path("/"), environment: Optional[Mapping[str, str]] = None) -> Optional[str]:
+    """None where this processor computes in ``precision`` natively, else that it does not and what it lacks.
+
+    ``fp32``, ``int8`` and every other precision without an entry in ``NATIVE`` are native everywhere.
+    """
+    needed = NATIVE.get(precision)
+    if needed is None or kernel_flags(root, environment) & set(needed):
+        return None
+    lacks = f"no {_WORDS[precision]} instructions ({', '.join(needed)})"
+    if cpu_flags(root) & set(needed):
+        variable, level = _limit(os.environ if environment is None else environment)
+        return f"{cpu_model(root)} may use {lacks} under {variable}={level}"
+    return f"{cpu_model(root)} has {lacks}"
+
+
+def _limit(environment: Mapping[str, str]) -> tuple[str, str]:
+    for variable in LIMITS:
+        if environment.get(variable):
+            return variable, environment[variable].upper()
+    return LIMITS[0], ""
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""

@@ -10,6 +10,7 @@ from functools import partial
 
 from rich.console import Console
 
+from vireid.ablation.clock import StudyClock
 from vireid.ablation.engines.local import Outcome, run_job
 from vireid.ablation.study import Study
 from vireid.config import ExperimentConfig
@@ -22,7 +23,7 @@ from vireid.experiment.device import check_precisions
 from vireid.experiment.identity import data_specification, fit_id
 from vireid.experiment.order import check_earlier_fits, in_waves
 from vireid.experiment.profile import is_profiled
-from vireid.experiment.progress import PhaseBars, progress_display
+from vireid.experiment.progress import Job, ProgressCallback, display, in_words
 from vireid.experiment.records import failed_fit
 from vireid.store import Store, write_atomically
 
@@ -54,45 +55,95 @@ def run_study(
     for config in configs.values():
         if store.get(fit_id(config)) is None:
             check_precisions(config)
-    console = Console(stderr=True)
     failures: dict[str, str] = {}
+    clock = _clock(study, plan, configs, store, jobs)
     with store.lock(f"study-{plan.name}"):
         write_atomically(store.study(plan.name) / "plan.json", plan.model_dump_json(indent=1) + "\n")
-        with progress_display(console) as display:
-            overall = display.add_task(f"study {plan.name}", total=2 * len(plan.runs), note="")
+        with display(Console(stderr=True)) as shown:
+            done, total, names = 0, 2 * len(plan.runs), _names(plan)
+            shown.overall(plan.name, done, total, clock.left)
 
-            def carry_out(
-                what: str, job: Callable[[PhaseBars], str | None], prefix: str = "", advance: int = 1
-            ) -> None:
-                """Run one job, note its failure, and leave a line behind, also where no bars are drawn."""
-                display.update(overall, note=what)
-                detail = PhaseBars(display, prefix)
-                start = time.monotonic()
+            def carry_out(what: str, title: str, job: Callable[[Job], str | None], advance: int = 1) -> None:
+                """Run one job, note its failure, and leave a line behind."""
+                nonlocal done
+                detail, start = shown.job(title), time.monotonic()
                 reason = job(detail)
+                detail.close()
                 if reason is not None:
                     failures[what] = reason
-                end = f"done in {time.monotonic() - start:.0f} s" if reason is None else "failed"
-                console.print(f"{what}: {end}", markup=False, highlight=False, style="dim")
-                detail.clear()
-                display.advance(overall, advance)
+                took = time.monotonic() - start
+                end = "failed" if reason is not None else f"done in {in_words(took)}" if took >= 1 else "on record"
+                done += advance
+                shown.overall(plan.name, done, total, clock.left)
+                shown.say(f"{what}: {end}")
 
             def fit(run: PlannedRun) -> None:
                 steps = ["fit", "evaluate", *(["explain"] if _is_explained(study, plan, run) else [])]
-                config = _share_cores(configs[run.fit], jobs)
-                prefix = "" if jobs == 1 else f"{run.cell}, seed {run.seed}: "
-                carry_out(f"fit of {run.cell}, seed {run.seed}", partial(_train, config, steps, store, run), prefix)
+                config = _share_cores(configs[run.fit], _side_by_side(plan, run, jobs))
+
+                def train(progress: Job) -> str | None:
+                    clock.begin_fit(run.fit)
+                    try:
+                        return _train(config, steps, store, run, _timed(progress, clock, run.fit))
+                    finally:
+                        clock.end_fit(run.fit)
+
+                carry_out(f"fit of {run.cell}, seed {run.seed}", names[run.cell, run.seed], train)
+
+            def profile(run: PlannedRun) -> None:
+                def measure(progress: Job) -> str | None:
+                    clock.begin_profile()
+                    try:
+                        return _measure(configs[run.fit], study, store, run, progress)
+                    finally:
+                        clock.end_profile()
+
+                carry_out(f"profile of {run.cell}, seed {run.seed}", names[run.cell, run.seed], measure)
 
             if jobs > 1:
                 for run in _first_of_each_data(plan, configs, store):
                     bring = partial(_bring_images, configs[run.fit], store, run)
-                    carry_out(f"images of seed {run.seed}", bring, advance=0)
+                    carry_out(f"images of seed {run.seed}", "", bring, advance=0)
             for wave in in_waves(configs):
                 _in_parallel(fit, [run for run in plan.runs if run.fit in wave], jobs)
             for run in plan.runs:
-                measure = partial(_measure, configs[run.fit], study, store, run)
-                carry_out(f"profile of {run.cell}, seed {run.seed}", measure)
-            display.update(overall, note="")
+                profile(run)
     return failures
+
+
+def _clock(study: Study, plan: Plan, configs: Mapping[str, ExperimentConfig], store: Store, jobs: int) -> StudyClock:
+    """Counts what is not on record yet; what is takes no time."""
+    fits = dict.fromkeys(run.fit for run in plan.runs if store.get(run.fit) is None)
+    graphs = {run.cost for run in plan.runs if not is_profiled(configs[run.fit], store, latency=study.measure.latency)}
+    return StudyClock(list(fits), len(graphs) if study.measure.cost or study.measure.latency else 0, jobs)
+
+
+def _names(plan: Plan) -> dict[tuple[str, int], str]:
+    """What lines call a run: its number among all, and its cell."""
+    return {
+        (run.cell, run.seed): f"cell {number} of {len(plan.runs)} ({run.cell}, seed {run.seed})"
+        for number, run in enumerate(plan.runs, start=1)
+    }
+
+
+def _timed(progress: Job, clock: StudyClock, fit: str) -> ProgressCallback:
+    """Progress that tells the clock too how much of a fit is trained."""
+
+    def report(phase: str, done: int, total: int, note: str = "") -> None:
+        if phase == "train" and total:
+            clock.train(fit, done / total)
+        progress(phase, done, total, note)
+
+    return report
+
+
+def _side_by_side(plan: Plan, run: PlannedRun, jobs: int) -> int:
+    """How many fits share the cores with this one: ``jobs``, but for the last ones that do not fill a round.
+
+    By its place in the plan, not by what happens to run, so that a study taken up again computes as it did before.
+    """
+    place, rest = plan.runs.index(run), len(plan.runs) % jobs
+    return rest if place >= len(plan.runs) - rest else jobs
 
 
 def _in_parallel(work: Callable[[PlannedRun], None], runs: Sequence[PlannedRun], jobs: int) -> None:
@@ -128,7 +179,7 @@ def _first_of_each_data(plan: Plan, configs: Mapping[str, ExperimentConfig], sto
     return list(found.values())
 
 
-def _bring_images(config: ExperimentConfig, store: Store, run: PlannedRun, progress: PhaseBars) -> str | None:
+def _bring_images(config: ExperimentConfig, store: Store, run: PlannedRun, progress: ProgressCallback) -> str | None:
     outcome = run_job(config, ["data"], store, run.fit, progress, name="images")
     return None if outcome.reason is None else _with_log(outcome)
 
@@ -138,7 +189,7 @@ def _is_explained(study: Study, plan: Plan, run: PlannedRun) -> bool:
 
 
 def _train(
-    config: ExperimentConfig, steps: list[str], store: Store, run: PlannedRun, progress: PhaseBars
+    config: ExperimentConfig, steps: list[str], store: Store, run: PlannedRun, progress: ProgressCallback
 ) -> str | None:
     """Bring a planned run to its records; None, or why it failed."""
     try:
@@ -160,7 +211,9 @@ def _failures(store: Store, run: PlannedRun) -> int:
     return len(list(store.runs.glob(f"{run.fit}.failed-*.json")))
 
 
-def _measure(config: ExperimentConfig, study: Study, store: Store, run: PlannedRun, progress: PhaseBars) -> str | None:
+def _measure(
+    config: ExperimentConfig, study: Study, store: Store, run: PlannedRun, progress: ProgressCallback
+) -> str | None:
     steps = (["cost"] if study.measure.cost else []) + (["latency"] if study.measure.latency else [])
     if steps and is_profiled(config, store, latency=study.measure.latency):
         steps = []

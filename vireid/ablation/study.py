@@ -37,6 +37,7 @@ class Study(Strict):
     design: Design
     cells: list[dict[str, str]] = []  # explicit design only: factor -> level, others at baseline
     seeds: list[int] = Field(min_length=1)
+    jobs: int = Field(default=1, ge=1)  # fits side by side unless --jobs says otherwise; never more than cores
     measure: Measure = Measure()
     report: str = "ablation"  # template in notebooks/
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,8 +27,15 @@ def ablate(
         list[str] | None, typer.Option("--only", help="Only cells with this level: factor=level; repeatable.")
     ] = None,
     jobs: Annotated[
-        int, typer.Option("--jobs", min=1, help="Fits at the same time; they share the cores (small models gain).")
-    ] = 1,
+        int | None,
+        typer.Option(
+            "--jobs",
+            min=1,
+            help="Fits at the same time; they share the cores (small models gain). By default the study's own number, "
+            "or as many as there are cores.",
+            show_default=False,
+        ),
+    ] = None,
     report: Annotated[bool, typer.Option("--report", help="Render the report at the end.")] = False,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
@@ -49,7 +57,7 @@ def ablate(
     place = Store(store)
     place.prepare()
     template = _template(definition.report) if report else None
-    failures = run_study(definition, planned, configs, place, jobs)
+    failures = run_study(definition, planned, configs, place, jobs or min(definition.jobs, os.cpu_count() or 1))
     page = None if template is None else _render(place, planned.name, template)
     for line in failure_lines(failures):
         console.print(line, style="bold red", markup=False, highlight=False, soft_wrap=True)
@@ -77,12 +85,16 @@ def report(
 
 
 def _render(store: Store, study: str, template: Path) -> Path:
+    from vireid.experiment.progress import bars
     from vireid.experiment.reload import stale_components
     from vireid.report.render import render_report
 
-    console.print(f"rendering {template.name} …", style="dim")
-    stale = [record.id for record in store.records() if stale_components(record)]
-    return render_report(store.root, study, template, stale=stale)
+    with bars() as progress:
+        progress("render the report", 0, 1, template.name)
+        stale = [record.id for record in store.records() if stale_components(record)]
+        page = render_report(store.root, study, template, stale=stale)
+        progress("render the report", 1, 1)
+    return page
 
 
 def _template(name: str) -> Path:

@@ -34,15 +34,15 @@ ISA_FLAGS = (
     "sve",
 )
 
-# A precision is native where the processor has one of these: on x86, on x86 with tiles, on Arm. Everything else computes
-# in it by way of float32, slower than float32 itself.
+# A precision is native where the processor has one of these: on x86, on x86 with tiles, on Arm. Everything else
+# computes in it by way of float32, slower than float32 itself.
 NATIVE = {
     "bf16": ("avx512_bf16", "amx_bf16", "bf16"),
     "fp16": ("avx512_fp16", "amx_fp16", "asimdhp"),
 }
 _WORDS = {"bf16": "bfloat16", "fp16": "float16"}
 
-# What a user may hold oneDNN's kernels to (PyTorch and OpenVINO have it), each level with the instructions that it adds.
+# What a user may hold oneDNN's kernels to (PyTorch and OpenVINO have it), each level with the instructions it adds.
 LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
 _LEVELS = (
     ("SSE41", ("sse4_2",)),

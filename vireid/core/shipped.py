@@ -12,6 +12,6 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def shipped(folder: str) -> Path:
-    """Where a folder such as ``ablations`` or ``results/trunks`` lies; it may be absent, as in a broken installation."""
+    """Where a folder such as ``ablations`` or ``results/trunks`` lies; a broken installation may lack it."""
     beside = _PACKAGE.parent / folder
     return beside if (_PACKAGE.parent / "pyproject.toml").is_file() else _PACKAGE / "shipped" / folder

@@ -49,7 +49,8 @@ def extract(
         emulate: compute in ``precision`` on a processor without instructions for it too.
 
     Raises:
-        UserError: a precision that would be emulated, no batch, a modality without an embedding function, or a feature that is not finite.
+        UserError: a precision that would be emulated, no batch, a modality without an embedding function, or a feature
+            that is not finite.
     """
     embedders = dict(model) if isinstance(model, Mapping) else {m: model.deployable(m) for m in Modality}
     place = torch.device(device)

@@ -42,6 +42,6 @@ def check_precisions(config: ExperimentConfig) -> None:
     for key, remedy, precision in wanted:
         if (reason := emulated(precision)) is not None:
             raise UserError(
-                f"{key} = {precision}: {reason}: set {remedy}=fp32, or runtime.emulate=true to have it emulated, slower "
-                "than fp32"
+                f"{key} = {precision}: {reason}: set {remedy}=fp32, or runtime.emulate=true to have it emulated, "
+                "slower than fp32"
             )

@@ -38,8 +38,8 @@ def write_trunk(record: Record, store: Store, folder: Path = TRUNKS) -> Path:
         raise UserError(f"run {record.id}: model '{config.model.name}' has no ResNet that others could begin with")
     if config.data.training_modalities != "visible":
         raise UserError(
-            f"run {record.id} was trained on both modalities: what begins with it has learned the task already; train a "
-            "trunk with data=trunk_people"
+            f"run {record.id} was trained on both modalities: what begins with it has learned the task already; train "
+            "a trunk with data=trunk_people"
         )
     weights = store.directory(record.id) / WEIGHTS
     if not weights.is_file():

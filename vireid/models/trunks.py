@@ -1,7 +1,7 @@
 """Trunks that come with the suite, ``model.pretrained=trunk``: ResNets that know people, but no infrared.
 
-The real datasets' methods begin with ImageNet weights, which may not be at hand and have no quarter-width form. These are
-the stand-in for rendered people: trained on visible images of people whom no study sees (``ablations/trunks.yaml``).
+Methods of the field begin with ImageNet weights, which may not be at hand and have no quarter-width form. These are the
+stand-in for rendered people: trained on visible images of people whom no study sees (``ablations/trunks.yaml``).
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def pretrained_file(pretrained: Path | None, spec: TrunkSpec) -> Path | None:
     if not file.is_file():
         there = ", ".join(sorted(path.stem for path in TRUNKS.glob("*.safetensors"))) or "none"
         raise ValueError(
-            f"there is no trunk {file} (there: {there}): make it with `vireid train data=trunk_people model=trunk_small "
-            f"recipe=trunk augmentation.pad=3 model.backbone={spec.depth} model.width={spec.width:g} "
+            f"there is no trunk {file} (there: {there}): make it with `vireid train data=trunk_people "
+            f"model=trunk_small recipe=trunk augmentation.pad=3 model.backbone={spec.depth} model.width={spec.width:g} "
             f"model.ibn={spec.ibn}`, then `vireid trunk RUN`"
         )
     return file

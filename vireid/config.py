@@ -47,7 +47,7 @@ class DataConfig(Strict):
     split: Literal["dev", "test"] = "dev"  # dev: held-out training identities; test: for final numbers only
     height: int = Field(gt=0, description="pixels")
     width: int = Field(gt=0, description="pixels")
-    # What training sees. A trunk learns to tell people apart in visible images alone; ImageNet weights know no infrared.
+    # What training sees. A trunk learns to tell people apart in visible images alone, as ImageNet weights do.
     training_modalities: Literal["both", "visible"] = "both"
     shuffle_identities: bool = False  # control: training labels permuted among images, must end at chance
     captions: CaptionConfig | None = None  # from the Text/ folder beside the images, for models that read text

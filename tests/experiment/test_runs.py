@@ -23,7 +23,8 @@ from vireid.experiment.explain import explain_step
 from vireid.experiment.fit import build_model, fit_step, weights_file
 from vireid.experiment.identity import evaluation_id, fit_id
 from vireid.experiment.lists import check_lists, training_lists
-from vireid.experiment.reload import config_of_fit, stale_components
+from vireid.experiment.reload import config_of_fit
+from vireid.experiment.sources import stale_components
 from vireid.store import Store
 
 

@@ -162,7 +162,7 @@ def filed(
         fingerprint=data.evaluation_fingerprint,
         lists=evaluation_lists(data.layout, data.evaluation, PROTOCOLS[result.card["name"]], config.data.split),
         artefact=artefact,
-        **common(config, started),
+        **common(config, started, "trainer", "evaluator"),
     )
     store.put(record)
     return record

@@ -159,5 +159,5 @@ def _train(
         step_seconds=result.step_seconds,
         peak_memory_bytes=result.peak_memory_bytes,
         seconds=result.seconds,
-        **common(config, started),
+        **common(config, started, "trainer"),
     )

@@ -11,6 +11,7 @@ from vireid.core.environment import Environment, snapshot
 from vireid.core.records import FitRecord, now
 from vireid.experiment.device import device_of, threads_of
 from vireid.experiment.identity import data_kind, data_specification, fit_id, fit_specification, stamps
+from vireid.experiment.sources import part_stamp
 from vireid.profiling.device import describe_device
 
 
@@ -21,12 +22,12 @@ def environment(config: ExperimentConfig) -> Environment:
     return snapshot(accelerator=accelerator, threads=threads_of(config), device=describe_device())
 
 
-def common(config: ExperimentConfig, started: str) -> dict[str, Any]:
-    """Fields of ``RecordBase`` beside id, status and reason."""
+def common(config: ExperimentConfig, started: str, *parts: str) -> dict[str, Any]:
+    """Fields of ``RecordBase`` beside id, status and reason; ``parts`` are what made it beside the components."""
     return {
         "data_kind": data_kind(config),
         "environment": environment(config),
-        "components": stamps(config),
+        "components": {**stamps(config), **{part: part_stamp(part) for part in parts}},
         "started": started,
         "ended": now(),
     }
@@ -41,5 +42,5 @@ def failed_fit(config: ExperimentConfig, reason: str, started: str | None = None
         config=fit_specification(config),
         seed=config.seed,
         data={"specification": data_specification(config)},
-        **common(config, started or now()),
+        **common(config, started or now(), "trainer"),
     )

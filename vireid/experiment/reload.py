@@ -93,25 +93,12 @@ def earlier_fit(run: str, name: str, config: ExperimentConfig, store: Store, rem
     return EarlierFit(record, made, weights, ", ".join(other_data(config, made)))
 
 
-def stale_components(record: Record) -> list[str]:
-    """Components of a record whose source differs now from what the record was made with."""
-    stale = []
-    for kind, stamp in record.components.items():
-        try:
-            digest = REGISTRIES[kind].source_digest(stamp.name)
-        except UserError:
-            digest = None
-        if digest != stamp.digest:
-            stale.append(f"{kind} {stamp.name}")
-    return stale
-
-
 def changed_versions(record: Record) -> list[str]:
     """Components of a record whose version differs now."""
     return [
         f"{kind} {stamp.name}"
         for kind, stamp in record.components.items()
-        if REGISTRIES[kind].load(stamp.name).version != stamp.version
+        if kind in REGISTRIES and REGISTRIES[kind].load(stamp.name).version != stamp.version
     ] or ["renderer"]
 
 

@@ -10,7 +10,7 @@ from vireid.config import ExperimentConfig
 from vireid.core.environment import Environment, snapshot
 from vireid.core.records import FitRecord, now
 from vireid.experiment.device import device_of, threads_of
-from vireid.experiment.identity import data_kind, data_specification, fit_id, fit_specification, stamps
+from vireid.experiment.identity import data_kind, data_specification, fit_id, fit_specification, rendered, stamps
 from vireid.experiment.sources import part_stamp
 from vireid.profiling.device import describe_device
 
@@ -41,6 +41,6 @@ def failed_fit(config: ExperimentConfig, reason: str, started: str | None = None
         reason=reason,
         config=fit_specification(config),
         seed=config.seed,
-        data={"specification": data_specification(config)},
+        data={"specification": {**data_specification(config), "synthetic": rendered(config)}},
         **common(config, started or now(), "trainer"),
     )

@@ -15,6 +15,7 @@ from vireid.core.errors import UserError
 from vireid.core.files import without_digest
 from vireid.core.records import FitRecord, Record
 from vireid.experiment.identity import REGISTRIES, fit_id, other_data
+from vireid.experiment.roots import last_root
 from vireid.models.teacher import TeacherConfig
 from vireid.store import Store
 from vireid.training.checkpoint import WEIGHTS
@@ -26,7 +27,7 @@ def config_of_fit(record: Record, protocols: Sequence[str], root: Path | None, s
     Args:
         record: a finished fit.
         protocols: protocols as YAML mappings; when empty, those of the fit's dataset.
-        root: where the images lie now; needed for real data.
+        root: where the images lie now; where it is None, the fit's last root if that is still there.
         store: for messages.
 
     Raises:
@@ -35,6 +36,7 @@ def config_of_fit(record: Record, protocols: Sequence[str], root: Path | None, s
     if not isinstance(record, FitRecord):
         raise UserError(f"run {record.id} is a record of kind '{record.kind}'; name a fit (`vireid results list`)")
     made = record.config
+    root = root or last_root(store, record.id)
     specification: dict[str, Any] = made["data"]
     tree: dict[str, Any] = {
         "seed": made["seed"],

@@ -117,7 +117,7 @@ def test_one_broken_record_and_one_of_an_unknown_component_stop_no_list(shell):
 
 def test_a_command_that_names_a_run_asks_for_its_images_by_its_own_option():
     with (
-        pytest.raises(UserError, match="run 0123: nothing says where its images lie.*add --root "),
+        pytest.raises(UserError, match=r"run 0123: nothing says where.*add --root "),
         root_option("0123"),
     ):
         raise RootNotSetError("data.root is not set: add data.root=")

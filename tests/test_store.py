@@ -70,6 +70,31 @@ def test_unreadable_records_are_named(store):
         store.get(path.stem)
 
 
+def test_broken_records_are_left_out_of_lists_with_one_line_and_still_raise_when_asked_for(store, caplog):
+    good = _fit(id="000000000001")
+    store.put(good)
+    text = (store.runs / "000000000001.json").read_text()
+    broken = {
+        "000000000002": "{",
+        "000000000003": text.replace('"kind": "fit"', '"kind": "dream"'),
+        "000000000004": text.replace('"schema_version": 1', '"schema_version": 9'),
+    }
+    for name, content in broken.items():
+        (store.runs / f"{name}.json").write_text(content)
+    (store.runs / "000000000005.failed-1.json").write_text("{")
+    assert list(store.records()) == list(store.records()) == [good]
+    assert list(store.failures()) == []
+    assert len(store.query("fit")) == 1
+    first, second = (record.message for record in caplog.records)
+    assert first.startswith("3 records are left out; the first: ")
+    assert "000000000002.json: not a readable record" in first
+    assert "move the file away or update vireid" in first
+    assert second.startswith("1 record is left out; the first: ")
+    for name in broken:
+        with pytest.raises(UserError, match=f"{name}.json: not a readable record"):
+            store.get(name)
+
+
 def test_per_query_tables_are_checked_against_their_digest(store):
     import pandas as pd
 

@@ -14,9 +14,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import logging
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from vireid.core.errors import UserError
 from vireid.core.files import file_digest
 from vireid.core.identity import is_run_id
 from vireid.core.records import Record, read_record
+
+logger = logging.getLogger(__name__)  # a warning goes to standard error, one line, unless a program says otherwise
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
@@ -65,6 +68,7 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.runs = root / "runs"
+        self._told: set[str] = set()  # of what could not be read, so that a command says it once
 
     def prepare(self) -> None:
         """Create the store and make sure that it can be written.
@@ -112,15 +116,26 @@ class Store:
         return record
 
     def records(self) -> Iterator[Record]:
-        """All finished records, in order of id."""
-        for path in sorted(self.runs.glob("*.json")):
-            if is_run_id(path.stem):
-                yield read_record(path.read_bytes(), str(path))
+        """All finished records, in order of id; those that cannot be read are left out with one word for all."""
+        return self._readable(path for path in sorted(self.runs.glob("*.json")) if is_run_id(path.stem))
 
     def failures(self) -> Iterator[Record]:
-        """All failed attempts."""
-        for path in sorted(self.runs.glob("*.failed-*.json")):
-            yield read_record(path.read_bytes(), str(path))
+        """All failed attempts; those that cannot be read are left out likewise."""
+        return self._readable(sorted(self.runs.glob("*.failed-*.json")))
+
+    def _readable(self, paths: Iterable[Path]) -> Iterator[Record]:
+        refused: list[str] = []
+        for path in paths:
+            try:
+                record = read_record(path.read_bytes(), str(path))
+            except (UserError, OSError) as error:
+                refused.append(str(error))
+                continue
+            yield record
+        if refused and refused[0] not in self._told:
+            self._told.add(refused[0])
+            plural = "1 record is" if len(refused) == 1 else f"{len(refused)} records are"
+            logger.warning("%s left out; the first: %s", plural, refused[0])
 
     def query(self, kind: str | None = None, **equal: Any) -> pd.DataFrame:
         """Finished records as a table, nested fields as dotted columns.

@@ -1,11 +1,15 @@
 """Bad input: one clear message that names the culprit, a non-zero exit, no traceback."""
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 
 from tests.tiny import TINY
+from vireid.cli.options import root_option
+from vireid.core.errors import UserError
+from vireid.experiment.data import RootNotSetError
 
 ABLATIONS = Path(__file__).parents[2] / "ablations"
 
@@ -92,3 +96,28 @@ def test_help_is_real(shell):
         assert result.returncode == 0
         assert "Usage" in result.stdout
         assert len(result.stdout.splitlines()) > 6
+
+
+def test_one_broken_record_and_one_of_an_unknown_component_stop_no_list(shell):
+    runs = shell.store / "runs"
+    runs.mkdir(parents=True)
+    fit = (ABLATIONS.parent / "tests" / "historic_records" / "v1-fit.json").read_text()
+    name = json.loads(fit)["id"]
+    (runs / f"{name}.json").write_text(fit.replace('"name": "idkl"', '"name": "dropped"'))
+    (runs / "00000000000b.json").write_text("{")
+    for arguments in (["results", "list"], ["results", "export", "out.csv", "--kind", "fit"]):
+        result = shell.run(*arguments)
+        assert result.returncode == 0, result.stderr
+        assert result.stderr.count("1 record is left out; the first: ") == 1
+    listed = shell.run("results", "list").stdout
+    assert name in listed
+    assert "model dropped" in " ".join(listed.split())
+    _refused(shell.run("results", "show", "00000000000b"), "not a readable record")
+
+
+def test_a_command_that_names_a_run_asks_for_its_images_by_its_own_option():
+    with (
+        pytest.raises(UserError, match=r"run 0123: nothing says where.*add --root "),
+        root_option("0123"),
+    ):
+        raise RootNotSetError("data.root is not set: add data.root=")

@@ -1,5 +1,6 @@
 """Strict configuration names what is wrong, where, and the nearest valid name."""
 
+import importlib
 from typing import Literal
 
 import pytest
@@ -99,22 +100,36 @@ def test_canonical_json_is_one_text_for_equal_values():
         canonical_json(float("nan"))
 
 
-def test_source_digest_follows_the_module_and_what_it_imports(tmp_path, monkeypatch):
+def test_source_digest_follows_what_the_module_and_its_imports_do_and_nothing_else(tmp_path, monkeypatch):
     from vireid.core import registry
 
     package = tmp_path / "grown"
     package.mkdir()
     (package / "__init__.py").write_text("")
-    (package / "part.py").write_text("X = 1\n")
-    (package / "whole.py").write_text("from grown.part import X\nclass Whole: ...\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    table = Registry("thing", {"whole": "grown.whole:Whole"})
 
-    def digest() -> str:
+    def digest(whole, files, source="grown.whole") -> str:
+        for name, text in {**files, "whole": whole}.items():
+            (package / f"{name}.py").write_text(text)
         registry._sources.cache_clear()
-        return table.source_digest("whole")
+        registry._essence.cache_clear()
+        importlib.invalidate_caches()
+        return registry.source_digest(source)
 
-    before = digest()
-    assert digest() == before
-    (package / "part.py").write_text("X = 2\n")
-    assert digest() != before
+    whole = "from grown.part import X\nclass Whole:\n    def value(self): return X\n"
+    said = (
+        '"""Module."""\nfrom grown.part import X  # why\n\n\n'
+        'class Whole:\n    """Class."""\n    def value(self):\n        """What."""\n        return X\n'
+    )
+    before = digest(whole, {"part": "X = 1\n"})
+    assert digest(said, {"part": "X = 1  # one\n"}) == before
+    assert digest(whole.replace("grown.part", ".part"), {}) == before, "relative imports are followed, too"
+    assert digest(whole.replace("grown.part", "grown.moved"), {"moved": "X = 1\n"}) == before
+    assert digest(whole, {"part": "X = 2\n"}) != before
+    assert digest(whole.replace("return X", "return -X"), {"part": "X = 1\n"}) != before
+    one = digest("def a(): return 1\ndef b(): return 2\n", {}, "grown.whole:a")
+    assert digest("def a(): return 1\ndef b(): return 3\n", {}, "grown.whole:a") == one
+    assert digest("def a(): return 4\ndef b(): return 3\n", {}, "grown.whole:a") != one
+    assert Registry("thing", {"whole": "grown.whole:Whole"}).source_digest("whole") == registry.source_digest(
+        "grown.whole"
+    )

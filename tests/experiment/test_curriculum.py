@@ -8,7 +8,8 @@ from vireid.core.errors import UserError
 from vireid.experiment.data import prepare, training_loader
 from vireid.experiment.fit import fit_step
 from vireid.experiment.identity import fit_id, fit_specification, stamps
-from vireid.experiment.reload import config_of_fit, stale_components
+from vireid.experiment.reload import config_of_fit
+from vireid.experiment.sources import stale_components
 from vireid.store import Store
 
 RAMP = ("curriculum=ramp", "curriculum.end=1.0", "recipe.epochs=3", "recipe.stages=null")

@@ -18,12 +18,16 @@ from vireid.core.files import file_digest
 from vireid.core.records import EvaluationRecord, FitRecord
 from vireid.core.types import ImageIndex
 from vireid.experiment.check import is_finished
+from vireid.experiment.data import RootNotSetError
 from vireid.experiment.evaluate import evaluate_step, protocol_without_text
 from vireid.experiment.explain import explain_step
 from vireid.experiment.fit import build_model, fit_step, weights_file
 from vireid.experiment.identity import evaluation_id, fit_id
 from vireid.experiment.lists import check_lists, training_lists
-from vireid.experiment.reload import config_of_fit, stale_components
+from vireid.experiment.records import failed_fit
+from vireid.experiment.reload import config_of_fit
+from vireid.experiment.sources import stale_components
+from vireid.report.load import data_label, data_note
 from vireid.store import Store
 
 
@@ -158,6 +162,41 @@ def test_an_evaluator_of_another_version_gives_other_ids_and_the_first_leaves_th
     assert evaluation_id(config, protocol) == evaluations[0].id
     monkeypatch.setattr(evaluation, "VERSION", "2")
     assert evaluation_id(config, protocol) != evaluations[0].id
+
+
+def _called_real(root):
+    changes = ["data=sysu", "data.split=dev", "data.height=64", "data.width=32", "recipe.epochs=1"]
+    return tiny(*changes, *([] if root is None else [f"data.root={root}"]))
+
+
+def test_rendered_people_are_recorded_as_such_whatever_the_configuration_calls_them(rendered, tmp_path):
+    config, store = _called_real(rendered), Store(tmp_path / "store")
+    assert config.data.synthetic is None
+    fit = fit_step(config, store)
+    evaluations = evaluate_step(config, store)
+    assert {record.data_kind for record in (fit, *evaluations)} == {"synthetic"}
+    card = json.loads((rendered / "synthetic.json").read_text())["specification"]
+    assert fit.data["specification"]["synthetic"] == card
+    assert data_note(data_label(fit)) == f"synthetic {card['renderer_version']}, not comparable with published results"
+    assert fit.id == fit_id(_called_real("/elsewhere")), "where they lie is no part of the identity"
+    assert failed_fit(config, "why").data_kind == "synthetic"
+    shutil.copytree(rendered, tmp_path / "bare")
+    (tmp_path / "bare" / "synthetic.json").unlink()
+    assert failed_fit(_called_real(tmp_path / "bare"), "why").data_kind == "real"
+
+
+def test_the_root_that_training_found_is_used_while_it_is_there(rendered, tmp_path):
+    store, root = Store(tmp_path / "store"), tmp_path / "images"
+    root.symlink_to(rendered)
+    fit = fit_step(_called_real(root), store)
+    again = config_of_fit(fit, [], None, store)
+    assert again.data.root == root
+    assert len(evaluate_step(again, store)) == len(again.evaluation.protocols)
+    root.unlink()
+    with pytest.raises(RootNotSetError, match=r"data\.root is not set: add data\.root="):
+        evaluate_step(config_of_fit(fit, [], None, store), store)
+    assert evaluate_step(config_of_fit(fit, [], rendered, store), store)
+    assert config_of_fit(fit, [], None, store).data.root == rendered
 
 
 def test_explain_writes_pictures_beside_the_run(trained):

@@ -22,7 +22,7 @@ from vireid.report.hardware.choose import (
     place_for,
     sentence,
 )
-from vireid.report.hardware.deployment import study_deployment
+from vireid.report.hardware.deployment import store_deployment, study_deployment
 from vireid.report.load import StudyView
 from vireid.store import Store
 
@@ -175,6 +175,20 @@ def test_sustained_runs_and_own_processes_are_places_of_their_own(store: Store) 
     inside = place_for(own.model_copy(update={"isolated": False}))
     assert measuring(inside, ["model=idkl"]) == "vireid profile model=idkl 'profile.threads=[1]'"
     assert not [c for c in every(store) if c.place in (sustained, inside)]
+
+
+def test_a_broken_record_and_a_broken_plan_change_nothing_but_a_word(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = store_deployment(store)
+    (store.runs / "00000000000b.json").write_text("{")
+    (store.study("broken")).mkdir()
+    (store.study("broken") / "plan.json").write_text("{")
+    assert store_deployment(store) == before
+    assert [text.partition(":")[0] for text in caplog.messages] == [
+        "1 record is left out; the first",
+        "1 plan is left out",
+    ]
 
 
 def test_fixture_is_as_described(store: Store) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from vireid.cli import DEFAULT_STORE, StoreOption, app
-from vireid.cli.options import given, refuse
+from vireid.cli.options import given, refuse, root_option
 from vireid.cli.show import console, evaluation_table, protocol_label
 from vireid.core.errors import UserError
 
@@ -227,7 +227,7 @@ def _evaluate_run(run: str, protocols: list[str], root: Path | None, place: Path
     store = Store(place)
     store.prepare()
     settings = config_of_fit(store.find(run), protocols, root, store)
-    with bars() as progress:
+    with root_option(run), bars() as progress:
         evaluations = evaluate_step(settings, store, progress)
     if as_json:
         _print_json([{"id": e.id, "protocol": e.protocol, **e.metrics} for e in evaluations])

@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 import typer
 
 from vireid.core.errors import UserError
+
+
+@contextmanager
+def root_option(run: str) -> Iterator[None]:
+    """For commands that name a run: images that are not found are asked for by their option ``--root``.
+
+    Raises:
+        UserError: in the place of the remedy for configurations.
+    """
+    from vireid.experiment.data import RootNotSetError
+
+    try:
+        yield
+    except RootNotSetError as error:
+        raise UserError(
+            f"run {run}: nothing says where its images lie, and they are not where they last were: add "
+            "--root /path/to/the/unpacked/dataset"
+        ) from error
 
 
 def given(ctx: typer.Context, name: str) -> bool:

@@ -10,6 +10,7 @@ import yaml
 from rich.table import Table
 
 from vireid.cli import DEFAULT_STORE, StoreOption, app
+from vireid.cli.options import root_option
 from vireid.cli.show import console, deployed_table
 from vireid.core.errors import UserError, did_you_mean
 
@@ -50,7 +51,7 @@ def quantise(
     place.prepare()
     config = config_of_fit(place.find(run), [], root, place)
     given = [_mapping(text) for text in settings or []]
-    with bars() as progress:
+    with root_option(run), bars() as progress:
         found = quantise_step(config, place, to, list(dict.fromkeys(runtimes or CANDIDATES)), given, progress)
     for quantised in found:
         console.print(_candidates(quantised))

@@ -22,7 +22,7 @@ def list_records(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """List records; a component whose source has changed since a record was made marks it as stale."""
-    from vireid.experiment.reload import stale_components
+    from vireid.experiment.sources import stale_components
     from vireid.store import Store
 
     place = Store(store)

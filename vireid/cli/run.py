@@ -10,6 +10,7 @@ import typer
 import yaml
 
 from vireid.cli import DEFAULT_STORE, Overrides, StoreOption, app
+from vireid.cli.options import root_option
 from vireid.cli.show import console, cost_table, deployed_table, evaluation_table
 from vireid.cli.show_latency import latency_table, remarks, stages_settings, stages_table
 
@@ -104,6 +105,6 @@ def explain(
     place = Store(store)
     place.prepare()
     settings = config_of_fit(place.find(run), [], root, place)
-    with bars() as progress:
+    with root_option(run), bars() as progress:
         folder = explain_step(settings, place, progress)
     console.print(f"page: {folder / 'index.html'}", soft_wrap=True)

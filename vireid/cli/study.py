@@ -86,7 +86,7 @@ def report(
 
 def _render(store: Store, study: str, template: Path) -> Path:
     from vireid.experiment.progress import bars
-    from vireid.experiment.reload import stale_components
+    from vireid.experiment.sources import stale_components
     from vireid.report.render import render_report
 
     with bars() as progress:

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from vireid.core.errors import UserError, did_you_mean
 
@@ -61,16 +61,8 @@ class Registry:
         return component
 
     def source_digest(self, name: str) -> str:
-        """Digest (12 hex digits) of the component's module and of the modules of its own package that it imports.
-
-        The suite's core (errors, registries, configuration) is left out: it changes with every new feature and decides
-        no result, and would mark all records as stale each time.
-        """
-        module_name = self._target(name).partition(":")[0]
-        digest = hashlib.sha256()
-        for path in sorted(_sources(module_name)):
-            digest.update(Path(path).read_bytes())
-        return digest.hexdigest()[:12]
+        """Digest of the component's module and of what it imports, see ``source_digest``."""
+        return source_digest(self._target(name).partition(":")[0])
 
     def _target(self, name: str) -> str:
         if ":" in name:
@@ -83,6 +75,23 @@ class Registry:
 
 
 _CORE = __name__.rpartition(".")[0] + "."
+_DRAWS = f"{_CORE}seeding"
+
+
+def source_digest(*sources: str) -> str:
+    """Digest of what modules do, and those of their own package that they import; of ``module:function``, it alone.
+
+    It is taken of the syntax trees without docstrings and without the places of own modules: a corrected sentence or a
+    moved file changes nothing. The suite's core (errors, registries, configuration) is left out, but for the draws: it
+    changes with every new feature and decides no result, and would mark all records as stale each time.
+    """
+    parts: set[str] = set()
+    for source in sources:
+        module, _, function = source.partition(":")
+        for path in [_file(module)] if function else _sources(module):
+            if path is not None:
+                parts |= _essence(path, Path(path).stat().st_mtime_ns, module.partition(".")[0], function)
+    return f"tree:{hashlib.sha256(chr(10).join(sorted(parts)).encode()).hexdigest()[:12]}"
 
 
 @cache
@@ -93,18 +102,50 @@ def _sources(module_name: str) -> frozenset[str]:
     top = module_name.partition(".")[0]
     while queue:
         name = queue.pop()
-        if name in found or f"{name}.".startswith(_CORE):
+        if name in found or (f"{name}.".startswith(_CORE) and name != _DRAWS):
             continue
-        try:
-            spec = importlib.util.find_spec(name)
-        except (ImportError, AttributeError, ValueError):
+        if (file := _file(name)) is None:
             continue
-        if spec is None or not spec.origin or not spec.origin.endswith(".py"):
-            continue
-        found[name] = spec.origin
-        for node in ast.walk(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))):
+        found[name] = file
+        package = name if Path(file).name == "__init__.py" else name.rpartition(".")[0]
+        for node in ast.walk(ast.parse(Path(file).read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 queue += [alias.name for alias in node.names if alias.name.partition(".")[0] == top]
-            elif isinstance(node, ast.ImportFrom) and node.level == 0 and (node.module or "").partition(".")[0] == top:
-                queue += [node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)]
+            elif isinstance(node, ast.ImportFrom):
+                base = ".".join([*package.split(".")[: len(package.split(".")) - node.level + 1], node.module or ""])
+                base = base.strip(".") if node.level else node.module or ""
+                if base.partition(".")[0] == top:
+                    queue += [base, *(f"{base}.{alias.name}" for alias in node.names)]
     return frozenset(found.values())
+
+
+def _file(module: str) -> str | None:
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, AttributeError, ValueError):
+        return None
+    return spec.origin if spec is not None and spec.origin and spec.origin.endswith(".py") else None
+
+
+@cache
+def _essence(path: str, _changed: int, top: str, function: str) -> frozenset[str]:
+    """Digest of a file's syntax tree, or of one function's; none where nothing but sentences are in it."""
+    tree = ast.parse(Path(path).read_text(encoding="utf-8"))
+    body = [node for node in tree.body if not function or getattr(node, "name", None) == function]
+    said = _plain(ast.Module(body=body, type_ignores=[]), top)
+    return frozenset([hashlib.sha256(repr(said).encode()).hexdigest()] if said[1:] else [])
+
+
+def _plain(node: Any, top: str) -> Any:
+    """A syntax tree as nested tuples that no Python version spells otherwise: empty fields are left out."""
+    if isinstance(node, list):
+        return [_plain(part, top) for part in node]
+    if not isinstance(node, ast.AST):
+        return node
+    fields = {name: value for name, value in ast.iter_fields(node) if value is not None and value != []}
+    documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+    if documented and fields.get("body") and ast.get_docstring(cast(Any, node), clean=False) is not None:
+        fields["body"] = fields["body"][1:]
+    if isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").partition(".")[0] == top):
+        fields = {"names": node.names}
+    return (type(node).__name__, *((name, _plain(value, top)) for name, value in fields.items() if value != []))

@@ -29,6 +29,10 @@ from vireid.weighting import CURRICULA
 from vireid.weighting.curriculum import Curriculum
 
 
+class RootNotSetError(UserError):
+    """Nothing says where the images lie; the remedy depends on the command."""
+
+
 @dataclass(frozen=True, slots=True)
 class PreparedData:
     """Indices of the training and evaluation images of a run, with content fingerprints."""
@@ -161,7 +165,7 @@ def _root(config: ExperimentConfig, store: Store, progress: ProgressCallback) ->
     data = config.data
     if data.synthetic is None:
         if data.root is None:
-            raise UserError(
+            raise RootNotSetError(
                 f"data.root is not set: add data.root=/path/to/{data.dataset.name} (the unpacked dataset), "
                 f"or use data={data.dataset.name}_synthetic"
             )

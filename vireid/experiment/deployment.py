@@ -21,7 +21,7 @@ from vireid.evaluation.extraction import Embedder
 from vireid.experiment.calibration import calibration_images
 from vireid.experiment.data import PreparedData
 from vireid.experiment.export import deployed_graphs, metadata
-from vireid.experiment.identity import fit_id
+from vireid.experiment.identity import data_kind, fit_id
 from vireid.profiling import RUNTIMES
 from vireid.profiling.artefact import StoresFiles
 from vireid.profiling.complexity import example_images
@@ -92,7 +92,7 @@ def deploy(
             raise UserError(f"runtime {runtime_config.name} has no file of its own; use onnxruntime or openvino")
         if isinstance(runtime, Quantising):
             own = file_metadata(described, precision, graph)
-            runtime.metadata = {**metadata(config, module, modality, fit_id(config)), **own}
+            runtime.metadata = {**metadata(config, module, modality, fit_id(config), data_kind(config)), **own}
             if runtime.quantisation is not None:
                 alone = serves[0] if len(serves) == 1 else None
                 calibration = calibration_images(config, data, store, runtime.quantisation.images, alone)

@@ -24,6 +24,7 @@ from vireid.experiment.identity import evaluation_id, fit_id
 from vireid.experiment.lists import check_lists, evaluation_lists
 from vireid.experiment.progress import ProgressCallback, silent
 from vireid.experiment.records import common
+from vireid.experiment.roots import remember_root
 from vireid.experiment.text import with_text
 from vireid.store import Store, write_atomically
 from vireid.training.allocator import keep_freed_memory
@@ -40,6 +41,7 @@ def evaluate_step(
     fit = finished_fit(config, store)
     data = prepare(config, store, progress)
     check_same_images(fit, data)
+    remember_root(config, store, fit.id)
     features: FloatArray | None = None
     records = []
     protocols = config.evaluation.protocols
@@ -162,7 +164,7 @@ def filed(
         fingerprint=data.evaluation_fingerprint,
         lists=evaluation_lists(data.layout, data.evaluation, PROTOCOLS[result.card["name"]], config.data.split),
         artefact=artefact,
-        **common(config, started),
+        **common(config, started, "trainer", "evaluator"),
     )
     store.put(record)
     return record

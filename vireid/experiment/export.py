@@ -13,7 +13,7 @@ from torch import nn
 
 import vireid
 from vireid.config import ExperimentConfig
-from vireid.core.records import FitRecord
+from vireid.core.records import DataKind, FitRecord
 from vireid.core.types import Modality, Model
 from vireid.data.cache import RULE
 from vireid.data.transforms import MEAN, STD
@@ -55,12 +55,13 @@ def export_step(
         UserError: a missing package, features that differ from eager, weights that are gone, an unwritable folder.
     """
     fit = store.get(fit_id(config))
-    run = fit.id if isinstance(fit, FitRecord) and fit.status == "ok" else None
+    found = fit if isinstance(fit, FitRecord) and fit.status == "ok" else None
+    run, kind = (None, data_kind(config)) if found is None else (found.id, found.data_kind)
     model = build_model(config, REFERENCE_CLASSES) if run is None else trained_model(config, store)
     cast(nn.Module, model).eval()
     height, width = config.data.height, config.data.width
     graphs = {
-        name: Graph(module, height, width, metadata(config, module, modality, run))
+        name: Graph(module, height, width, metadata(config, module, modality, run, kind))
         for name, modality, _, module in deployed_graphs(model)
     }
     total, done = len(graphs) * len(formats), iter(range(len(graphs) * len(formats)))
@@ -69,7 +70,9 @@ def export_step(
     return Export(run, files)
 
 
-def metadata(config: ExperimentConfig, module: nn.Module, modality: str, run: str | None) -> dict[str, str]:
+def metadata(
+    config: ExperimentConfig, module: nn.Module, modality: str, run: str | None, kind: DataKind
+) -> dict[str, str]:
     """What a file says of itself; values that are not plain text are JSON."""
     height, width = config.data.height, config.data.width
     with torch.inference_mode():
@@ -91,7 +94,7 @@ def metadata(config: ExperimentConfig, module: nn.Module, modality: str, run: st
         "model_config": json.dumps(component_specification("model", config.model), sort_keys=True),
         "run": run or "",
         "weights": "of the run" if run else f"initial, seed {config.seed}",
-        "data_kind": data_kind(config),
+        "data_kind": kind,
         "dataset": config.data.dataset.name,
         "modality": modality,
         "preprocessing": json.dumps(preprocessing, sort_keys=True),

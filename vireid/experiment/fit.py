@@ -21,10 +21,11 @@ from vireid.evaluation.evaluate import evaluate
 from vireid.evaluation.extraction import extract
 from vireid.experiment.data import PreparedData, build_curriculum, evaluation_loader, prepare, training_loader
 from vireid.experiment.device import check_precisions, device_of, threads_of
-from vireid.experiment.identity import data_specification, fit_id, fit_specification
+from vireid.experiment.identity import data_specification, fit_id, fit_specification, rendered
 from vireid.experiment.lists import check_lists, training_lists
 from vireid.experiment.progress import ProgressCallback, silent
 from vireid.experiment.records import common, failed_fit
+from vireid.experiment.roots import remember_root
 from vireid.experiment.start import bring_start, check_start
 from vireid.experiment.teacher import bring_teacher, check_teacher
 from vireid.models import MODELS
@@ -48,6 +49,7 @@ def fit_step(config: ExperimentConfig, store: Store, progress: ProgressCallback 
     record = store.get(fit_id(config))
     if isinstance(record, FitRecord):
         check_same_images(record, prepare(config, store, progress))
+        remember_root(config, store, record.id)
         return record
     started = now()
     try:
@@ -61,6 +63,7 @@ def fit_step(config: ExperimentConfig, store: Store, progress: ProgressCallback 
         store.put(failed_fit(config, reason, started))
         raise
     store.put(record)
+    remember_root(config, store, record.id)
     discard_checkpoint(store.directory(record.id))
     return record
 
@@ -150,7 +153,7 @@ def _train(
         seed=config.seed,
         data={
             "name": config.data.dataset.name,
-            "specification": data_specification(config),
+            "specification": {**data_specification(config), "synthetic": rendered(config)},
             "fingerprint": data.train_fingerprint,
             "lists": training_lists(data.train),
             "images": len(data.train),
@@ -160,5 +163,5 @@ def _train(
         step_seconds=result.step_seconds,
         peak_memory_bytes=result.peak_memory_bytes,
         seconds=result.seconds,
-        **common(config, started),
+        **common(config, started, "trainer"),
     )

@@ -16,6 +16,7 @@ from vireid.core.identity import run_id
 from vireid.core.records import ComponentStamp, DataKind
 from vireid.core.registry import Registry
 from vireid.data import AUGMENTATIONS, DATASETS
+from vireid.data.synthetic.dataset import read_card
 from vireid.evaluation.protocols import ProtocolConfig
 from vireid.experiment.teacher_training import exported_digest, teacher_of, teacher_training
 from vireid.models import MODELS
@@ -37,7 +38,22 @@ Dump = Callable[[BaseModel], dict[str, Any]]  # ``resolved`` for records, ``deci
 
 def data_kind(config: ExperimentConfig) -> DataKind:
     """Whether the images are real or rendered."""
-    return "real" if config.data.synthetic is None else "synthetic"
+    return "real" if rendered(config) is None else "synthetic"
+
+
+def rendered(config: ExperimentConfig) -> dict[str, Any] | None:
+    """What the renderer made the images with, as configured or as their root says; None for real images.
+
+    What a root says is no part of an identity: fingerprints tell its images from real ones.
+
+    Raises:
+        UserError: the root's card is damaged.
+    """
+    data = config.data
+    if data.synthetic is not None:
+        return data.synthetic.specification()
+    card = None if data.root is None else read_card(data.root)
+    return None if card is None else dict(card.get("specification") or {})
 
 
 def data_specification(config: ExperimentConfig, dump: Dump = resolved) -> dict[str, Any]:

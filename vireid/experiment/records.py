@@ -10,7 +10,8 @@ from vireid.config import ExperimentConfig
 from vireid.core.environment import Environment, snapshot
 from vireid.core.records import FitRecord, now
 from vireid.experiment.device import device_of, threads_of
-from vireid.experiment.identity import data_kind, data_specification, fit_id, fit_specification, stamps
+from vireid.experiment.identity import data_kind, data_specification, fit_id, fit_specification, rendered, stamps
+from vireid.experiment.sources import part_stamp
 from vireid.profiling.device import describe_device
 
 
@@ -21,12 +22,12 @@ def environment(config: ExperimentConfig) -> Environment:
     return snapshot(accelerator=accelerator, threads=threads_of(config), device=describe_device())
 
 
-def common(config: ExperimentConfig, started: str) -> dict[str, Any]:
-    """Fields of ``RecordBase`` beside id, status and reason."""
+def common(config: ExperimentConfig, started: str, *parts: str) -> dict[str, Any]:
+    """Fields of ``RecordBase`` beside id, status and reason; ``parts`` are what made it beside the components."""
     return {
         "data_kind": data_kind(config),
         "environment": environment(config),
-        "components": stamps(config),
+        "components": {**stamps(config), **{part: part_stamp(part) for part in parts}},
         "started": started,
         "ended": now(),
     }
@@ -40,6 +41,6 @@ def failed_fit(config: ExperimentConfig, reason: str, started: str | None = None
         reason=reason,
         config=fit_specification(config),
         seed=config.seed,
-        data={"specification": data_specification(config)},
-        **common(config, started or now()),
+        data={"specification": {**data_specification(config), "synthetic": rendered(config)}},
+        **common(config, started or now(), "trainer"),
     )

@@ -15,6 +15,7 @@ from vireid.core.errors import UserError
 from vireid.core.files import without_digest
 from vireid.core.records import FitRecord, Record
 from vireid.experiment.identity import REGISTRIES, fit_id, other_data
+from vireid.experiment.roots import last_root
 from vireid.models.teacher import TeacherConfig
 from vireid.store import Store
 from vireid.training.checkpoint import WEIGHTS
@@ -26,7 +27,7 @@ def config_of_fit(record: Record, protocols: Sequence[str], root: Path | None, s
     Args:
         record: a finished fit.
         protocols: protocols as YAML mappings; when empty, those of the fit's dataset.
-        root: where the images lie now; needed for real data.
+        root: where the images lie now; where it is None, the fit's last root if that is still there.
         store: for messages.
 
     Raises:
@@ -35,6 +36,7 @@ def config_of_fit(record: Record, protocols: Sequence[str], root: Path | None, s
     if not isinstance(record, FitRecord):
         raise UserError(f"run {record.id} is a record of kind '{record.kind}'; name a fit (`vireid results list`)")
     made = record.config
+    root = root or last_root(store, record.id)
     specification: dict[str, Any] = made["data"]
     tree: dict[str, Any] = {
         "seed": made["seed"],
@@ -93,25 +95,12 @@ def earlier_fit(run: str, name: str, config: ExperimentConfig, store: Store, rem
     return EarlierFit(record, made, weights, ", ".join(other_data(config, made)))
 
 
-def stale_components(record: Record) -> list[str]:
-    """Components of a record whose source differs now from what the record was made with."""
-    stale = []
-    for kind, stamp in record.components.items():
-        try:
-            digest = REGISTRIES[kind].source_digest(stamp.name)
-        except UserError:
-            digest = None
-        if digest != stamp.digest:
-            stale.append(f"{kind} {stamp.name}")
-    return stale
-
-
 def changed_versions(record: Record) -> list[str]:
     """Components of a record whose version differs now."""
     return [
         f"{kind} {stamp.name}"
         for kind, stamp in record.components.items()
-        if REGISTRIES[kind].load(stamp.name).version != stamp.version
+        if kind in REGISTRIES and REGISTRIES[kind].load(stamp.name).version != stamp.version
     ] or ["renderer"]
 
 

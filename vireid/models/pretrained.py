@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import pickle
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from vireid.core.errors import UserError
+from vireid.models.importers.state_file import COUNTER, read_state
 from vireid.models.resnet import IBNKind
 
-_COUNTER = "num_batches_tracked"  # absent from checkpoints older than PyTorch 0.4.1
+_PLACE = "pretrained weights"
 _IBN_A = re.compile(r"(layer\d\.\d+\.bn1)\.(IN|BN)\.\w+")  # norms of the official IBN-a
 _FORK_NORM = re.compile(r"layer\d\.\d+\.IN\.\w+")  # instance norms of the fork
 
@@ -25,10 +22,10 @@ def load_trunk(
 ) -> None:
     """Load a whole ResNet's weights (torchvision's or IBN-Net's names) into a stem and each of its branches.
 
-    ``fc.*`` is dropped; a prefix ``module.`` (of data-parallel training) is ignored.
+    ``fc.*`` is dropped.
 
     Args:
-        path: state dict, as ``.safetensors`` or saved by torch.
+        path: see ``vireid.models.importers.state_file.read_state``.
         stem: first part.
         branches: the other parts, each of which gets the weights; the first completes the trunk.
         ibn: kind of the parts, for the message.
@@ -39,8 +36,7 @@ def load_trunk(
     Raises:
         UserError: unreadable file; missing or unknown keys, or keys of another shape.
     """
-    state = {key.removeprefix("module."): value for key, value in _read(path).items()}
-    state = {key: value for key, value in state.items() if not key.startswith("fc.")}
+    state = {key: value for key, value in read_state(path, _PLACE).items() if not key.startswith("fc.")}
     expected = stem.state_dict() | branches[0].state_dict()
     if partial:
         split = {match[1] for key in state if (match := _IBN_A.fullmatch(key))}
@@ -53,27 +49,8 @@ def load_trunk(
         part.load_state_dict({key: state.get(key, own[key]) for key in own})
 
 
-def _read(path: Path) -> Mapping[str, Tensor]:
-    if not path.is_file():
-        raise UserError(f"pretrained weights {path}: no such file; give an existing path or 'pretrained=null'")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        raise UserError(
-            f"pretrained weights {path}: not a readable state dict ({type(error).__name__}); save it with "
-            "torch.save(model.state_dict(), path) or as .safetensors"
-        ) from error
-    if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
-        state = state["state_dict"]
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise UserError(f"pretrained weights {path}: not a state dict (a mapping of names to tensors)")
-    return state
-
-
 def _check(path: Path, state: Mapping[str, Tensor], expected: Mapping[str, Tensor], ibn: IBNKind) -> None:
-    missing = [key for key in expected if key not in state and not key.endswith(_COUNTER)]
+    missing = [key for key in expected if key not in state and not key.endswith(COUNTER)]
     unknown = [key for key in state if key not in expected]
     if missing or unknown:
         faults = [
@@ -87,10 +64,10 @@ def _check(path: Path, state: Mapping[str, Tensor], expected: Mapping[str, Tenso
                 "no published weights fit ibn=fork, which keeps bn1 on all channels and adds an instance norm: set "
                 "model.pretrained_partial=true to leave those norms at their start as the fork does, or use model.ibn=a"
             )
-        raise UserError(f"pretrained weights {path}: keys {' and '.join(faults)}; {remedy}")
+        raise UserError(f"{_PLACE} {path}: keys {' and '.join(faults)}; {remedy}")
     for key, value in state.items():
         if value.shape != expected[key].shape:
             raise UserError(
-                f"pretrained weights {path}: '{key}' has shape {tuple(value.shape)}, the model "
+                f"{_PLACE} {path}: '{key}' has shape {tuple(value.shape)}, the model "
                 f"{tuple(expected[key].shape)}; published weights fit width 1 only"
             )

@@ -146,6 +146,8 @@ class StudyView:
             last = max(failures, key=lambda failure: failure.ended)
             times = f" ({len(failures)} attempts)" if len(failures) > 1 else ""
             problems.append(f"{what} failed{times}: {last.reason or 'no reason recorded'}")
+        elif (self.store.runs / f"{name}.json").exists():
+            problems.append(f"{what}: its record cannot be read")
         else:
             problems.append(f"{what} not run yet")
         return None

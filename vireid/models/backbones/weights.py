@@ -7,9 +7,9 @@ from pathlib import Path
 from torch import nn
 
 from vireid.core.errors import UserError
-from vireid.models.importers.state_file import read_state
+from vireid.models.importers.state_file import COUNTER, read_state
 
-_COUNTER = "num_batches_tracked"  # absent from some published files
+_PLACE = "pretrained weights"
 _NAMED = 3  # keys of one kind that a message names
 
 
@@ -27,12 +27,12 @@ def load_weights(path: Path, module: nn.Module, *, prefix: str = "", dropped: tu
     """
     state = {
         key.removeprefix(prefix): value
-        for key, value in read_state(path).items()
+        for key, value in read_state(path, _PLACE).items()
         if not key.startswith(dropped or ("\n",))
     }
     expected = module.state_dict()
     faults = {
-        "missing": [key for key in expected if key not in state and not key.endswith(_COUNTER)],
+        "missing": [key for key in expected if key not in state and not key.endswith(COUNTER)],
         "unknown": [key for key in state if key not in expected],
         "of another shape": [key for key in state if key in expected and state[key].shape != expected[key].shape],
     }
@@ -43,7 +43,7 @@ def load_weights(path: Path, module: nn.Module, *, prefix: str = "", dropped: tu
     ]
     if found:
         raise UserError(
-            f"pretrained weights {path}: keys {' and '.join(found)}; 'backbone' must be the file's, and published "
+            f"{_PLACE} {path}: keys {' and '.join(found)}; 'backbone' must be the file's, and published "
             "weights fit width 1 only"
         )
     module.load_state_dict({key: state.get(key, expected[key]) for key in expected})

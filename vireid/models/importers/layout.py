@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-_BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
+from vireid.models.importers.state_file import COUNTER
+
+_BUFFERS = ("running_mean", "running_var", COUNTER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ def is_parameter(key: str) -> bool:
 def faults(state: Mapping[str, Tensor], layout: Layout) -> dict[str, list[str]]:
     """What keeps a state dict from fitting a layout: keys ``missing``, ``unknown`` and ``of another shape``."""
     return {
-        "missing": [key for key in layout if key not in state],
+        "missing": [key for key in layout if key not in state and not key.endswith(COUNTER)],
         "unknown": [key for key in state if key not in layout],
         "of another shape": [
             f"{key} {tuple(value.shape)} instead of {layout[key].shape}"

@@ -93,6 +93,9 @@ def _rename(place: str, state: Mapping[str, Tensor], layout: Layout, model: nn.M
     for key, entry in layout.items():
         if entry.target is None:
             continue
+        if key not in state:  # a counter of batch norm
+            weights[entry.target] = torch.zeros((), dtype=torch.int64)
+            continue
         value, dtype = state[key], expected[entry.target].dtype
         if value.is_floating_point() != dtype.is_floating_point:
             raise UserError(f"{place}: '{key}' holds {value.dtype}, expected {dtype}; save it as it was trained")

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import importlib
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from vireid.core.errors import UserError
+from vireid.models.importers.state_file import read_state
 
 HUB_FILE = "open_clip_model.safetensors"
 _OTHER_PARTS = ("visual.", "logit_scale", "logit_bias", "attn_mask", "input_resolution", "context_length", "vocab_size")
@@ -22,14 +20,15 @@ def open_clip_state(weights: Path, shapes: Mapping[str, torch.Size]) -> dict[str
     """The text tower's tensors of a CLIP state dict; only the projection may have another width.
 
     Args:
-        weights: ``.safetensors`` or a ``.pt`` that holds a plain state dict; else the name of a hub repository.
+        weights: a file that ``read_state`` takes; else the name of a hub repository. OpenAI's own archives are
+            programs: take timm/resnet50_clip.openai or a ``.safetensors`` file for them.
         shapes: what the tower needs, by name.
 
     Raises:
         UserError: unreadable file, unknown repository, keys that are missing or unknown, tensors of another shape.
     """
     file = weights if weights.is_file() else _from_hub(weights)
-    state = {_plain(key): value for key, value in _read(file).items()}
+    state = {_plain(key): value for key, value in read_state(file, "model.text_weights:").items()}
     state = {key: value.float() for key, value in state.items() if not key.startswith(_OTHER_PARTS)}
     faults = [f"lacks {key}" for key in shapes if key not in state]
     faults += [f"has the unknown key {key}" for key in state if key not in shapes]
@@ -48,22 +47,6 @@ def open_clip_state(weights: Path, shapes: Mapping[str, torch.Size]) -> dict[str
 
 def _plain(key: str) -> str:
     return key.removeprefix("text.")
-
-
-def _read(file: Path) -> Mapping[str, Tensor]:
-    try:
-        if file.suffix == ".safetensors":
-            return load_file(file)
-        found = torch.load(file, map_location="cpu", weights_only=True)
-    except (OSError, SafetensorError, RuntimeError, pickle.UnpicklingError) as error:
-        raise UserError(
-            f"model.text_weights: {file} cannot be read as a plain state dict ({type(error).__name__}); OpenAI's own "
-            "archives are programs: use timm/resnet50_clip.openai or a .safetensors file"
-        ) from error
-    state = found.get("state_dict", found) if isinstance(found, Mapping) else None
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise UserError(f"model.text_weights: {file} holds no state dict")
-    return state
 
 
 def _from_hub(weights: Path) -> Path:

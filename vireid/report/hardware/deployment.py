@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from vireid.core.config import canonical_json
+from vireid.core.errors import UserError
 from vireid.core.plan import Plan, PlannedRun
 from vireid.core.records import CostRecord, EvaluationRecord, FitRecord, LatencyRecord, Record
 from vireid.report.hardware.timings import Timing, machine_names, timings
 from vireid.report.load import StudyView, data_label, data_note, read_plan, with_level_names
 from vireid.store import Store
+
+logger = logging.getLogger(__name__)
 
 _DECIDING = ("model", "data", "augmentation")
 _NO_KEYS = ("name", "version", "pretrained")  # of a recorded model: not overrides of its configuration
@@ -169,7 +173,13 @@ def _is_result(record: Record) -> bool:
 
 
 def _plans(store: Store) -> list[Plan]:
-    return [read_plan(store, path.parent.name) for path in sorted(store.root.glob("studies/*/plan.json"))]
+    plans = []
+    for path in sorted(store.root.glob("studies/*/plan.json")):
+        try:
+            plans.append(read_plan(store, path.parent.name))
+        except UserError as error:
+            logger.warning("1 plan is left out: %s", error)
+    return plans
 
 
 def _overrides(plan: Plan, run: PlannedRun) -> tuple[str, ...]:

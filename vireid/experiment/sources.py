@@ -1,0 +1,114 @@
+"""Which code made a record, by digest, and whether that code has changed since."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import yaml
+
+from vireid.core.config import Strict, parse
+from vireid.core.errors import UserError
+from vireid.core.records import ComponentStamp, EvaluationRecord, FitRecord, Record
+from vireid.core.registry import source_digest
+from vireid.experiment.identity import REGISTRIES
+
+# Beside the components that a configuration names: what trains them and what evaluates them, followed through their
+# imports. Of the glue between, only the functions that decide a result.
+_PARTS = {
+    "trainer": (
+        "vireid.training.loop",
+        "vireid.data.loader",
+        "vireid.data.sampler",
+        "vireid.data.cache",
+        "vireid.core.seeding",
+        "vireid.experiment.fit:build_model",
+        "vireid.experiment.fit:build_weighting",
+        "vireid.experiment.data:training_loader",
+        "vireid.experiment.data:_shuffled",
+        "vireid.experiment.start:bring_start",
+        "vireid.experiment.teacher:bring_teacher",
+    ),
+    "evaluator": (
+        "vireid.evaluation.evaluate",
+        "vireid.evaluation.extraction",
+        "vireid.evaluation.ensemble",
+        "vireid.data.loader",
+        "vireid.data.cache",
+        "vireid.core.seeding",
+        "vireid.experiment.text:with_text",
+        "vireid.experiment.evaluate:listed_images",
+    ),
+}
+_UNRECORDED = "unrecorded"  # digest of a part that a record is too old to name
+_EQUIVALENT = Path(__file__).with_name("equivalent.yaml")
+
+
+class Equivalent(Strict):
+    """Sources of one part that give the same results, and what shows it."""
+
+    part: str  # kind and name, such as "model agw"; "evaluator evaluator"
+    digests: list[str]  # that records name
+    same_as: str  # digest of the source that the evidence was read with
+    shown_by: str  # a test, or why there needs to be none
+
+
+def part_stamp(part: str) -> ComponentStamp:
+    """What trains (``trainer``) or evaluates (``evaluator``) now."""
+    return ComponentStamp(name=part, version="1", digest=source_digest(*_PARTS[part]))
+
+
+def stale_components(record: Record) -> list[str]:
+    """Parts of a record whose source differs now from what made it, and is not declared equivalent.
+
+    A model's cost and latency rest on the model alone. A record that does not name what trained or evaluated it is
+    stale in that, too, unless declared.
+    """
+    if record.source.kind == "published":
+        return []
+    return [
+        _words(kind, name, digest) for kind, name, digest in _stamps(record) if not same_results(kind, name, digest)
+    ]
+
+
+def _words(kind: str, name: str, digest: str) -> str:
+    if digest == _UNRECORDED:
+        return f"{kind} (not recorded)"
+    return kind if kind == name else f"{kind} {name}"
+
+
+def same_results(kind: str, name: str, digest: str) -> bool:
+    """Whether source of that digest gives the results of what is installed now."""
+    try:
+        now = source_digest(*_PARTS[kind]) if kind in _PARTS else REGISTRIES[kind].source_digest(name)
+    except (UserError, KeyError):
+        return False  # neither its kind nor its name means anything any more
+    return digest in _as_good_as(f"{kind} {name}", now)
+
+
+def _stamps(record: Record) -> Iterator[tuple[str, str, str]]:
+    resting_on = isinstance(record, FitRecord | EvaluationRecord)
+    for kind, stamp in record.components.items():
+        if resting_on or kind == "model":
+            yield kind, stamp.name, stamp.digest
+    needed = [*(["trainer"] if resting_on else []), *(["evaluator"] if isinstance(record, EvaluationRecord) else [])]
+    for part in needed:
+        if part not in record.components:
+            yield part, part, _UNRECORDED
+
+
+@cache
+def _as_good_as(part: str, now: str) -> frozenset[str]:
+    good = {now}
+    entries = [entry for entry in equivalents() if entry.part == part]
+    while more := {d for entry in entries if entry.same_as in good for d in entry.digests} - good:
+        good |= more
+    return frozenset(good)
+
+
+@cache
+def equivalents() -> tuple[Equivalent, ...]:
+    """What is declared in the one file of declarations."""
+    entries = yaml.safe_load(_EQUIVALENT.read_text(encoding="utf-8"))
+    return tuple(parse(Equivalent, entry, str(_EQUIVALENT)) for entry in entries)

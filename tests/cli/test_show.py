@@ -7,7 +7,6 @@ from vireid.cli.show import cost_table
 from vireid.core.records import CostRecord
 from vireid.profiling.complexity import complexity
 
-
 HISTORIC = Path(__file__).parents[1] / "historic_records"
 
 

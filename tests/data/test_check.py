@@ -66,11 +66,11 @@ def test_problems_are_named(llcm_root):
     report = check(llcm_root, decode=True, progress=lambda done, total: seen.append((done, total)))
     found = {finding.what: finding for finding in report.findings}
     assert set(found) == {
-        "test identity without an infrared image",
+        "test identities without an infrared image",
         "truncated or unreadable images",
         "missing or empty images",
     }
-    assert found["test identity without an infrared image"].example == "3, of which there are visible images"
+    assert found["test identities without an infrared image"].example == "3, of which there are visible images"
     assert found["truncated or unreadable images"].example == str(broken)
     assert found["missing or empty images"].example.endswith("0002_c01_s1_f1_nir.jpg")
     assert all(finding.count == 1 and finding.wrong for finding in report.findings)
@@ -127,18 +127,18 @@ def one_of_each(root):
         shutil.rmtree(root / f"cam{camera}/0010")
     shutil.copy(root / "cam1/0006/0001.jpg", root / "cam1/0006/0009.webp")
     return {
-        "1 16-bit images, which are refused": "mode I;16, values 20000–35300): which of these values",
-        "1 floating-point images, which are refused": "mode F, values 20000–35300): which of these values",
-        "1 flat images": "cam6/0008/0001.jpg): they show nothing",
-        "1 images with an EXIF orientation": "cam1/0006/0001.jpg): nothing to do: they are turned",
-        "1 partly transparent images": "cam2/0009/0003.png): write them without alpha",
-        "2 files left behind by other systems": "such as",
-        "2 identity folders that are not numbered by four digits": "cam4/3): rename them with leading zeros",
-        "1 camera folders of other numbers": "cam7): this layout has visible cameras",
-        "1 truncated or unreadable images": "cam2/0006/0002.jpg): restore them",
-        "1 training identity without an infrared image": "9, of which there are visible images): restore",
-        "1 test identity without an infrared image": "10, of which there are visible images): restore",
-        "1 images of formats that are not read": "0009.webp): write them as one of",
+        "16-bit images, which are refused: 1 ": "mode I;16, values 20000–35300); which of these values",
+        "floating-point images, which are refused: 1 ": "mode F, values 20000–35300); which of these values",
+        "flat images, of one grey level: 1 ": "cam6/0008/0001.jpg); they show nothing",
+        "images with an EXIF orientation: 1 ": "cam1/0006/0001.jpg); nothing to do: they are turned",
+        "partly transparent images, which are refused: 1 ": "cam2/0009/0003.png); write them without alpha",
+        "files left behind by other systems: 2 ": "such as",
+        "identity folders that are not numbered by four digits: 2 ": "cam4/3); rename them with leading zeros",
+        "camera folders of other numbers: 1 ": "cam7); this layout has visible cameras",
+        "truncated or unreadable images: 1 ": "cam2/0006/0002.jpg); restore them",
+        "training identities without an infrared image: 1 ": "9, of which there are visible images); restore",
+        "test identities without an infrared image: 1 ": "10, of which there are visible images); restore",
+        "images of formats that are not read: 1 ": "0009.webp); write them as one of",
     }
 
 

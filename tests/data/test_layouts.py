@@ -191,12 +191,12 @@ def test_folders_that_would_be_left_out_are_named(sysu_root, llcm_root, tmp_path
     (sysu_root / "cam7").mkdir()
     assert len(sysu(sysu_root).evaluation("test")) == 24  # an empty folder leaves nothing out
     shutil.copytree(sysu_root / "cam1" / "0006", sysu_root / "cam7" / "0006")
-    with pytest.raises(UserError, match=r"1 camera folders of other numbers \(cam7\).*infrared cameras cam3 and cam6"):
+    with pytest.raises(UserError, match=r"camera folders of other numbers.* \(cam7\).*infrared cameras cam3 and cam6"):
         sysu(sysu_root).training("final")
     shutil.rmtree(sysu_root / "cam7")
     for name in ("0002", "0006"):
         (sysu_root / "cam1" / name).rename(sysu_root / "cam1" / str(int(name)))
-    message = r"2 identity folders .* \(cam1/2, cam1/6\), whose images.*as cam1/2 to cam1/0002"
+    message = r"identity folders that are not .*left out \(cam1/2, cam1/6\): rename.*as cam1/2 to cam1/0002"
     for read in (lambda it: it.training("fit"), lambda it: it.evaluation("test")):
         with pytest.raises(UserError, match=message):
             read(sysu(sysu_root))

@@ -137,10 +137,9 @@ def _one_sided(index: ImageIndex, part: str) -> list[Finding]:
         lacking = np.setdiff1d(*(index.identity[index.modality == side] for side in (other, modality)))
         if len(lacking):
             what, has = modality.name.lower(), other.name.lower()
-            noun = "identity without" if len(lacking) == 1 else "identities without"
             found.append(
                 Finding(
-                    what=f"{part} {noun} an {what} image" if what[0] == "i" else f"{part} {noun} a {what} image",
+                    what=f"{part} identities without {'an' if what[0] == 'i' else 'a'} {what} image",
                     count=len(lacking),
                     example=f"{lacking[0]}, of which there are {has} images",
                     remedy="restore the missing images, or take the identity out of the split files",

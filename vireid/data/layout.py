@@ -106,8 +106,8 @@ class Layout(ABC):
         """
         for found in [] if self.lenient else self.misplaced():
             raise UserError(
-                f"{self.title}: {self.root} has {len(found.folders)} {found.what} ({some(found.folders)}), whose "
-                f"images would be left out: {found.expected}"
+                f"{self.title}: {self.root} has {found.what}, whose images would be left out ({some(found.folders)}): "
+                f"{found.expected}"
             )
 
     def permutations(self) -> Permutations | None:

@@ -32,7 +32,7 @@ _WORDS = {
     "missing": "missing or empty images",
     "unreadable": "truncated or unreadable images",
     "transparent": "partly transparent images, which are refused",
-    "flat": "flat images (one grey level throughout)",
+    "flat": "flat images, of one grey level",
 }
 
 
@@ -56,7 +56,7 @@ class Finding(Strict):
     wrong: bool = True
 
     def __str__(self) -> str:
-        return f"{self.count:,} {self.what} ({'' if self.count == 1 else 'such as '}{self.example}): {self.remedy}"
+        return f"{self.what}: {self.count:,} ({'' if self.count == 1 else 'such as '}{self.example}); {self.remedy}"
 
 
 class Look(NamedTuple):

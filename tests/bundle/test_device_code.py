@@ -196,3 +196,14 @@ def test_the_packages_are_imported_by_the_child_after_it_was_pinned():
     code = "import sys, vireid.bundle.device.child; print({'numpy', 'onnxruntime'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "set()", done.stderr
+
+
+def test_the_scale_of_features_decides_nothing():
+    reference = np.random.default_rng(0).normal(size=(4, 16)).astype(np.float32)
+    near = (reference * np.float32(1 + 1e-5)).astype(np.float32)
+    for scale in (1e-25, 1.0, 1e25):
+        found = features.compare(near * np.float32(scale), reference * np.float32(scale))
+        assert found["cosine"] == pytest.approx(1, abs=1e-9)
+        assert found["difference"] == pytest.approx(3e-5, abs=3e-5)
+        pair = (torch.from_numpy(array * np.float32(scale)) for array in (near, reference))
+        assert difference(*pair) == pytest.approx(found["difference"], rel=1e-9)

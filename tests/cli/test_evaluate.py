@@ -182,3 +182,13 @@ def test_faults_are_one_message(here, arguments, words):
     assert result.returncode == 2
     assert "Traceback" not in result.stderr
     assert words in " ".join(result.stderr.split())
+
+
+def test_junk_is_counted_in_the_output(here):
+    with np.load(GOLDEN / "case_a.npz") as file:
+        arrays = {name: file[name] for name in file.files}
+    arrays["gallery_id"][:5] = -1
+    np.savez(here.folder / "market.npz", **arrays)
+    shown = here.run("evaluate", "market.npz", "--rule", "none").stdout
+    assert "in a gallery of 85 (5 more, of negative identities, left out as junk)" in " ".join(shown.split())
+    assert printed(here.run("evaluate", "market.npz", "--rule", "none", "--json"))["junk"] == 5

@@ -13,6 +13,7 @@ from vireid.data.captions import (
     captions_digest,
     describe,
     read_captions,
+    read_entries,
     rerooted,
 )
 
@@ -93,3 +94,10 @@ def test_rephrasings_are_drawn_with_their_probability_and_by_step() -> None:
     assert all(text.endswith(f" {i}") for i, text in enumerate(first))
     assert CaptionDraw(said, again, 0.0, seed=3)(rows, 1, 2) == tuple(said)
     assert CaptionDraw(said, [None] * 400, 1.0, seed=3)(rows, 1, 2) == tuple(said)
+
+
+def test_a_byte_order_mark_says_nothing(root: Path) -> None:
+    file = caption_file(root, "Blip_IR")
+    before = read_entries(file)
+    file.write_text(file.read_text(), encoding="utf-8-sig")
+    assert read_entries(file) == before

@@ -148,3 +148,61 @@ def test_errors_name_path_and_remedy(sysu_root, regdb_root, llcm_root, tmp_path)
     lines.write_text(lines.read_text() + "Visible/1/lonely.bmp\n")
     with pytest.raises(UserError, match=r"train_visible_1\.txt, line 11: expected 'path label'"):
         RegDB(RegDBConfig(), regdb_root).training("final")
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda text: b"\xef\xbb\xbf" + text.encode(),
+        lambda text: text.replace("\n", "\r\n").encode(),
+        lambda text: text.replace("/", "\\").encode(),
+        lambda text: text.replace("\n", " \t\n").encode(),
+        lambda text: ("\n" + text.replace("\n", "\n\n") + "  \n").encode(),
+        lambda text: text.encode("utf-16"),
+        lambda text: ("\ufeff" + text.replace("/", "\\").replace("\n", "  \r\n\r\n")).encode(),
+    ],
+    ids=["byte order mark", "Windows line ends", "backslashes", "trailing blanks", "empty lines", "UTF-16", "all"],
+)
+def test_lists_read_the_same_however_they_were_saved(sysu_root, regdb_root, llcm_root, spoil):
+    layouts = [sysu(sysu_root), RegDB(RegDBConfig(), regdb_root), LLCM(LLCMConfig(), llcm_root)]
+
+    def read():
+        indices = [index for it in layouts for index in (it.training("final"), it.evaluation("test"))]
+        return [(index.paths, index.identity.tolist()) for index in indices], layouts[2].test_list()
+
+    before = read()
+    for file in [*(sysu_root / "exp").glob("*.txt"), *(regdb_root / "idx").glob("*"), *(llcm_root / "idx").glob("*")]:
+        file.write_bytes(spoil(file.read_text()))
+    assert read() == before
+
+
+def test_leftovers_of_other_systems_are_left_alone(sysu_root, llcm_root):
+    test = LLCM(LLCMConfig(), llcm_root).evaluation("test")
+    for folder in (llcm_root / "test_nir/cam1/0003", sysu_root / "cam1/0006"):
+        (folder / "._0001.jpg").write_bytes(b"\0\5\x16\7")
+        (folder / "Thumbs.db").write_bytes(b"\xd0\xcf")
+        (folder / ".DS_Store").write_bytes(b"Bud1")
+    (sysu_root / "__MACOSX" / "cam1").mkdir(parents=True)
+    assert LLCM(LLCMConfig(), llcm_root).evaluation("test").paths == test.paths
+    assert len(sysu(sysu_root).evaluation("test")) == 2 * 6 * 2
+
+
+def test_folders_that_would_be_left_out_are_named(sysu_root, llcm_root, tmp_path):
+    (sysu_root / "cam7").mkdir()
+    assert len(sysu(sysu_root).evaluation("test")) == 24  # an empty folder leaves nothing out
+    shutil.copytree(sysu_root / "cam1" / "0006", sysu_root / "cam7" / "0006")
+    with pytest.raises(UserError, match=r"camera folders of other numbers.* \(cam7\).*infrared cameras cam3 and cam6"):
+        sysu(sysu_root).training("final")
+    shutil.rmtree(sysu_root / "cam7")
+    for name in ("0002", "0006"):
+        (sysu_root / "cam1" / name).rename(sysu_root / "cam1" / str(int(name)))
+    message = r"identity folders that are not .*left out \(cam1/2, cam1/6\): rename.*as cam1/2 to cam1/0002"
+    for read in (lambda it: it.training("fit"), lambda it: it.evaluation("test")):
+        with pytest.raises(UserError, match=message):
+            read(sysu(sysu_root))
+    (llcm_root / "test_nir" / "cam1").rename(llcm_root / "test_nir" / "cam3")
+    with pytest.raises(UserError, match=r"\(test_nir/cam3\).*test_nir has cam1, cam2, cam4"):
+        LLCM(LLCMConfig(), llcm_root).evaluation("test")
+    (tmp_path / "other" / "camera_a").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"expected one of cam1, cam3.* found camera_a"):
+        sysu(tmp_path / "other")

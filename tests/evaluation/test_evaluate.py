@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -171,3 +173,26 @@ def test_features_that_do_not_fit_are_named(index, permutations, features):
     features[7, 3] = np.nan
     with pytest.raises(UserError, match=f"features of 1 images are not finite, the first of them {index.paths[7]}"):
         evaluate(features, index, config, permutations)
+
+
+def test_features_without_a_direction_are_named_by_image(index, permutations, features):
+    config = ProtocolConfig(name="sysu/official", trials=1)
+    trial = plan_trials(config, index, permutations)[0]
+    unseen = np.setdiff1d(np.arange(len(index)), np.concatenate([trial.query, trial.gallery]))
+    features[unseen] = 0  # images that the protocol does not look at need no features
+    evaluate(features, index, config, permutations)
+    features[trial.query[[4, 6]]] = 0
+    first = index.paths[min(trial.query[[4, 6]])]
+    with pytest.raises(UserError, match=rf"features of 2 of \d+ images are unusable, the first of them of {first}"):
+        evaluate(features, index, config, permutations)
+    config = ProtocolConfig(name="sysu/official", trials=1, normalise=False)
+    features[trial.query[4]] = 1e30
+    with pytest.raises(UserError, match=r"features of 1 of .*too long or too short for squared distances"):
+        evaluate(features, index, config, permutations)
+
+
+def test_matches_that_the_rule_removed_are_told(index, features):
+    index = replace(index, camera=np.ones_like(index.camera))
+    words = r"queries have matches, all removed by the rule same-id-same-cam \(same camera\)"
+    with pytest.raises(UserError, match=words):
+        evaluate(features, index, ProtocolConfig(name="llcm/sampled", trials=1))

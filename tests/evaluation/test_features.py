@@ -194,3 +194,96 @@ def test_three_lines_from_the_package():
     arrays = some()
     result = vireid.evaluate_features(**arrays, rule="sysu")
     assert 0 < result.mAP < 1
+
+
+def golden():
+    with np.load(GOLDEN / "case_a.npz") as file:
+        names = ("query", "gallery", "query_id", "gallery_id", "query_cam", "gallery_cam")
+        return {name: file[name] for name in names}
+
+
+@pytest.mark.parametrize("scale", [1e-42, 1e-30, 1e-15, 1e15, 1e30])
+@pytest.mark.parametrize("side", ["query", "gallery"])
+@pytest.mark.parametrize("reranking", [None, "zhong"])
+def test_the_scale_of_features_decides_nothing(scale, side, reranking):
+    arrays = golden()
+    wanted = evaluate_features(**arrays, rule="sysu", reranking=reranking)
+    arrays[side] = (arrays[side].astype(np.float64) * scale).astype(np.float32)
+    found = evaluate_features(**arrays, rule="sysu", reranking=reranking)
+    # So near to zero, single precision holds three or four digits: a few images change places.
+    assert found.metrics == pytest.approx(wanted.metrics, abs=1e-2 if scale < 1e-38 else 1e-6)
+
+
+@pytest.mark.parametrize("reranking", [None, "zhong"])
+def test_features_without_a_direction_are_refused_by_number_and_name(reranking):
+    arrays = golden()
+    arrays["gallery"][[7, 40]] = 0
+    words = r"evaluate_features: 2 of 90 gallery features are unusable.*feature 7 \(from 0\).*without a direction"
+    with pytest.raises(UserError, match=words):
+        evaluate_features(**arrays, rule="sysu", reranking=reranking)
+    plain = evaluate_features(**arrays, rule="sysu", normalise=False)  # the origin is a place like any other
+    assert 0 < plain.mAP < 1
+
+
+@pytest.mark.parametrize("scale", [1e-20, 1e19, 1e30])
+def test_squared_distances_that_overflow_or_vanish_are_refused(scale):
+    arrays = golden()
+    wanted = evaluate_features(**arrays, rule="none", normalise=False).metrics
+    for side in ("query", "gallery"):
+        arrays[side] = arrays[side] * np.float32(scale)
+    with pytest.raises(UserError, match=r"query features are unusable.*too long or too short.*float64, or normalise"):
+        evaluate_features(**arrays, rule="none", normalise=False)
+    wide = {side: arrays[side].astype(np.float64) for side in ("query", "gallery")}
+    assert evaluate_features(**{**arrays, **wide}, rule="none", normalise=False).metrics == pytest.approx(
+        wanted, abs=1e-6
+    )
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("reranking", [None, "zhong"])
+def test_junk_in_the_gallery_is_as_if_it_were_not_there(rule, reranking):
+    arrays = golden()
+    junk = np.arange(90) % 4 == 1
+    arrays["gallery"][junk] = arrays["query"][:23]  # most alike, so that each would come first
+    arrays["gallery_id"][junk] = -1
+    kept = {name: array[~junk] if name.startswith("gallery") else array for name, array in arrays.items()}
+    wanted = evaluate_features(**kept, rule=rule, reranking=reranking)
+    found = evaluate_features(**arrays, rule=rule, reranking=reranking)
+    assert found.metrics == wanted.metrics
+    assert (found.junk, found.settings["gallery"], found.summary()["junk"]) == (23, 67, 23)
+    assert wanted.junk == 0
+    assert "junk" not in wanted.summary()
+    arrays["gallery_id"][junk] = 0  # Market-1501's distractors are nobody's match, but they are ranked
+    assert evaluate_features(**arrays, rule=rule, reranking=reranking).mAP < wanted.mAP
+
+
+def test_junk_is_no_query_and_no_whole_gallery():
+    arrays = golden()
+    arrays["query_id"][[3, 9]] = -1
+    words = r"'query_id' is negative in 2 of 150 rows, the first of them row 3 \(from 0\) with -1.*mark junk"
+    with pytest.raises(UserError, match=words):
+        evaluate_features(**arrays, rule="none")
+    labels = Labels(arrays["query_id"], arrays["query_cam"]), Labels(arrays["gallery_id"], arrays["gallery_cam"])
+    with pytest.raises(UserError, match=r"query 3 has identity -1"):
+        rank_queries(np.zeros((150, 90)), *labels)
+    with pytest.raises(UserError, match=r"every identity in 'gallery_id' is negative"):
+        evaluate_features(**{**golden(), "gallery_id": np.full(90, -1)}, rule="none")
+
+
+def test_matches_that_a_rule_removed_are_told_from_none_at_all():
+    arrays = some()
+    arrays["query_id"] = arrays["query_id"] % 8
+    same = arrays | {"query_cam": np.ones(30, dtype=int), "gallery_cam": np.ones(50, dtype=int)}
+    words = (
+        r"30 of 30 queries have matches, all removed by the rule same-id-same-cam \(same camera\): "
+        r"queries of camera 1, gallery of camera 1; every image needs the number.*or use rule none"
+    )
+    with pytest.raises(UserError, match=words):
+        evaluate_features(**same, rule="same-id-same-cam")
+    stand = arrays | {"query_cam": np.full(30, 3), "gallery_cam": np.full(50, 2)}
+    with pytest.raises(
+        UserError, match=r"30 of 30 queries.*by the rule sysu.*queries of camera 3, gallery of camera 2"
+    ):
+        evaluate_features(**stand, rule="sysu")
+    with pytest.raises(UserError, match="none of the 30 queries has an image of its identity"):
+        evaluate_features(**same | {"gallery_id": np.full(50, 77)}, rule="same-id-same-cam")

@@ -160,3 +160,12 @@ def test_unknown_rule_names_the_nearest():
 
 def test_units_are_declared_for_every_metric():
     assert metric_units() == dict.fromkeys(METRICS, "fraction in [0, 1], higher is better")
+
+
+def test_junk_is_listed_and_counted_for_nobody():
+    query = Labels(np.array([1, 2]), np.array([3, 6]))
+    gallery = Labels(np.array([-1, 1, 2, -1]), np.array([1, 2, 1, 4]))
+    scores = np.array([[0.9, 0.5, 0.1, 0.8], [0.9, 0.5, 0.1, 0.8]])
+    assert top_matches(scores, query, gallery, 3).tolist() == [[1, 2, -1], [1, 2, -1]]
+    assert [counts.tolist() for counts in filtered_counts(query, gallery, "sysu")] == [[1, 2], [0, 1]]
+    assert rank_queries(scores, query, gallery).first_hit_rank.tolist() == [1, 2]

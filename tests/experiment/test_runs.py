@@ -17,8 +17,9 @@ from vireid.core.errors import TrainingDivergedError, UserError
 from vireid.core.files import file_digest
 from vireid.core.records import EvaluationRecord, FitRecord
 from vireid.core.types import ImageIndex
+from vireid.data.check import check
 from vireid.experiment.check import is_finished
-from vireid.experiment.data import RootNotSetError
+from vireid.experiment.data import RootNotSetError, prepare
 from vireid.experiment.evaluate import evaluate_step, protocol_without_text
 from vireid.experiment.explain import explain_step
 from vireid.experiment.fit import build_model, fit_step, weights_file
@@ -264,3 +265,21 @@ def test_missing_weights_are_named(trained, tmp_path):
             evaluate_step(again, store)
     finally:
         file.write_bytes(content)
+
+
+def test_a_broken_evaluation_image_is_found_before_training(tmp_path, rendered_copy, monkeypatch):
+    config = tiny(f"data.root={rendered_copy}")
+    data = prepare(config, Store(tmp_path / "one"))
+    broken = rendered_copy / data.evaluation.paths[-1]
+    whole = broken.read_bytes()
+    monkeypatch.setattr("vireid.experiment.fit.run_training", lambda *_, **__: pytest.fail("training began"))
+    for content in (whole[:-200], b"\0\5\x16\7"):  # a header that is whole, and none
+        broken.write_bytes(content)
+        with pytest.raises(UserError, match=rf"{broken} cannot be read"):
+            fit_step(config, Store(tmp_path / "two"))
+
+
+def test_rendered_people_pass_their_own_check(rendered):
+    report = check(rendered, decode=True)
+    assert report.ok
+    assert report.findings == ()

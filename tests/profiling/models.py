@@ -59,3 +59,24 @@ class Pooled(nn.Sequential):
 
     def __init__(self, layer: nn.Module, width: int = 4) -> None:
         super().__init__(nn.Conv2d(3, width, 3, padding=1, bias=False), layer, GeM())
+
+
+class SharedConvolution(nn.Module):
+    """One convolution inside three blocks, executed three times."""
+
+    class Block(nn.Module):
+        def __init__(self, conv: nn.Module) -> None:
+            super().__init__()
+            self.conv = conv
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.conv(x)
+
+    def __init__(self) -> None:
+        super().__init__()
+        conv = nn.Conv2d(8, 8, 3, padding=1, bias=False)
+        self.stem = nn.Conv2d(3, 8, 3, padding=1, bias=False)
+        self.blocks = nn.Sequential(*(self.Block(conv) for _ in range(3)))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.blocks(self.stem(images)).mean(dim=(-1, -2))

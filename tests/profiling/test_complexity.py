@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.profiling.models import FunctionalAttention, MultiheadPool, Pooled, WithDeadBranch
+from tests.profiling.models import FunctionalAttention, MultiheadPool, Pooled, SharedConvolution, WithDeadBranch
 from vireid.core.errors import UserError
 from vireid.core.records import CostRecord
 from vireid.profiling import COUNTERS
@@ -130,7 +130,28 @@ def test_executed_work_is_counted_even_if_unused() -> None:
     assert fvcore["flagged"]
     assert fvcore["difference"] == pytest.approx(0.5)
     assert "executed, but not in this figure" in fvcore["notes"][0]
+    assert fvcore["verdict"] == "right by its rule, which leaves out branches that the output does not use"
     assert not rows(result)["thop"]["flagged"]
+    assert rows(result)["torch"]["verdict"] == "right: counts what is executed"
+
+
+def test_a_shared_convolution_is_wrong_by_thop_alone_and_it_is_said_why() -> None:
+    result = complexity(SharedConvolution(), 8, 8)
+    stem, shared = 64 * 8 * 27, 64 * 8 * 72
+    right = stem + 3 * shared
+    assert everything_macs(result) == {"torch": right, "fvcore": right, "thop": stem + 27 * shared}
+    assert result["macs"] == right
+    verdicts = {name: row["verdict"] for name, row in rows(result).items()}
+    assert verdicts["torch"] == "right: counts what is executed"
+    assert verdicts["fvcore"] == "right by its rule"
+    assert verdicts["thop"].startswith("known to be wrong here: it hooks a shared module once for every place")
+    assert "blocks.0.conv, which has 3, counts 9 times each time it is executed" in verdicts["thop"]
+    # Without torch's counter, the figure is not that of a counter known to be wrong.
+    assert complexity(SharedConvolution(), 8, 8, counters=["thop", "fvcore"])["macs"] == right
+
+
+def test_counters_that_agree_need_no_verdict() -> None:
+    assert {row["verdict"] for row in complexity(Pooled(nn.ReLU()), 8, 8)["counters"]} == {""}
 
 
 class Unusual(nn.Module):

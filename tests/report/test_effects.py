@@ -15,6 +15,7 @@ from tests.report.studies import FACTORS, MAIN, NOISE, SYNERGY, BuildStore, buil
 from vireid.core.plan import Plan
 from vireid.report.effects import Effect, Family, Names, choose_method, families, sentence, toggles
 from vireid.report.effects.design import code, pairs
+from vireid.report.effects.estimate import _ratio
 from vireid.report.effects.least_squares import least_squares
 from vireid.report.effects.section import effects_csv
 from vireid.report.load import StudyView
@@ -301,3 +302,9 @@ def test_section_has_figure_table_and_csv_per_setting(factorial: Store, tmp_path
     table = pd.read_csv(io.StringIO(effects_csv([plain(report.view)], Names(report.view), "title")))
     assert table.placebo.sum() == 1
     assert list(FACTORS) == ["ibn", "mha", "augmentation", "weighting"]
+
+
+def test_a_cost_of_nothing_has_no_ratio() -> None:
+    values = {"a": 2.0, "b": 6.0, "c": 0.0, "d": 5.0}
+    assert _ratio(values, [("a", "b"), ("c", "d")]) == pytest.approx(3)
+    assert _ratio(values, [("c", "d"), ("d", "c")]) is None

@@ -5,6 +5,7 @@ import io
 import re
 
 from tests.report.studies import BuildStore
+from vireid.report.costs import counters_table
 from vireid.report.html import Column, Rows, table, tag
 from vireid.report.latex import escape, to_latex
 from vireid.report.load import StudyView
@@ -68,6 +69,22 @@ def test_latex_is_balanced_and_escaped(build_store: BuildStore) -> None:
     assert re.search(r"\\caption\{.*" + NOTE, text)
     assert r"\color{gray}" in text
     assert escape("a_b & 50%") == r"a\_b \& 50\%"
+
+
+def test_the_counters_table_says_which_figure_is_wrong_and_why(build_store: BuildStore) -> None:
+    view, _ = make(build_store)
+    why = "known to be wrong here: it hooks a shared module once for every place"
+    for cell, cost in view.costs.items():
+        verdicts = {"torch": "right: counts what is executed", "thop": why}
+        counters = [
+            {**row, "headline": row["name"] == "torch", "verdict": verdicts.get(row["name"], "")}
+            for row in cost.counters
+        ]
+        view.costs[cell] = cost.model_copy(update={"counters": counters})
+    page = counters_table(view).html
+    assert f"thop: {why}" in page
+    assert "torch: right" not in page
+    assert "which is right and which is wrong there" in page
 
 
 def test_text_from_records_is_escaped() -> None:

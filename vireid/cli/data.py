@@ -48,12 +48,15 @@ def synth(
 def check(
     root: Annotated[Path, typer.Argument(help="Folder of a dataset.")],
     dataset: Annotated[str | None, typer.Option(help="sysu, regdb or llcm; found from the layout by default.")] = None,
-    decode: Annotated[bool, typer.Option("--decode", help="Decode every image to find broken ones.")] = False,
+    decode: Annotated[bool, typer.Option("--decode", help="Decode every image, not a sample.")] = False,
     credibility: Annotated[
         Path | None, typer.Option(help="Rendered data only: write the credibility figures to this JSON file.")
     ] = None,
 ) -> None:
-    """Compare a dataset with the literature's counts, name differences and print protocol sizes."""
+    """Compare a dataset with the literature's counts and look at its files.
+
+    Exit code 1 where counts differ from the literature's, 2 where a result would be wrong or refused.
+    """
     from functools import partial
 
     from vireid.data.check import check as check_dataset
@@ -68,14 +71,13 @@ def check(
         mark = {True: "[green]ok[/]", False: "[red]differs[/]", None: ""}[row.ok]
         table.add_row(row.name, _number(row.found), _number(row.expected), mark, row.note)
     console.print(table)
-    for problem in report.problems[:20]:
-        console.print(f"problem: {problem}", style="red", markup=False, soft_wrap=True)
-    if len(report.problems) > 20:
-        console.print(f"… and {len(report.problems) - 20} more problems", style="red")
+    for finding in report.findings:
+        label, style = ("problem", "red") if finding.wrong else ("note", "dim")
+        console.print(f"{label}: {finding}", style=style, markup=False, highlight=False, soft_wrap=True)
     if credibility is not None:
         _write_credibility(root, credibility)
     if not report.ok:
-        raise typer.Exit(1)
+        raise typer.Exit(2 if report.wrong else 1)
 
 
 @data.command()

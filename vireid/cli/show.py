@@ -89,6 +89,8 @@ def cost_table(record: CostRecord) -> Table:
         note = counter.get("reason") or str(counter.get("convention", ""))
         if uncounted:
             note += f"; uncounted: {', '.join(uncounted)}"
+        if verdict := counter.get("verdict"):
+            note = f"{verdict}; {note}"
         table.add_row(f"MACs by {counter['name']}", "failed" if value is None else f"{value / 1e9:.4f} G", note)
     if record.disagreement is not None:
         table.add_row("counters differ by", f"{100 * record.disagreement:.2f} %", "largest relative difference")

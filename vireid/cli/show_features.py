@@ -68,8 +68,9 @@ def _remarks(results: Sequence[FeatureResult]) -> list[str]:
     settings = results[0].settings
     shown = "L2-normalised" if settings["feature_normalisation"] == "L2" else "as they are"
     counts = f"{results[0].queries:,} queries, {results[0].valid_queries:,} of them with a match"
+    junk = f" ({results[0].junk:,} more, of negative identities, left out as junk)" if results[0].junk else ""
     remarks = [
-        f"{counts}, in a gallery of {settings['gallery']:,}",
+        f"{counts}, in a gallery of {settings['gallery']:,}" + junk,
         f"CMC {settings['cmc']}; ranked by {settings['score']} of features {shown}",
     ]
     for result in results:

@@ -1,4 +1,4 @@
-"""Decoded-image cache: one memory-mapped uint8 array N×3×H×W per index, size and resize rule.
+"""Decoded-image cache: one memory-mapped uint8 array N×3×H×W per index, size, reader and resize rule.
 
 Two processes may ask for the same array at once: the first builds under a file lock, the second waits and maps what
 the first wrote. The array is written beside its final name and renamed when whole, so a killed builder leaves nothing
@@ -22,7 +22,7 @@ from PIL import Image
 from vireid.core.errors import UserError
 from vireid.core.types import ImageIndex
 from vireid.data.fingerprint import Progress, fingerprint
-from vireid.data.images import read_image
+from vireid.data.images import READER, read_image
 
 RULE = "pillow-bilinear"  # Pillow's BILINEAR: a triangle filter, widened when shrinking (antialiased)
 ByteArray = npt.NDArray[np.uint8]
@@ -56,7 +56,8 @@ def cached_images(
     """
     content = fingerprint(index, cache_dir, workers=workers)
     order = "\n".join(index.paths)
-    key = hashlib.blake2b(f"{content}|{height}x{width}|{RULE}|{order}".encode(), digest_size=8).hexdigest()
+    rule = f"{height}x{width}|{RULE}|reader {READER}"
+    key = hashlib.blake2b(f"{content}|{rule}|{order}".encode(), digest_size=8).hexdigest()
     file = cache_dir / "images" / f"{key}.npy"
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

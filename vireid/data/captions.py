@@ -138,7 +138,7 @@ def read_entries(file: Path) -> dict[str, Any]:
         UserError: unreadable, or no caption file.
     """
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise UserError(f"caption file {file} cannot be read ({error}): write it again") from error
     if isinstance(content, dict):

@@ -1,10 +1,9 @@
-"""A user's first contact with their data: counts against the literature, protocol sizes, unreadable images."""
+"""A user's first contact with their data: counts against the literature, protocol sizes, and what is the matter."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,18 +13,8 @@ from vireid.core.errors import UserError
 from vireid.core.types import ImageIndex, Modality
 from vireid.data import DATASETS
 from vireid.data.fingerprint import Progress
-from vireid.data.images import file_of, read_image
 from vireid.data.layout import Counts, Layout
-
-
-class CheckRow(Strict):
-    """One count; ``ok`` is None where there is nothing to compare with."""
-
-    name: str
-    found: int | None
-    expected: int | None = None
-    ok: bool | None = None
-    note: str = ""
+from vireid.data.pixels import CheckRow, Finding, leftovers, look_at, pixel_findings, pixel_rows
 
 
 class CheckReport(Strict):
@@ -35,12 +24,18 @@ class CheckReport(Strict):
     root: str
     synthetic: str | None
     rows: tuple[CheckRow, ...]
-    problems: tuple[str, ...]  # unreadable images and identities without one modality, by name
+    findings: tuple[Finding, ...]
+    unlisted: tuple[str, ...] = ()  # of training and test, what could not be listed; a row says why
 
     @property
     def ok(self) -> bool:
-        """Whether every comparison holds and there are no problems."""
-        return not self.problems and all(row.ok is not False for row in self.rows)
+        """Whether every comparison holds and nothing would make a result wrong."""
+        return not self.wrong and all(row.ok is not False for row in self.rows)
+
+    @property
+    def wrong(self) -> bool:
+        """Whether a result on these images would be wrong, or refused."""
+        return bool(self.unlisted) or any(finding.wrong for finding in self.findings)
 
 
 def detect(root: Path) -> str:
@@ -61,12 +56,12 @@ def detect(root: Path) -> str:
 def check(
     root: Path, dataset: str | None = None, *, decode: bool = False, progress: Progress | None = None
 ) -> CheckReport:
-    """Compare the dataset in ``root`` with the literature.
+    """Compare the dataset in ``root`` with the literature, and look at its files.
 
     Args:
         root: the dataset's directory.
         dataset: its registered name; found from the layout by default.
-        decode: decode every image instead of only asking whether its file is there.
+        decode: decode every image instead of a seeded sample; headers are read of all.
         progress: called with images looked at and their total.
 
     Raises:
@@ -75,20 +70,33 @@ def check(
     name = dataset or detect(root)
     layout_class = DATASETS.load(name)
     layout: Layout = layout_class(layout_class.Config(), root)
+    layout.lenient = True
     synthetic = _synthetic(root)
     rows = [row for section in layout.sections().items() for row in _section(*section, layout, synthetic is not None)]
-    problems: list[str] = []
+    findings = [
+        Finding(what=found.what, count=len(found.folders), example=str(root / found.folders[0]), remedy=found.expected)
+        for found in layout.misplaced()
+    ]
+    paths: dict[str, None] = {}
+    unlisted = []
     for part, index in (
         ("training", _attempt(lambda: layout.training("final"), rows)),
         ("test", _attempt(lambda: layout.evaluation("test"), rows)),
     ):
         if index is None:
+            unlisted.append(part)
             continue
         rows += _cameras(index, part)
-        problems += [f"{part} identity {identity} has no {what} image" for identity, what in _one_sided(index)]
-        problems += _unreadable(index, decode, progress)
+        findings += _one_sided(index, part)
+        paths.update(dict.fromkeys(index.paths))
+    looks = look_at(root, list(paths), decode=decode, progress=progress)
     return CheckReport(
-        dataset=name, root=str(root), synthetic=synthetic, rows=tuple(rows), problems=tuple(dict.fromkeys(problems))
+        dataset=name,
+        root=str(root),
+        synthetic=synthetic,
+        rows=(*rows, *pixel_rows(looks)),
+        findings=(*findings, *pixel_findings(root, looks), *leftovers(root)),
+        unlisted=tuple(unlisted),
     )
 
 
@@ -123,32 +131,21 @@ def _cameras(index: ImageIndex, part: str) -> list[CheckRow]:
     ]
 
 
-def _one_sided(index: ImageIndex) -> list[tuple[int, str]]:
-    visible = np.unique(index.identity[index.modality == Modality.VISIBLE])
-    infrared = np.unique(index.identity[index.modality == Modality.INFRARED])
-    lacking = [(int(i), "infrared") for i in np.setdiff1d(visible, infrared)]
-    return lacking + [(int(i), "visible") for i in np.setdiff1d(infrared, visible)]
-
-
-def _unreadable(index: ImageIndex, decode: bool, progress: Progress | None) -> list[str]:
-    def fault(path: str) -> str | None:
-        file = index.root / file_of(path)
-        if not decode:
-            return None if file.is_file() and file.stat().st_size else f"image {file} is missing or empty"
-        try:
-            read_image(index.root, path)
-        except UserError as error:
-            return str(error)
-        return None
-
-    faults = []
-    with ThreadPoolExecutor(4) as pool:
-        for done, found in enumerate(pool.map(fault, index.paths), start=1):
-            if progress is not None:
-                progress(done, len(index))
-            if found is not None:
-                faults.append(found)
-    return faults
+def _one_sided(index: ImageIndex, part: str) -> list[Finding]:
+    found = []
+    for modality, other in ((Modality.INFRARED, Modality.VISIBLE), (Modality.VISIBLE, Modality.INFRARED)):
+        lacking = np.setdiff1d(*(index.identity[index.modality == side] for side in (other, modality)))
+        if len(lacking):
+            what, has = modality.name.lower(), other.name.lower()
+            found.append(
+                Finding(
+                    what=f"{part} identities without {'an' if what[0] == 'i' else 'a'} {what} image",
+                    count=len(lacking),
+                    example=f"{lacking[0]}, of which there are {has} images",
+                    remedy="restore the missing images, or take the identity out of the split files",
+                )
+            )
+    return found
 
 
 def _synthetic(root: Path) -> str | None:

@@ -1,4 +1,7 @@
-"""Content fingerprint of an image index: recorded with every result and checked before a result is reused."""
+"""Content fingerprint of an image index: recorded with every result and checked before a result is reused.
+
+Every file's header is read on the way, so that an image that cannot be used is named before anything is computed.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from pathlib import Path
 
 from vireid.core.errors import UserError
 from vireid.core.types import ImageIndex
-from vireid.data.images import file_of
+from vireid.data.images import READER, file_of, read_header
 
 Progress = Callable[[int, int], None]  # done, total
 Manifest = dict[str, tuple[int, int, str]]  # path -> size, mtime in ns, digest
@@ -22,16 +25,17 @@ def fingerprint(
 ) -> str:
     """Return 16 hex digits (BLAKE2b) over the sorted paths, sizes and contents of the index's images.
 
-    Order, labels and the place of ``root`` do not count. With ``cache_dir`` the digests are kept by size and
-    modification time, so that a second call reads no image.
+    Order, labels and the place of ``root`` do not count. An image that the reader turns counts as another than its
+    file: what was computed when it was read as stored is no result of its pixels now. With ``cache_dir`` the digests
+    are kept by size and modification time, so that a second call reads no image.
 
     Raises:
-        UserError: an image is missing or unreadable.
+        UserError: an image is missing, unreadable or of pixels that the reader refuses.
     """
     names = sorted({file_of(path) for path in index.paths})
     memory = None
     if cache_dir is not None:
-        key = hashlib.blake2b(str(index.root.resolve()).encode(), digest_size=8).hexdigest()
+        key = hashlib.blake2b(f"{index.root.resolve()}|reader {READER}".encode(), digest_size=8).hexdigest()
         memory = cache_dir / "fingerprints" / f"{key}.json"
     known = _load(memory)
     manifest: Manifest = {}
@@ -47,6 +51,8 @@ def fingerprint(
                 digest = hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
         except OSError as error:
             raise UserError(f"image {file} cannot be read ({error.strerror}): restore it from the archive") from error
+        if file.suffix != ".npy" and (turn := read_header(index.root, name).orientation) != 1:
+            digest = f"{digest} turned {turn}"
         return name, (status.st_size, status.st_mtime_ns, digest)
 
     with ThreadPoolExecutor(workers) as pool:

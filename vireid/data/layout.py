@@ -1,4 +1,4 @@
-"""What the dataset layouts share: the contract, reading of split files, and the held-out development identities."""
+"""What the dataset layouts share: the contract, misplaced folders, and the held-out development identities."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from vireid.core.config import Component
 from vireid.core.errors import UserError
 from vireid.core.seeding import generator
 from vireid.core.types import ImageIndex, IntArray, Modality
+from vireid.data.files import folders_in, holds_images
 
 TrainingPart = Literal["final", "fit"]
 EvaluationPart = Literal["test", "dev"]
@@ -30,12 +31,23 @@ class Entry(NamedTuple):
     number: int = 0
 
 
+class Misplaced(NamedTuple):
+    """Folders whose images a layout would leave out without a word."""
+
+    folders: tuple[str, ...]  # relative to the root
+    what: str  # what they are
+    expected: str  # what would be read, and so the remedy
+
+
 class Layout(ABC):
     """A dataset on disk, built as ``Class(config, root)``.
 
     ``training("final")`` gives every training identity and ``training("fit")`` leaves out the development identities,
     which ``evaluation("dev")`` returns; test identities are for the final number (``evaluation("test")``).
+    ``vireid data check`` sets ``lenient``, to look at the images of a dataset that these would refuse.
     """
+
+    lenient = False
 
     Config: ClassVar[type[Component]]
     version: ClassVar[str]
@@ -53,8 +65,12 @@ class Layout(ABC):
                 "(or render one with `vireid data synth OUT`)"
             )
         if not self.is_at(root):
-            inner = [child.name for child in sorted(root.iterdir()) if child.is_dir() and self.is_at(child)]
-            hint = f"did you mean {root / inner[0]}?" if inner else f"expected one of {', '.join(self.marks)} in it"
+            seen = folders_in(root)
+            inner = [name for name in seen if self.is_at(root / name)]
+            found = f", found {some(seen)}" if seen else ""
+            hint = (
+                f"did you mean {root / inner[0]}?" if inner else f"expected one of {', '.join(self.marks)} in it{found}"
+            )
             raise UserError(f"{self.title}: {root} does not hold this dataset: {hint}")
 
     @classmethod
@@ -77,6 +93,22 @@ class Layout(ABC):
         Raises:
             UserError: a split file or folder is missing.
         """
+
+    def misplaced(self) -> list[Misplaced]:
+        """Folders that hold images where this layout does not look for any."""
+        return []
+
+    def require_places(self) -> None:
+        """Refuse a dataset of which some folders would be left out.
+
+        Raises:
+            UserError: naming them and what is expected.
+        """
+        for found in [] if self.lenient else self.misplaced():
+            raise UserError(
+                f"{self.title}: {self.root} has {found.what}, whose images would be left out ({some(found.folders)}): "
+                f"{found.expected}"
+            )
 
     def permutations(self) -> Permutations | None:
         """Gallery permutations of the dataset's official protocol, or None where it has none."""
@@ -103,6 +135,33 @@ def build_index(root: Path, entries: Sequence[Entry], what: str) -> ImageIndex:
     return ImageIndex(root, tuple(entry.path for entry in entries), *columns)
 
 
+def some(names: Sequence[str], most: int = 3) -> str:
+    """The first of some names, and how many more there are."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def unpadded(root: Path, places: Iterable[str]) -> list[Misplaced]:
+    """Folders of identities, in any of ``places``, that are not numbered by four digits."""
+    found = [
+        f"{place}/{name}"
+        for place in places
+        if (root / place).is_dir()
+        for name in folders_in(root / place)
+        if name.isdecimal() and name != f"{int(name):04d}" and holds_images(root / place / name)
+    ]
+    if not found:
+        return []
+    wanted = f"{found[0].rpartition('/')[0]}/{int(found[0].rpartition('/')[2]):04d}"
+    return [
+        Misplaced(
+            tuple(found),
+            "identity folders that are not numbered by four digits",
+            f"rename them with leading zeros, as {found[0]} to {wanted}",
+        )
+    ]
+
+
 def require_both_modalities(index: ImageIndex, title: str) -> ImageIndex:
     """Return ``index`` if every identity has visible and infrared images.
 
@@ -121,55 +180,6 @@ def require_both_modalities(index: ImageIndex, title: str) -> ImageIndex:
                 "the split file"
             )
     return index
-
-
-def read_text(file: Path, remedy: str) -> str:
-    """Return the text of a split file.
-
-    Raises:
-        UserError: it is missing or not text; ``remedy`` says where it comes from.
-    """
-    try:
-        return file.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise UserError(f"split file {file} is missing: {remedy}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"split file {file} cannot be read ({error}): {remedy}") from error
-
-
-def read_identities(file: Path, remedy: str) -> list[int]:
-    """Return the sorted identities of a comma-separated split file.
-
-    Raises:
-        UserError: the file is missing, empty, or holds something that is not a number.
-    """
-    parts = read_text(file, remedy).replace("\n", ",").split(",")
-    try:
-        identities = sorted({int(part) for part in parts if part.strip()})
-    except ValueError as error:
-        raise UserError(f"split file {file}: {error}; expected comma-separated identity numbers") from error
-    if not identities:
-        raise UserError(f"split file {file} names no identity: {remedy}")
-    return identities
-
-
-def read_list(file: Path, remedy: str) -> list[tuple[str, int]]:
-    """Return the ``(path, label)`` pairs of a list file with one ``path label`` per line.
-
-    Raises:
-        UserError: the file is missing or empty, or a line is malformed (its number is named).
-    """
-    pairs = []
-    for number, line in enumerate(read_text(file, remedy).splitlines(), start=1):
-        path, _, label = line.strip().rpartition(" ")
-        if not line.strip():
-            continue
-        if not path or not label.isdigit():
-            raise UserError(f"split file {file}, line {number}: expected 'path label', found '{line.strip()}'")
-        pairs.append((path.strip().replace("\\", "/"), int(label)))
-    if not pairs:
-        raise UserError(f"split file {file} lists no image: {remedy}")
-    return pairs
 
 
 def held_out(identities: Iterable[int], fraction: float, *key: int | str) -> frozenset[int]:

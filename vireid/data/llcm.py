@@ -12,20 +12,20 @@ from pydantic import Field
 from vireid.core.config import Component
 from vireid.core.errors import UserError
 from vireid.core.types import ImageIndex, Modality
-from vireid.data.images import SUFFIXES
+from vireid.data.files import folders_in, holds_images, images_in, read_identities, read_list
 from vireid.data.layout import (
     Counts,
     Entry,
     EvaluationPart,
     Layout,
+    Misplaced,
     TrainingPart,
     build_index,
     held_out,
     modality_counts,
     only,
-    read_identities,
-    read_list,
     require_both_modalities,
+    unpadded,
 )
 
 FOLDERS = {Modality.VISIBLE: "vis", Modality.INFRARED: "nir"}
@@ -55,23 +55,38 @@ class LLCM(Layout):
     expected: ClassVar[dict[str, int]] = {"training identities": 713, "test identities": 351}
 
     def training(self, part: TrainingPart) -> ImageIndex:  # noqa: D102 - described by the contract
-        index = require_both_modalities(self._listed(), self.title)
+        index = self._listed()
+        index = index if self.lenient else require_both_modalities(index, self.title)
         return index if part == "final" else only(index, self._dev(index), keep=False)
 
     def evaluation(self, part: EvaluationPart) -> ImageIndex:  # noqa: D102
         if part == "dev":
             index = self._listed()
             return only(index, self._dev(index), keep=True)
+        self.require_places()
         entries = []
         for identity in read_identities(self.root / "idx" / "test_id.txt", REMEDY):
             for modality, name in FOLDERS.items():
                 for camera in CAMERAS[modality]:
                     place = f"test_{name}/cam{camera}/{identity:04d}"
-                    folder = self.root / place
-                    if folder.is_dir():
-                        names = sorted(file.name for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
-                        entries += [Entry(f"{place}/{file}", identity, modality, camera) for file in names]
+                    names = images_in(self.root / place)
+                    entries += [Entry(f"{place}/{name}", identity, modality, camera) for name in names]
         return build_index(self.root, entries, "test_vis/ and test_nir/")
+
+    def misplaced(self) -> list[Misplaced]:  # noqa: D102
+        found, known = [], []
+        for modality, name in FOLDERS.items():
+            place, cameras = f"test_{name}", {f"cam{camera}" for camera in CAMERAS[modality]}
+            known += [f"{place}/{camera}" for camera in sorted(cameras)]
+            seen = folders_in(self.root / place) if (self.root / place).is_dir() else []
+            others = tuple(
+                f"{place}/{camera}"
+                for camera in seen
+                if camera not in cameras and holds_images(self.root / place / camera)
+            )
+            expected = f"{place} has {', '.join(sorted(cameras))}; number yours so, or move these folders away"
+            found += [Misplaced(others, "folders that are no camera", expected)] if others else []
+        return found + unpadded(self.root, known)
 
     def test_list(self) -> frozenset[str]:  # noqa: D102 - the lists name vis/ and nir/, the test folders hold the files
         files = (self.root / "idx" / f"test_{name}.txt" for name in FOLDERS.values())

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from vireid.core.config import Component
 from vireid.core.types import ImageIndex, Modality
+from vireid.data.files import read_list
 from vireid.data.layout import (
     Counts,
     Entry,
@@ -19,7 +20,6 @@ from vireid.data.layout import (
     held_out,
     modality_counts,
     only,
-    read_list,
     require_both_modalities,
 )
 
@@ -59,7 +59,8 @@ class RegDB(Layout):
     }
 
     def training(self, part: TrainingPart) -> ImageIndex:  # noqa: D102 - described by the contract
-        index = require_both_modalities(self._read("train", self.config.split), self.title)
+        index = self._read("train", self.config.split)
+        index = index if self.lenient else require_both_modalities(index, self.title)
         return index if part == "final" else only(index, self._dev(index), keep=False)
 
     def evaluation(self, part: EvaluationPart) -> ImageIndex:  # noqa: D102

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -13,18 +13,19 @@ import scipy.io
 from vireid.core.config import Component
 from vireid.core.errors import UserError
 from vireid.core.types import ImageIndex, Modality
-from vireid.data.images import SUFFIXES
+from vireid.data.files import folders_in, holds_images, images_in, read_identities
 from vireid.data.layout import (
     Counts,
     Entry,
     EvaluationPart,
     Layout,
+    Misplaced,
     Permutations,
     TrainingPart,
     build_index,
     modality_counts,
-    read_identities,
     require_both_modalities,
+    unpadded,
 )
 from vireid.data.sysu_arrays import array_entries, has_arrays
 
@@ -78,7 +79,8 @@ class SYSUMM01(Layout):
             entries = array_entries(self.root, everyone, frozenset(identities))
         else:
             entries = self._scan(identities)
-        return require_both_modalities(build_index(self.root, entries, f"{part} training identities"), self.title)
+        index = build_index(self.root, entries, f"{part} training identities")
+        return index if self.lenient else require_both_modalities(index, self.title)
 
     def evaluation(self, part: EvaluationPart) -> ImageIndex:  # noqa: D102
         if not self._has_images():
@@ -88,6 +90,20 @@ class SYSUMM01(Layout):
             )
         identities = self._identities("val" if part == "dev" else "test")
         return build_index(self.root, self._scan(identities), f"{part} identities")
+
+    def misplaced(self) -> list[Misplaced]:  # noqa: D102
+        known = {f"cam{camera}" for camera in CAMERAS}
+        others = [
+            name
+            for name in folders_in(self.root)
+            if re.fullmatch(r"(?i)cam_?\d+", name) and name not in known and holds_images(self.root / name)
+        ]
+        expected = (
+            "this layout has visible cameras cam1, cam2, cam4 and cam5 and infrared cameras cam3 and cam6; number "
+            "yours so, or move these folders out of the root"
+        )
+        found = [Misplaced(tuple(others), "camera folders of other numbers", expected)] if others else []
+        return found + unpadded(self.root, sorted(known))
 
     def permutations(self) -> Permutations:
         """Return ``exp/rand_perm_cam.mat``: per (camera, identity) an array trials × images of 1-based file numbers.
@@ -159,23 +175,21 @@ class SYSUMM01(Layout):
         return read_identities(self.root / "exp" / f"{split}_id.txt", REMEDY)
 
     def _scan(self, identities: Sequence[int]) -> list[Entry]:
+        self.require_places()
         entries = []
         for identity in identities:
             for camera, modality in CAMERAS.items():
-                folder = self.root / f"cam{camera}" / f"{identity:04d}"
-                if not folder.is_dir():
-                    continue
-                for number, name in sorted((_number(file), file.name) for file in _images(folder)):
-                    path = f"cam{camera}/{identity:04d}/{name}"
-                    entries.append(Entry(path, identity, modality, camera, number))
+                folder = f"cam{camera}/{identity:04d}"
+                names = images_in(self.root / folder)
+                for number, name in sorted((self._number(folder, name), name) for name in names):
+                    entries.append(Entry(f"{folder}/{name}", identity, modality, camera, number))
         return entries
 
-
-def _images(folder: Path) -> list[Path]:
-    return [file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")]
-
-
-def _number(file: Path) -> int:
-    if not file.stem.isdigit():
-        raise UserError(f"SYSU-MM01: image {file} is not named by its number (0001.jpg): rename or remove it")
-    return int(file.stem)
+    def _number(self, folder: str, name: str) -> int:
+        stem = name.rpartition(".")[0]
+        if not stem.isdecimal():
+            raise UserError(
+                f"{self.title}: image {self.root / folder / name} is not named by its number (0001.jpg): rename or "
+                "remove it"
+            )
+        return int(stem)

@@ -13,7 +13,7 @@ import numpy as np
 
 from vireid.core.errors import UserError
 from vireid.core.types import Modality
-from vireid.data.images import ROW_MARK, load_plain, open_array
+from vireid.data.images import load_plain, open_array, row_path
 from vireid.data.layout import Entry
 
 NAMES = {Modality.VISIBLE: "rgb", Modality.INFRARED: "ir"}
@@ -46,5 +46,5 @@ def array_entries(root: Path, everyone: Sequence[int], wanted: frozenset[int]) -
             )
         for row, label in enumerate(labels.tolist()):
             if everyone[label] in wanted:
-                entries.append(Entry(f"{image_file.name}{ROW_MARK}{row}", everyone[label], modality, camera=0))
+                entries.append(Entry(row_path(image_file.name, row), everyone[label], modality, camera=0))
     return entries

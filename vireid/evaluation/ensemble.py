@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import torch.nn.functional as F
 from torch import Tensor
+
+from vireid.evaluation.products import unit
 
 
 def modality_ensemble(parts: Iterable[Tensor]) -> Tensor:
@@ -14,7 +15,7 @@ def modality_ensemble(parts: Iterable[Tensor]) -> Tensor:
     With unit features p̂ₖ and a unit gallery feature ĝ, Σₖ cos(pₖ, g) = (Σₖ p̂ₖ)·ĝ. The cosine of the sum itself divides
     this by the sum's length, which is one number for a query's whole gallery, so that the ranking stays.
     """
-    first, *others = (F.normalize(part.float(), dim=1) for part in parts)
+    first, *others = (unit(part.float()) for part in parts)
     for other in others:
         first = first + other
     return first

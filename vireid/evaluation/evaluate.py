@@ -22,6 +22,7 @@ from vireid.evaluation.metrics import (
     filtered_counts,
     metric_units,
     rank_by_image,
+    require_matches,
     top_matches,
 )
 from vireid.evaluation.neighbours import QueryDistances
@@ -88,11 +89,13 @@ def evaluate(
         top_k: gallery images listed per query of the first trial; 0 lists none.
 
     Raises:
-        UserError: features that are not finite or not one row per image; see also ``plan_trials``.
+        UserError: features that are not finite, not one row per image, or cannot be compared (see
+            ``Scorer.unusable``); see also ``plan_trials``.
     """
     rows = _checked(features, index)
     labels = Labels(index.identity, index.camera)
     trials = plan_trials(config, index, permutations, listed)
+    _require_comparable(rows, index, trials, config)
     found: list[list[QueryMetrics]] = [[] for _ in trials]
     places: list[list[IntArray]] = [[] for _ in trials]
     recalls: list[float] = []
@@ -108,6 +111,8 @@ def evaluate(
     per_query = [
         QueryMetrics.concatenate(parts)[np.argsort(np.concatenate(at))] for parts, at in zip(found, places, strict=True)
     ]
+    for trial, metrics in zip(trials, per_query, strict=True):
+        require_matches(metrics, labels[trial.query], labels[trial.gallery], config.spec.rule)
     per_trial = [metrics.aggregate() for metrics in per_query]
     sizes = {
         "queries": len(trials[0].query),
@@ -144,6 +149,17 @@ def _checked(features: FloatArray | Tensor, index: ImageIndex) -> Tensor:
             "check the model's weights or extract in fp32"
         )
     return rows if rows.dtype in (torch.float32, torch.float64) else rows.float()
+
+
+def _require_comparable(rows: Tensor, index: ImageIndex, trials: list[Trial], config: ProtocolConfig) -> None:
+    scorer = SCORERS[config.score]
+    needed, _ = _union([part for trial in trials for part in (trial.query, trial.gallery)])
+    bad = needed[scorer.unusable(rows[needed]).cpu().numpy()]
+    if len(bad):
+        raise UserError(
+            f"features of {len(bad)} of {len(needed)} images are unusable, the first of them of {index.paths[bad[0]]}: "
+            f"{scorer.fault}"
+        )
 
 
 def _scores(rows: Tensor, trials: list[Trial], config: ProtocolConfig, recalls: list[float]) -> Iterator[Scores]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vireid.core.errors import UserError, did_you_mean
 from vireid.core.types import FloatArray, IntArray
-from vireid.evaluation.metrics import CameraRule, Labels
+from vireid.evaluation.metrics import CameraRule, Labels, is_junk
 
 FeatureRule = Literal["sysu", "none", "same-id-same-cam"]
 Array = npt.NDArray[Any]
@@ -35,17 +35,23 @@ class FeatureSet:
     rule: CameraRule
     place: str  # where the arrays come from, for messages
 
+    @property
+    def junk(self) -> int:
+        """Number of gallery images that no query is scored on: those of negative identities."""
+        return int(is_junk(self.gallery_labels.identity).sum())
+
 
 def checked_set(arrays: Mapping[str, ArrayLike | None], rule: str, place: str) -> FeatureSet:
     """Check the arrays named in ``ARRAYS`` against each other; cameras may be absent where the rule needs none.
 
     Args:
-        arrays: features Q×D and G×D, identities and cameras as integers, one per row.
+        arrays: features Q×D and G×D, identities and cameras as integers, one per row. Negative identities mark junk.
         rule: ``sysu``, ``none`` or ``same-id-same-cam``.
         place: opens every message.
 
     Raises:
-        UserError: an unknown rule; an array that is missing, empty, of another length, width or type, or not finite.
+        UserError: an unknown rule; an array that is missing, empty, of another length, width or type, or not finite;
+            junk among the queries, or nothing else in the gallery.
     """
     if rule not in get_args(FeatureRule):
         near = did_you_mean(rule, get_args(FeatureRule))
@@ -53,10 +59,17 @@ def checked_set(arrays: Mapping[str, ArrayLike | None], rule: str, place: str) -
             f"unknown rule '{rule}'{near}; none keeps every gallery image, sysu removes camera 2 for "
             "queries of camera 3, same-id-same-cam removes images of the query's identity and camera"
         )
-    sides = {}
+    sides: dict[str, tuple[FloatArray, Labels]] = {}
     for side in ("query", "gallery"):
         features = _features(arrays.get(side), side, place)
         identity = _integers(arrays.get(f"{side}_id"), f"{side}_id", len(features), side, place)
+        if side == "query" and (identity < 0).any():
+            rows = np.flatnonzero(identity < 0)
+            raise UserError(
+                f"{place}: array 'query_id' is negative in {len(rows)} of {len(identity)} rows, the first of them row "
+                f"{rows[0]} (from 0) with {identity[rows[0]]}; negative identities mark junk, which is left out of a "
+                "gallery and is no query: leave these rows out of the query arrays"
+            )
         camera = np.zeros(len(features), dtype=np.int64)
         if rule != "none":
             name = f"{side}_cam"
@@ -72,6 +85,11 @@ def checked_set(arrays: Mapping[str, ArrayLike | None], rule: str, place: str) -
         raise UserError(
             f"{place}: array 'query' has {query.shape[1]} columns but 'gallery' has {gallery.shape[1]}; "
             "both must come from one feature space"
+        )
+    if is_junk(gallery_labels.identity).all():
+        raise UserError(
+            f"{place}: every identity in 'gallery_id' is negative, which marks junk: there is nothing to rank; number "
+            "people from 0"
         )
     core_rule: CameraRule = "sysu" if rule == "sysu" else "same_id_same_cam" if rule == "same-id-same-cam" else "none"
     return FeatureSet(query, gallery, query_labels, gallery_labels, core_rule, place)

@@ -14,7 +14,7 @@ from vireid.core.errors import UserError
 from vireid.evaluation.compare import Interval, TrialMetrics, identity_intervals, paired_differences
 from vireid.evaluation.feature_arrays import CAMERA_ARRAYS, ArrayLike, FeatureRule, FeatureSet, checked_set
 from vireid.evaluation.feature_files import FeatureFile
-from vireid.evaluation.metrics import CmcConvention
+from vireid.evaluation.metrics import CmcConvention, require_matches
 from vireid.evaluation.reranking import KReciprocal, Variant
 from vireid.evaluation.search import rank_features
 
@@ -59,9 +59,15 @@ class FeatureResult:
         """Number of queries with an image of their identity in the gallery that is left to them (first trial)."""
         return int(self.trials[0].queries.valid.sum())
 
+    @property
+    def junk(self) -> int:
+        """Number of gallery images of negative identities, which are left out of every ranking."""
+        return int(self.settings.get("junk", 0))
+
     def summary(self) -> dict[str, float | int]:
-        """One flat object: the six metrics, ``queries`` and ``valid_queries``."""
-        return {**self.metrics, "queries": self.queries, "valid_queries": self.valid_queries}
+        """One flat object: the six metrics, ``queries``, ``valid_queries``, and ``junk`` where the gallery has some."""
+        junk = {"junk": self.junk} if self.junk else {}
+        return {**self.metrics, "queries": self.queries, "valid_queries": self.valid_queries, **junk}
 
     def intervals(self) -> dict[str, Interval]:
         """Every metric with a 95 % interval that resamples identities (test sampling only)."""
@@ -101,8 +107,8 @@ def evaluate_features(
     Args:
         query: features Q×D, NumPy array or tensor, any real type.
         gallery: features G×D.
-        query_id: identities (Q), whole numbers.
-        gallery_id: identities (G), numbered as the queries'.
+        query_id: identities (Q), whole numbers from 0.
+        gallery_id: identities (G), numbered as the queries'; negative ones mark junk, which is left out.
         query_cam: cameras (Q), whole numbers; may be left out with rule ``none``.
         gallery_cam: cameras (G).
         rule: which gallery images do not exist for a query: ``none`` of them, ``sysu`` those of camera 2 for queries of
@@ -175,7 +181,9 @@ def evaluate_set(
         cmc=convention,
         normalise=normalise,
         reranking=config,
+        source=f"{features.place}: ",
     )
+    require_matches(per_query, features.query_labels, features.gallery_labels, features.rule)
     return FeatureResult(
         metrics=per_query.aggregate(),
         trials=(TrialMetrics(features.query_labels.identity, per_query),),
@@ -186,6 +194,7 @@ def evaluate_set(
             "score": "cosine" if normalise else "negative squared Euclidean",
             "reranking": {"name": "none"} if config is None else config.words,
             "queries": len(features.query),
-            "gallery": len(features.gallery),
+            "gallery": len(features.gallery) - features.junk,
+            "junk": features.junk,
         },
     )

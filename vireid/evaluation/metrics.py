@@ -126,12 +126,26 @@ def _same_id_same_cam(query: Labels, gallery: Labels) -> BoolArray | None:
     return np.asarray(same_identity & (gallery.camera[:, None] == query.camera))
 
 
-# A rule tells which gallery images do not exist for a query (G×B); None where it removes nothing at all.
+# A camera rule tells which gallery images do not exist for a query (G×B); None where it removes nothing at all.
 CAMERA_RULES: Mapping[str, Callable[[Labels, Labels], BoolArray | None]] = {
     "none": _nothing,
     "sysu": _sysu,
     "same_id_same_cam": _same_id_same_cam,
 }
+
+
+def is_junk(identity: IntArray) -> BoolArray:
+    """Whether gallery images are junk, which no query is scored on: negative identities, as Market-1501 writes them."""
+    return np.asarray(identity < 0)
+
+
+def removed_images(query: Labels, gallery: Labels, rule: str) -> BoolArray | None:
+    """Gallery images that do not exist for a query (G×B): those of a camera rule, and junk; None where all exist."""
+    removed, junk = CAMERA_RULES[rule](query, gallery), is_junk(gallery.identity)
+    if not junk.any():
+        return removed
+    everywhere = np.broadcast_to(junk[:, None], (len(gallery), len(query)))
+    return everywhere if removed is None else removed | everywhere
 
 
 def to_numpy(values: FloatArray | Tensor) -> FloatArray:
@@ -158,14 +172,15 @@ def rank_queries(
         scores: Q×G similarities (any float type), or distances with ``distance=True``.
         query: labels of the Q queries.
         gallery: labels of the G gallery images; their order decides ties.
-        rule: which gallery images do not exist for a query.
+        rule: which gallery images do not exist for a query; those of negative identities exist for none.
         cmc: ``dedup`` counts ranks over the ranking with only the first image of each identity kept, ``plain`` over
             the whole ranking.
         distance: whether small values are good.
         block_cells: bound of the scores handled at once.
 
     Raises:
-        UserError: shapes that disagree, an empty side, a value that is not finite, an unknown rule or convention.
+        UserError: shapes that disagree, an empty side, a value that is not finite, an unknown rule or convention, a
+            negative query identity.
     """
     values = to_numpy(scores)
     _check(values, query, gallery, rule, cmc)
@@ -206,7 +221,7 @@ def rank_block(
 
     ``values`` are overwritten where the rule removes an image.
     """
-    removed = CAMERA_RULES[rule](query, gallery)
+    removed = removed_images(query, gallery, rule)
     if removed is not None:
         np.copyto(values, -np.inf, where=removed)
     found = rank_hits(values, query.identity, removed, layout, dedup=cmc == "dedup")
@@ -220,10 +235,40 @@ def filtered_counts(query: Labels, gallery: Labels, rule: CameraRule) -> tuple[I
     """
     pairs, back = np.unique(np.stack([query.identity, query.camera]), axis=1, return_inverse=True)
     distinct = Labels(pairs[0], pairs[1])
-    removed = CAMERA_RULES[rule](distinct, gallery)
+    removed = removed_images(distinct, gallery, rule)
     same = gallery.identity[:, None] == distinct.identity
     left = np.ones_like(same) if removed is None else ~removed
     return left.sum(axis=0)[back], (left & same).sum(axis=0)[back]
+
+
+_RULE_WORDS = {
+    "sysu": ("sysu (camera 2, for queries of camera 3)", "these are camera numbers of SYSU-MM01"),
+    "same_id_same_cam": ("same-id-same-cam (same camera)", "every image needs the number of the camera that took it"),
+}
+
+
+def require_matches(found: QueryMetrics, query: Labels, gallery: Labels, rule: str) -> None:
+    """Explain why no query has a match where a rule has removed all there were; see ``QueryMetrics.aggregate``.
+
+    Raises:
+        UserError: with their number and the cameras of both sides.
+    """
+    if rule == "none" or found.valid.any():
+        return
+    before = int((filtered_counts(query, gallery, "none")[1] > 0).sum())
+    if before:
+        words, remedy = _RULE_WORDS[rule]
+        sides = [_cameras(name, labels) for name, labels in (("queries", query), ("gallery", gallery))]
+        raise UserError(
+            f"{before} of {len(query)} queries have matches, all removed by the rule {words}: {sides[0]}, {sides[1]}; "
+            f"{remedy}, or use rule none, which leaves out no image"
+        )
+
+
+def _cameras(name: str, labels: Labels) -> str:
+    found = np.unique(labels.camera).tolist()
+    shown = ", ".join(map(str, found[:9])) + ("…" if len(found) > 9 else "")
+    return f"{name} of camera{'s' if len(found) > 1 else ''} {shown}"
 
 
 def top_matches(
@@ -238,7 +283,7 @@ def top_matches(
     """Gallery positions of each query's best ``k`` images (Q×min(k, G)), −1 where a rule leaves fewer."""
     values = to_numpy(scores)
     signed = values.copy() if distance else -values
-    removed = CAMERA_RULES[rule](query, gallery)
+    removed = removed_images(query, gallery, rule)
     if removed is not None:
         signed[removed.T] = np.inf
     best = np.argsort(signed, axis=1, kind="stable")[:, :k]
@@ -255,6 +300,12 @@ def check_labels(query: Labels, gallery: Labels, rule: str, cmc: str) -> None:
         raise UserError(f"unknown camera rule '{rule}'{did_you_mean(rule, CAMERA_RULES)}")
     if cmc not in ("dedup", "plain"):
         raise UserError(f"unknown CMC convention '{cmc}'{did_you_mean(cmc, ('dedup', 'plain'))}")
+    if (query.identity < 0).any():
+        row = int(np.flatnonzero(query.identity < 0)[0])
+        raise UserError(
+            f"query {row} has identity {query.identity[row]}; negative numbers mark junk, which is no person to look "
+            "for: leave such images out of the queries"
+        )
     for side, labels in (("query", query), ("gallery", gallery)):
         if len(labels.camera) != len(labels.identity):
             raise UserError(

@@ -73,10 +73,27 @@ def distances_within(features: Tensor) -> Tensor:
 
 
 def unit(features: Tensor) -> Tensor:
-    """Features (N×D) divided by their Euclidean lengths; a zero feature stays zero."""
+    """Finite features (N×D) divided by their Euclidean lengths, whatever their scale; a zero feature stays zero."""
     return unit_(features.detach().clone())
 
 
 def unit_(features: Tensor) -> Tensor:
     """The same in place."""
-    return features.div_(features.norm(dim=1, keepdim=True).clamp_min_(torch.finfo(features.dtype).tiny))
+    lengths = features.norm(dim=1, keepdim=True)
+    extreme = squares_lost(lengths[:, 0])
+    if bool(extreme.any()):  # divided by their largest value first, they have squares
+        rows = features[extreme]
+        largest = rows.abs().amax(dim=1, keepdim=True)
+        rows.div_(torch.where(largest > 0, largest, 1.0))
+        features[extreme], lengths[extreme] = rows, rows.norm(dim=1, keepdim=True)
+    return features.div_(torch.where(lengths > 0, lengths, 1.0))
+
+
+def squares_lost(lengths: Tensor) -> Tensor:
+    """Whether features are so long or so short that their type cannot hold squared distances among them.
+
+    Args:
+        lengths: Euclidean, infinite where they overflowed.
+    """
+    kind = torch.finfo(lengths.dtype)
+    return torch.logical_or(lengths > (kind.max / 8) ** 0.5, lengths < (kind.tiny / kind.eps) ** 0.5)

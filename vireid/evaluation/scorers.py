@@ -7,15 +7,21 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from vireid.evaluation.products import inner, squared_distances, unit_
+from vireid.evaluation.products import inner, squared_distances, squares_lost, unit_
 
 
 @dataclass(frozen=True, slots=True)
 class Scorer:
-    """``prepare`` is done once per image (N×D, in place), ``compare`` gives similarities of prepared features (Q×G)."""
+    """``prepare`` is done once per image (N×D, in place), ``compare`` gives similarities of prepared features (Q×G).
+
+    ``unusable`` marks raw features that cannot be compared so (N×D → N), and ``fault`` says what is wrong with them and
+    what to do: compared all the same, they would tie with every image.
+    """
 
     prepare: Callable[[Tensor], Tensor]
     compare: Callable[[Tensor, Tensor], Tensor]
+    unusable: Callable[[Tensor], Tensor]
+    fault: str
 
     def __call__(self, query: Tensor, gallery: Tensor) -> Tensor:
         """Similarities (Q×G) of Q×D and G×D features."""
@@ -35,7 +41,26 @@ def _negative(query: Tensor, gallery: Tensor) -> Tensor:
     return squared_distances(query, gallery).neg_()
 
 
-cosine = Scorer(unit_, inner)
-negative_squared_euclidean = Scorer(_as_is, _negative)
+def _without_direction(features: Tensor) -> Tensor:
+    return ~features.any(dim=1)
+
+
+def _without_squares(features: Tensor) -> Tensor:
+    return squares_lost(features.norm(dim=1)) & features.any(dim=1)
+
+
+cosine = Scorer(
+    unit_,
+    inner,
+    _without_direction,
+    "zero throughout and so without a direction; extract again, or leave the images out",
+)
+negative_squared_euclidean = Scorer(
+    _as_is,
+    _negative,
+    _without_squares,
+    "too long or too short for squared distances in their type; scale all features by one number, write float64, or "
+    "normalise them",
+)
 
 SCORERS: Mapping[str, Scorer] = {"cosine": cosine, "negative squared Euclidean": negative_squared_euclidean}

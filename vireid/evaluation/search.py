@@ -21,6 +21,7 @@ from vireid.evaluation.metrics import (
     Labels,
     QueryMetrics,
     check_labels,
+    is_junk,
     rank_block,
     rank_queries,
 )
@@ -43,6 +44,7 @@ def rank_features(
     normalise: bool = True,
     reranking: KReciprocal | None = None,
     score_bytes: int = SCORE_BYTES,
+    source: str = "",
 ) -> QueryMetrics:
     """AP, INP and first-hit rank of every query.
 
@@ -50,15 +52,17 @@ def rank_features(
         query: Q×D features of any float type. Float64 on either side computes in float64, all else in float32.
         gallery: G×D features; their order decides ties. With a query tensor on an accelerator products run there.
         query_labels: of the Q queries.
-        gallery_labels: of the G gallery images.
+        gallery_labels: of the G gallery images; those of negative identities are left out.
         rule: which gallery images do not exist for a query.
         cmc: see ``rank_queries``.
         normalise: rank by cosine; otherwise by squared Euclidean distance of the features as they are.
         reranking: re-rank with k-reciprocal encoding; holds the features of both sides in memory.
         score_bytes: bound of the scores held at once.
+        source: opens messages on single features.
 
     Raises:
-        UserError: sides of different widths or lengths, an empty side, features that are not finite.
+        UserError: sides of different widths or lengths, an empty side, features that are not finite or cannot be
+            compared (see ``Scorer.unusable``).
     """
     check_labels(query_labels, gallery_labels, rule, cmc)
     for side, features, labels in (("query", query, query_labels), ("gallery", gallery, gallery_labels)):
@@ -69,10 +73,11 @@ def rank_features(
             )
     if query.shape[1] != gallery.shape[1]:
         raise UserError(f"query features are {query.shape[1]} wide but gallery features {gallery.shape[1]}")
-    reader = _Reader(query, gallery, cosine if normalise else negative_squared_euclidean)
+    reader = _Reader(query, gallery, cosine if normalise else negative_squared_euclidean, source)
     queries = reader.read(query, slice(None), "query")
     if reranking is not None:
-        images = reader.read(gallery, slice(None), "gallery")
+        kept = np.flatnonzero(~is_junk(gallery_labels.identity))  # nor may junk be anyone's neighbour
+        images, gallery_labels = reader.read(gallery, slice(None), "gallery")[kept], gallery_labels[kept]
         found = [
             rank_queries(block, query_labels[rows], gallery_labels, rule=rule, cmc=cmc, distance=True)
             for rows, block in rerank_features(queries, images, reranking)
@@ -94,24 +99,32 @@ def rank_features(
 class _Reader:
     """Turns rows of either side into tensors that may be multiplied."""
 
-    def __init__(self, query: FloatArray | Tensor, gallery: FloatArray | Tensor, scorer: Scorer) -> None:
+    def __init__(self, query: FloatArray | Tensor, gallery: FloatArray | Tensor, scorer: Scorer, source: str) -> None:
         wide = any(str(side.dtype).endswith("float64") for side in (query, gallery))
         self._dtype = torch.float64 if wide else torch.float32
         self._device = query.device if isinstance(query, Tensor) else torch.device("cpu")
         self._scorer = scorer
+        self._source = source
 
     def read(self, features: FloatArray | Tensor, rows: slice, side: str) -> Tensor:
         """Rows as a finite tensor of the common type on the common device, prepared to be compared."""
+        first = rows.start or 0
         part = features[rows]
         tensor = part.detach() if isinstance(part, Tensor) else torch.from_numpy(np.array(part))
         tensor = tensor.to(device=self._device, dtype=self._dtype, copy=isinstance(part, Tensor))
         if not bool(torch.isfinite(tensor.sum())):  # one pass; a finite block may overflow its sum
             bad = (~torch.isfinite(tensor).all(dim=1)).nonzero()[:, 0]
             if len(bad):
-                row = int(bad[0]) + (rows.start or 0)
                 raise UserError(
-                    f"{side} feature {row} (from 0) is not finite; extract it again in float32 or leave the image out"
+                    f"{self._source}{side} feature {first + int(bad[0])} (from 0) is not finite; extract it again in "
+                    "float32 or leave the image out"
                 )
+        bad = self._scorer.unusable(tensor).nonzero()[:, 0]
+        if len(bad):
+            raise UserError(
+                f"{self._source}{len(bad)} of {len(tensor)} {side} features are unusable, the first of them feature "
+                f"{first + int(bad[0])} (from 0): {self._scorer.fault}"
+            )
         return self._scorer.prepare(tensor)
 
     def scores(self, gallery: FloatArray | Tensor, queries: Tensor, place: IntArray) -> FloatArray:

@@ -76,9 +76,18 @@ def prepare(config: ExperimentConfig, store: Store, progress: ProgressCallback =
 def data_step(config: ExperimentConfig, store: Store, progress: ProgressCallback = silent) -> PreparedData:
     """Bring a configuration's images: render them where they are synthetic and absent, and decode all once."""
     data = prepare(config, store, progress)
+    decode_all(config, data, store, progress)
+    return data
+
+
+def decode_all(config: ExperimentConfig, data: PreparedData, store: Store, progress: ProgressCallback = silent) -> None:
+    """Decode the images of training and of evaluation, so that none is found broken when training has ended.
+
+    Raises:
+        UserError: one cannot be decoded, or the cache has no room.
+    """
     for index in (data.train, data.evaluation):
         _decoded(config, index, store, progress)
-    return data
 
 
 def cache_directory(store: Store) -> Path:

@@ -11,7 +11,7 @@ import torch
 
 from vireid.core.seeding import generator
 from vireid.core.types import FloatArray, ImageIndex, IntArray, Modality
-from vireid.evaluation.metrics import CAMERA_RULES, Labels
+from vireid.evaluation.metrics import Labels, removed_images
 from vireid.evaluation.products import inner, unit
 from vireid.evaluation.protocols import ProtocolConfig
 from vireid.evaluation.search import rank_features
@@ -107,7 +107,7 @@ def best_matches(
     gallery = labels[trial.gallery]
     for query in queries:
         distance = ((rows[trial.gallery] - rows[query]) ** 2).sum(1)
-        removed = CAMERA_RULES[config.spec.rule](labels[[query]], gallery)
+        removed = removed_images(labels[[query]], gallery, config.spec.rule)
         if removed is not None:
             distance[removed[:, 0]] = np.inf
         best = int(np.where(gallery.identity == index.identity[query], distance, np.inf).argmin())

@@ -19,7 +19,14 @@ from vireid.core.seeding import seed_everything
 from vireid.core.types import Model
 from vireid.evaluation.evaluate import evaluate
 from vireid.evaluation.extraction import extract
-from vireid.experiment.data import PreparedData, build_curriculum, evaluation_loader, prepare, training_loader
+from vireid.experiment.data import (
+    PreparedData,
+    build_curriculum,
+    decode_all,
+    evaluation_loader,
+    prepare,
+    training_loader,
+)
 from vireid.experiment.device import check_precisions, device_of, threads_of
 from vireid.experiment.identity import data_specification, fit_id, fit_specification, rendered
 from vireid.experiment.lists import check_lists, training_lists
@@ -57,6 +64,7 @@ def fit_step(config: ExperimentConfig, store: Store, progress: ProgressCallback 
         check_teacher(config, store)
         check_start(config, store)
         data = prepare(config, store, progress)
+        decode_all(config, data, store, progress)
         record = _train(config, store, data, started, progress)
     except Exception as error:
         reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"

@@ -24,7 +24,7 @@ from vireid.core.config import parse
 from vireid.core.errors import UserError
 from vireid.core.seeding import generator
 from vireid.core.types import IntArray
-from vireid.data.images import read_image
+from vireid.data.images import read_header, read_image
 from vireid.data.synthetic.config import SyntheticConfig
 from vireid.data.synthetic.render import RENDERER_VERSION, cameras_for, draw_person, render
 from vireid.data.transforms import normalise
@@ -194,10 +194,10 @@ def _measure(
         mark("search")
 
     found = measure_way(way, lambda: module, example, single)
-    with Image.open(file) as picture:
-        columns, lines = picture.size
+    stored = read_header(file.parent, file.name)
+    size = {"bytes": file.stat().st_size, "height": stored.height, "width": stored.width}
     settings = {
-        "image": {**identify_image(single.stages), "bytes": file.stat().st_size, "height": lines, "width": columns},
+        "image": {**identify_image(single.stages), **size},
         "gallery": single.stages.gallery,
         "gallery_bytes": rows.numel() * rows.element_size(),
         "features": features,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -32,19 +32,23 @@ def complexity(
         ``artefact`` (see ``artefact_digest``), ``macs`` (None if every counter failed), ``convention``,
         ``resolution``, ``images_per_forward``, ``disagreement`` (largest relative difference between counters, None
         with fewer than two), ``counters``: one row each with ``name``, ``status``, ``reason``, ``headline`` (whether
-        ``macs`` is its figure), ``difference`` to the headline (relative), ``flagged`` (above 1 %), and the fields of
-        ``Count``. A failed counter's row has ``status`` "failed", its reason, and no figures.
+        ``macs`` is its figure), ``difference`` to the headline (relative), ``flagged`` (above 1 %), ``verdict`` (where
+        counters differ, which is right, which is wrong and why), and the fields of ``Count``. A failed counter's row
+        has ``status`` "failed", its reason, and no figures.
     """
     images = example_images(1, height, width)
     executed = log_execution(counting_copy(module), images)
     rows = [_row(name, module, images, executed) for name in counters]
     counted = {row["name"]: row["macs"] for row in rows if row["status"] == "ok"}
-    headline = HEADLINE if HEADLINE in counted else next(iter(counted), None)
+    trusted = [row["name"] for row in rows if row["status"] == "ok" and not row["wrong"]]
+    headline = HEADLINE if HEADLINE in counted else next(iter([*trusted, *counted]), None)
     figures = list(counted.values())
     for row in rows:
         if row["status"] == "ok" and headline is not None:
             difference = abs(row["macs"] - counted[headline]) / max(counted[headline], 1)
             row.update(headline=row["name"] == headline, difference=difference, flagged=difference > FLAG_ABOVE)
+    for row in rows:
+        row["verdict"] = _verdict(row, rows, None if headline is None else counted[headline])
     disagreement = (max(figures) - min(figures)) / max(min(figures), 1) if len(figures) > 1 else None
     return {
         "artefact": _digest(module, executed),
@@ -78,6 +82,21 @@ def _digest(module: nn.Module, executed: Sequence[OperatorCall]) -> str:
         "parameters": [[list(p.shape), str(p.dtype)] for p in module.parameters()],
     }
     return hashlib.sha256(canonical_json(graph).encode()).hexdigest()[:12]
+
+
+def _verdict(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], headline: int | None) -> str:
+    """What to think of a counter's figure where counters differ; empty where they agree."""
+    if row["status"] != "ok" or headline is None:
+        return ""
+    if row["wrong"]:
+        return f"known to be wrong here: {row['wrong']}"
+    if row["flagged"]:
+        if row["leaves_out"] and row["macs"] < headline:
+            return f"right by its rule, which leaves out {row['leaves_out']}"
+        return "differs for no reason that is known: compare by_operator of the counters in the record"
+    if not any(other.get("flagged") for other in rows):
+        return ""
+    return "right: counts what is executed" if row["name"] == HEADLINE else "right by its rule"
 
 
 def _row(name: str, module: nn.Module, images: Tensor, executed: Sequence[OperatorCall]) -> dict[str, Any]:

@@ -100,7 +100,9 @@ def _score(table: pd.DataFrame, identities: npt.NDArray[np.int64], metric: str, 
     sums = np.bincount(place, QUERY_SCORES[metric](valid), size).reshape(shape)
     counts = np.bincount(place, minlength=size).reshape(shape).astype(float)
     times = _times_drawn(len(identities), draws)
-    return np.asarray((times @ sums / (times @ counts)).mean(axis=1))
+    drawn = times @ counts
+    drawn = np.where(drawn > 0, drawn, np.nan)  # a trial in which none of the drawn has a match says nothing
+    return np.asarray(np.nanmean(times @ sums / drawn, axis=1))
 
 
 @lru_cache(maxsize=4)

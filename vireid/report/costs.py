@@ -27,7 +27,7 @@ def counters_table(view: StudyView) -> Fragment:
     columns += [Column("Params", f"M, {kind}") for kind in ("deployed", "training only", "dead")]
     columns += [Column("Weights", "MB")]
     columns += [Column(name, "GMAC per image") for name in names]
-    columns += [Column("Apart", "%"), Column("Not counted", text=True)]
+    columns += [Column("Apart", "%"), Column("Not counted, or wrong", text=True)]
     counted = [c.get("macs") for cost in view.costs.values() for c in cost.counters]
     places = MACS.decimals(None if value is None else float(value) / 1e9 for value in counted)
     groups = view.sharing(lambda cost: (cost.artefact, *sorted(cost.parameters.items())))
@@ -38,7 +38,8 @@ def counters_table(view: StudyView) -> Fragment:
     caption = (
         f"Cost of the deployed graph at {sizes} pixels, {images} image per forward pass; {conventions}. "
         "Each counter counts on a copy of the model; operators it has no rule for are listed, not hidden. "
-        f"Marked where counters are more than {100 * AGREEMENT:.0f} % apart. Configurations of equal cost share a row."
+        f"Marked where counters are more than {100 * AGREEMENT:.0f} % apart, with which is right and which "
+        "is wrong there. Configurations of equal cost share a row."
     )
     return table(columns, [Rows("", rows)], caption + view.note)
 
@@ -61,6 +62,8 @@ def _counter_row(label: str, cost: CostRecord, names: list[str], places: int) ->
             missed.append(tag("div", f"{name}: {fault}", class_="bad"))
         if uncounted := _operators(counter.get("uncounted")):
             missed.append(tag("div", f"{name}: {uncounted}"))
+        if (verdict := counter.get("verdict")) and not counter.get("headline"):
+            missed.append(tag("div", f"{name}: {verdict}"))
     apart: Content = _DASH
     if cost.disagreement is not None:
         text = f"{100 * cost.disagreement:.1f}"

@@ -21,7 +21,7 @@ def compare(features: Array, reference: Array) -> dict[str, float]:
     if features.shape != reference.shape:
         return {"difference": float("inf"), "cosine": -1.0}
     found, expected = features.astype(np.float64), reference.astype(np.float64)
-    tiny = np.finfo(np.float32).tiny
+    tiny = np.finfo(np.float64).tiny  # squares of single precision never overflow or vanish in double
     scale = np.maximum(np.sqrt(np.square(expected).mean(axis=1)), tiny)
     lengths = np.maximum(np.linalg.norm(found, axis=1) * np.linalg.norm(expected, axis=1), tiny)
     return {

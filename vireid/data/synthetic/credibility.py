@@ -19,6 +19,7 @@ from vireid.core.config import Strict
 from vireid.core.errors import UserError
 from vireid.core.seeding import generator
 from vireid.core.types import IntArray, Modality
+from vireid.data.images import read_image
 from vireid.data.synthetic.dataset import ATTRIBUTES, SILHOUETTES, read_card
 from vireid.data.synthetic.rendering_worker import decode_mask
 
@@ -169,8 +170,8 @@ def credibility_of_dataset(root: Path, split: str = "val") -> dict[str, Figure]:
     images = np.empty((len(table), height, width, 3), dtype=np.uint8)
     masks = np.empty((len(table), height, width), dtype=bool)
     for row, path in enumerate(table["path"]):
-        with Image.open(root / path) as image:
-            images[row] = np.asarray(image.convert("RGB").resize((width, height), Image.Resampling.BOX))
+        image = read_image(root, path)
+        images[row] = np.asarray(image.resize((width, height), Image.Resampling.BOX))
         mask = Image.fromarray(decode_mask(stored[path]).astype(np.uint8) * 255)
         masks[row] = np.greater_equal(np.asarray(mask.resize((width, height), Image.Resampling.BOX)), 64)
     box = table[["box_left", "box_top", "box_right", "box_bottom"]].to_numpy(np.float64)

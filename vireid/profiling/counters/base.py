@@ -26,6 +26,8 @@ class Count:
     by_operator: dict[str, int] = field(default_factory=dict)
     uncounted: dict[str, int] = field(default_factory=dict)  # operator → calls that entered no figure
     notes: tuple[str, ...] = ()
+    leaves_out: str = ""  # what is executed but, by the counter's rule, not in `macs`
+    wrong: str = ""  # why `macs` is known to be wrong for this module by the counter's own rule
 
 
 class Counter(Protocol):

@@ -56,6 +56,7 @@ class FvcoreCounter:
                 "traces outputs only: branches that the output does not use are executed, but not in this figure",
                 "attention, normalisation, GeM and pooling by the suite's rules",
             ),
+            leaves_out="branches that the output does not use",
         )
 
 

@@ -68,6 +68,7 @@ class ThopCounter:
             by_operator=sorted_counts(by_operator),
             uncounted=sorted_counts(uncounted),
             notes=tuple(notes if added else ()),
+            wrong=_counted_again(holder),
         )
 
 
@@ -90,6 +91,27 @@ def _counted(module: nn.Module, tree: Mapping[str, Any]) -> list[tuple[nn.Module
         elif operations:
             found.append((child, operations))
     return found
+
+
+def _counted_again(holder: nn.Module) -> str:
+    """What thop counts too often: it hooks a module once for every parent that it has, and adds it up as often."""
+    names: dict[nn.Module, list[str]] = {}
+    waiting: list[tuple[str, nn.Module]] = [("", holder)]
+    while waiting:
+        name, module = waiting.pop()
+        names.setdefault(module, []).append(name.removeprefix("module."))
+        waiting += [(f"{name}.{child}".strip("."), inner) for child, inner in module.named_children()]
+    shared = {
+        min(found): len(found) for module, found in names.items() if len(found) > 1 and isinstance(module, _PRODUCTS)
+    }
+    if not shared:
+        return ""
+    first = min(shared)
+    more = f" (and {len(shared) - 1} others likewise)" if len(shared) > 1 else ""
+    return (
+        "it hooks a shared module once for every place that it has and adds it up once for every place, so that "
+        f"{first}, which has {shared[first]}{more}, counts {shared[first] ** 2} times each time it is executed"
+    )
 
 
 def _count_norm(module: Any, inputs: tuple[Tensor, ...], _: Tensor) -> None:

@@ -23,7 +23,7 @@ def difference(features: Tensor, reference: Tensor) -> float:
     if features.shape != reference.shape:
         return float("inf")
     expected = reference.double()
-    scale = expected.square().mean(dim=1).sqrt().clamp(min=torch.finfo(torch.float32).tiny)
+    scale = expected.square().mean(dim=1).sqrt().clamp(min=torch.finfo(torch.float64).tiny)
     return float(((features.double() - expected).abs().amax(dim=1) / scale).max())
 
 

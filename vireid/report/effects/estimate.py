@@ -151,5 +151,6 @@ def training_costs(view: StudyView, accelerator: str) -> tuple[dict[str, float],
 
 
 def _ratio(values: Mapping[str, float], found: Pairs) -> float | None:
-    logs = [math.log(values[high] / values[low]) for low, high in found if low in values and high in values]
+    pairs = [(values[low], values[high]) for low, high in found if low in values and high in values]
+    logs = [math.log(high / low) for low, high in pairs if low > 0 and high > 0]
     return math.exp(sum(logs) / len(logs)) if logs else None

@@ -131,9 +131,8 @@ class ExperimentConfig(Strict):
 
     @model_validator(mode="after")
     def _weighting_fits_model(self) -> ExperimentConfig:
-        model = MODELS.load(self.model.name)
-        for method in getattr(WEIGHTINGS.load(self.weighting.name), "model_methods", ()):
-            if not hasattr(model, method):
+        for method in WEIGHTINGS.declared(self.weighting.name, "model_methods", ()):
+            if not hasattr(MODELS.load(self.model.name), method):
                 raise ValueError(
                     f"weighting '{self.weighting.name}' needs a model with the method {method}(), which "
                     f"'{self.model.name}' lacks; use another weighting, or give the model that method"
@@ -171,7 +170,7 @@ class ExperimentConfig(Strict):
 
     @model_validator(mode="after")
     def _augmentation_gives_the_views(self) -> ExperimentConfig:
-        needed = getattr(MODELS.load(self.model.name), "visible_views", 1)
+        needed = MODELS.declared(self.model.name, "visible_views", 1)
         given = getattr(self.augmentation, "visible_views", 1)
         if given < needed:
             raise ValueError(

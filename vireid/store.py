@@ -19,14 +19,15 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from vireid.core.errors import UserError
 from vireid.core.files import file_digest
 from vireid.core.identity import is_run_id
 from vireid.core.records import Record, read_record
+
+if TYPE_CHECKING:  # imported where a table is asked for: listings and plans do without
+    import pandas as pd
 
 logger = logging.getLogger(__name__)  # a warning goes to standard error, one line, unless a program says otherwise
 
@@ -143,6 +144,8 @@ class Store:
         ``equal`` keeps rows whose column has that value; dots are written as double underscores
         (``protocol__name="sysu/official"``).
         """
+        import pandas as pd
+
         rows = [r.model_dump(mode="json") for r in self.records() if kind in (None, r.kind)]
         table = pd.json_normalize(rows, sep=".") if rows else pd.DataFrame()
         for name, value in equal.items():
@@ -166,6 +169,8 @@ class Store:
             raise UserError(f"{path}: the per-query table of run {record.id} is missing; evaluate the run again")
         if file_digest(path) != getattr(record, "per_query_digest", None):
             raise UserError(f"{path}: differs from the digest in record {record.id}; evaluate the run again")
+        import pandas as pd
+
         return pd.read_parquet(path)
 
     @contextlib.contextmanager

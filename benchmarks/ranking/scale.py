@@ -14,8 +14,8 @@ import time
 import numpy as np
 
 from vireid.core.seeding import generator
+from vireid.evaluation.config import KReciprocal
 from vireid.evaluation.metrics import Labels
-from vireid.evaluation.reranking import KReciprocal
 from vireid.evaluation.search import rank_features
 
 IMAGES_PER_IDENTITY = 10

@@ -24,7 +24,8 @@ from vireid.training.allocator import keep_freed_memory
 from vireid.training.checkpoint import Checkpoint
 from vireid.training.config import RecipeConfig
 from vireid.training.run import Run
-from vireid.weighting.fixed import FixedConfig, FixedWeighting
+from vireid.weighting.config import FixedConfig
+from vireid.weighting.fixed import FixedWeighting
 
 CPU = torch.device("cpu")
 # Steps before the timed one. The released code's memory is in the same state at every step; the others give theirs back

@@ -12,13 +12,14 @@ from PIL import Image
 from vireid.core.errors import UserError
 from vireid.data import cache
 from vireid.data.cache import cached_images
+from vireid.data.config import SYSUConfig
 from vireid.data.fingerprint import fingerprint
-from vireid.data.sysu import SYSUMM01, Config
+from vireid.data.sysu import SYSUMM01
 
 
 @pytest.fixture
 def index(sysu_root):
-    return SYSUMM01(Config(), sysu_root).training("final")
+    return SYSUMM01(SYSUConfig(), sysu_root).training("final")
 
 
 def test_cache_holds_the_resized_images_in_index_order(index, tmp_path):
@@ -45,7 +46,7 @@ def test_second_use_decodes_nothing(index, tmp_path, monkeypatch):
 def test_stored_arrays_are_read_by_row(sysu_root, stored_arrays, tmp_path):
     for camera in range(1, 7):
         (sysu_root / f"cam{camera}").rename(tmp_path / f"away{camera}")
-    index = SYSUMM01(Config(), sysu_root).training("fit")
+    index = SYSUMM01(SYSUConfig(), sysu_root).training("fit")
     array = cached_images(index, 20, 10, tmp_path / "cache")
     for row, path in enumerate(index.paths):
         name, number = path.removeprefix("train_").split("_resized_img.npy#")

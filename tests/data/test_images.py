@@ -10,9 +10,10 @@ from PIL import Image, ImageOps
 from vireid.core.errors import UserError
 from vireid.data import cache, fingerprint
 from vireid.data.cache import cached_images
+from vireid.data.config import SYSUConfig
 from vireid.data.files import images_in
 from vireid.data.images import read_header, read_image
-from vireid.data.sysu import SYSUMM01, Config
+from vireid.data.sysu import SYSUMM01
 
 THERMAL = np.linspace(20000, 35300, 64).astype(np.uint16).reshape(8, 8)
 
@@ -113,7 +114,7 @@ def turn(file: Path) -> None:
 
 
 def test_turned_images_reach_the_cache_and_one_made_before_is_not_used(sysu_root, tmp_path, monkeypatch):
-    index = SYSUMM01(Config(), sysu_root).training("final")
+    index = SYSUMM01(SYSUConfig(), sysu_root).training("final")
     turn(index.root / index.paths[0])
     with monkeypatch.context() as before:
         before.setattr(cache, "READER", "1")
@@ -127,7 +128,7 @@ def test_turned_images_reach_the_cache_and_one_made_before_is_not_used(sysu_root
 
 
 def test_the_fingerprint_of_turned_images_is_not_that_of_their_files(sysu_root, tmp_path, monkeypatch):
-    index = SYSUMM01(Config(), sysu_root).training("final")
+    index = SYSUMM01(SYSUConfig(), sysu_root).training("final")
     upright = fingerprint.fingerprint(index, tmp_path)
     turn(index.root / index.paths[0])
     turned = fingerprint.fingerprint(index, tmp_path)
@@ -138,7 +139,7 @@ def test_the_fingerprint_of_turned_images_is_not_that_of_their_files(sysu_root, 
 
 
 def test_the_fingerprint_names_images_that_cannot_be_used(sysu_root, tmp_path):
-    index = SYSUMM01(Config(), sysu_root).training("final")
+    index = SYSUMM01(SYSUConfig(), sysu_root).training("final")
     name = "cam1/0002/0003.png"
     Image.fromarray(THERMAL).save(sysu_root / name)
     with pytest.raises(UserError, match=f"{name} is 16-bit"):

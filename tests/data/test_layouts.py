@@ -8,12 +8,10 @@ from vireid.core.config import parse
 from vireid.core.errors import UserError
 from vireid.core.types import Modality
 from vireid.data import DATASETS
+from vireid.data.config import LLCMConfig, RegDBConfig, SYSUConfig
 from vireid.data.llcm import LLCM
-from vireid.data.llcm import Config as LLCMConfig
-from vireid.data.regdb import Config as RegDBConfig
 from vireid.data.regdb import RegDB
 from vireid.data.sysu import SYSUMM01
-from vireid.data.sysu import Config as SYSUConfig
 
 
 def sysu(root: Path) -> SYSUMM01:

@@ -7,10 +7,10 @@ import pytest
 import torch
 import torchvision.transforms.functional as tvf
 
+from vireid.data.config import Erasing
 from vireid.data.transforms import (
     MEAN,
     STD,
-    Erasing,
     draw_boxes,
     draw_flip_and_shift,
     erase,

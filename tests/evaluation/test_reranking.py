@@ -8,8 +8,9 @@ import torch
 
 from vireid.core.errors import UserError
 from vireid.evaluation import encoding, neighbours
+from vireid.evaluation.config import KReciprocal
 from vireid.evaluation.neighbours import QueryDistances, nearest
-from vireid.evaluation.reranking import KReciprocal, rerank, rerank_features
+from vireid.evaluation.reranking import rerank, rerank_features
 from vireid.evaluation.scorers import squared_euclidean
 
 from . import naive

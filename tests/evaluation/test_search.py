@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from vireid.core.errors import UserError
 from vireid.evaluation import products, search
+from vireid.evaluation.config import KReciprocal
 from vireid.evaluation.metrics import CAMERA_RULES, Labels, rank_queries
-from vireid.evaluation.reranking import KReciprocal
 from vireid.evaluation.scorers import cosine
 from vireid.evaluation.search import rank_features
 

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from vireid.core.errors import UserError
-from vireid.data.sysu import SYSUMM01, Config
+from vireid.data.config import SYSUConfig
+from vireid.data.sysu import SYSUMM01
+from vireid.evaluation.config import KReciprocal
 from vireid.evaluation.evaluate import evaluate
 from vireid.evaluation.protocols import PROTOCOLS, ProtocolConfig
-from vireid.evaluation.reranking import KReciprocal
 from vireid.experiment import audit as module
 from vireid.experiment.audit import KNOWN, audit, protocols_of, to_table
 from vireid.experiment.audit_models import features_of_checkpoint, features_of_run, run_at
@@ -19,7 +20,7 @@ from vireid.store import Store
 
 @pytest.fixture(scope="module")
 def read(rendered):
-    layout = SYSUMM01(Config(), rendered)
+    layout = SYSUMM01(SYSUConfig(), rendered)
     index = layout.evaluation("test")
     random = np.random.default_rng(0)
     centres = random.normal(size=(int(index.identity.max()) + 1, 6))

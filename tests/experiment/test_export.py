@@ -20,7 +20,8 @@ from vireid.experiment.fit import fit_step, weights_file
 from vireid.experiment.profile import cost_step
 from vireid.experiment.reload import config_of_fit
 from vireid.profiling.export.check import check_images, difference
-from vireid.profiling.runtimes.onnxruntime import OnnxRuntime, OnnxRuntimeConfig, OrtSession
+from vireid.profiling.runtimes.config import OnnxRuntimeConfig
+from vireid.profiling.runtimes.onnxruntime import OnnxRuntime, OrtSession
 from vireid.store import Store
 
 onnx = pytest.importorskip("onnx")

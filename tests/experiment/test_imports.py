@@ -14,10 +14,12 @@ from vireid.config import compose
 from vireid.core.errors import UserError
 from vireid.core.types import Batch
 from vireid.experiment.arrays import ImageArray
-from vireid.experiment.imports import CARD, ModelCard, embed_file, load_imported, save_imported
+from vireid.experiment.imports import embed_file, load_imported, save_imported
 from vireid.experiment.loss_arrays import loss_terms_of_file
+from vireid.experiment.model_card import CARD, ModelCard
 from vireid.losses.terms import evaluate_terms
-from vireid.models.agw import AGW, AGWConfig
+from vireid.models.agw import AGW
+from vireid.models.agw_config import AGWConfig
 from vireid.models.idkl import IDKL, IDKLConfig
 from vireid.models.importers import IMPORTERS
 from vireid.models.importers.load import Imported

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from vireid.core.errors import UserError
-from vireid.data.sysu import SYSUMM01, Config
+from vireid.data.config import SYSUConfig
+from vireid.data.sysu import SYSUMM01
 from vireid.evaluation.evaluate import evaluate
 from vireid.evaluation.protocols import ProtocolConfig
 from vireid.experiment.own_features import by_rule, reranking_config
@@ -13,7 +14,7 @@ from vireid.experiment.own_protocol import by_protocol
 
 @pytest.fixture(scope="module")
 def images(rendered):
-    layout = SYSUMM01(Config(), rendered)
+    layout = SYSUMM01(SYSUConfig(), rendered)
     return layout, layout.evaluation("test")
 
 

@@ -13,7 +13,8 @@ from vireid.core.errors import UserError
 from vireid.core.types import Batch, Modality
 from vireid.losses.numeric import euclidean
 from vireid.losses.weighted_triplet import weighted_triplet
-from vireid.models.agw import AGW, AGWConfig
+from vireid.models.agw import AGW
+from vireid.models.agw_config import AGWConfig
 from vireid.models.nonlocal_block import NonLocal
 from vireid.models.pooling import OffsetGeM
 from vireid.models.resnet import Branch, Stem

@@ -19,7 +19,8 @@ from vireid.core.errors import UserError
 from vireid.core.types import Batch
 from vireid.models.importers import IMPORTERS
 from vireid.models.importers.load import Imported, convert_state, import_state
-from vireid.models.iv_reid import IVREID, IVREIDConfig
+from vireid.models.iv_reid import IVREID
+from vireid.models.iv_reid_config import IVREIDConfig
 
 ARCHS = ("agw", "iv_reid")
 DEPLOYED = {"agw": 23_550_351, "iv_reid": 23_538_688}

@@ -13,7 +13,8 @@ from tests.losses import naive
 from vireid.core.config import parse
 from vireid.core.errors import UserError
 from vireid.core.types import Batch, Modality
-from vireid.models.iv_reid import IVREID, IVREIDConfig
+from vireid.models.iv_reid import IVREID
+from vireid.models.iv_reid_config import IVREIDConfig
 from vireid.models.resnet import Branch, Stem
 
 MakeBatch = Callable[..., Batch]

@@ -14,10 +14,12 @@ from vireid.core.errors import UserError
 from vireid.core.seeding import torch_generator
 from vireid.core.types import Batch
 from vireid.models.prototypes import Prototypes
-from vireid.models.tskd import TSKD, TSKDConfig
+from vireid.models.tskd import TSKD
+from vireid.models.tskd_config import TSKDConfig
 from vireid.training.config import RecipeConfig
 from vireid.training.loop import fit
-from vireid.weighting.fixed import FixedConfig, FixedWeighting
+from vireid.weighting.config import FixedConfig
+from vireid.weighting.fixed import FixedWeighting
 
 MakeBatch = Callable[..., Batch]
 CLASSES = 6

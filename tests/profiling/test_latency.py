@@ -21,7 +21,8 @@ from vireid.profiling.config import LatencyBudget, ProfileConfig
 from vireid.profiling.forward import machine_notes
 from vireid.profiling.latency import measure, summarise, thread_limit
 from vireid.profiling.profile import cost, latency
-from vireid.profiling.runtimes.eager import Eager, EagerConfig
+from vireid.profiling.runtimes.config import EagerConfig
+from vireid.profiling.runtimes.eager import Eager
 
 SHORT = LatencyBudget(warmup_seconds=0.02, min_seconds=0.02, min_repeats=5, max_seconds=0.5)
 QUICK = {"budget": SHORT.model_dump(), "batches": [1, 3], "threads": [1]}

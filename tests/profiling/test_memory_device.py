@@ -15,7 +15,8 @@ from vireid.profiling import memory as memory_module
 from vireid.profiling.complexity import example_images
 from vireid.profiling.device import available_cores, describe_device, device_identity
 from vireid.profiling.memory import PeakMemory, inference_memory
-from vireid.profiling.runtimes.eager import Eager, EagerConfig
+from vireid.profiling.runtimes.config import EagerConfig
+from vireid.profiling.runtimes.eager import Eager
 
 MEGABYTE = 2**20
 SLACK = 12 * MEGABYTE

@@ -13,7 +13,8 @@ from vireid.core.config import parse
 from vireid.core.seeding import torch_generator
 from vireid.core.types import Batch, ModelOutput
 from vireid.training.config import RecipeConfig
-from vireid.weighting.uncertainty import UncertaintyConfig, UncertaintyWeighting
+from vireid.weighting.config import UncertaintyConfig
+from vireid.weighting.uncertainty import UncertaintyWeighting
 
 
 class TinyModel(nn.Module):

@@ -12,7 +12,8 @@ from tests.training.parts import recipe
 from vireid.core.types import Batch, Modality
 from vireid.models.idkl import IDKL, IDKLConfig
 from vireid.training.loop import fit
-from vireid.weighting.fixed import FixedConfig, FixedWeighting
+from vireid.weighting.config import FixedConfig
+from vireid.weighting.fixed import FixedWeighting
 
 # Means over rows or identities: the mean over micro-batches is the mean over the large batch.
 SEPARABLE = {"id_shared", "id_specific", "modality", "pseudo_modality", "purifier", "csa1_intra", "csa1_inter"}

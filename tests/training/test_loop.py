@@ -15,7 +15,8 @@ from vireid.core.seeding import seed_everything
 from vireid.training.loop import fit
 from vireid.training.meters import CHECK_EVERY, EpochMeter
 from vireid.training.schedules import lr_factor
-from vireid.weighting.fixed import FixedConfig, FixedWeighting
+from vireid.weighting.config import FixedConfig
+from vireid.weighting.fixed import FixedWeighting
 
 
 def run(tmp_path, config=None, model=None, loader=None, weighting=None, **options):

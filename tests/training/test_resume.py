@@ -13,7 +13,8 @@ from tests.training.parts import TinyLoader, TinyModel, recipe, uncertainty
 from vireid.core.errors import UserError
 from vireid.training.checkpoint import Checkpoint, Progress, _replace, discard_checkpoint
 from vireid.training.loop import fit
-from vireid.weighting.dwa import DWAConfig, DynamicWeightAverage
+from vireid.weighting.config import DWAConfig
+from vireid.weighting.dwa import DynamicWeightAverage
 
 BASE = {"id": 1.0, "centre": 0.1}
 STAGES = [{"name": "a", "epochs": 3}, {"name": "b", "epochs": 1, "trainable": ["head.*"], "terms": ["id"]}]

@@ -11,10 +11,11 @@ from torch import nn
 from vireid.core.config import parse
 from vireid.core.errors import UserError
 from vireid.weighting import CURRICULA, WEIGHTINGS
-from vireid.weighting.curriculum import NoCurriculum, OffConfig, RampConfig, RampCurriculum
-from vireid.weighting.dwa import DWAConfig, DynamicWeightAverage
-from vireid.weighting.fixed import FixedConfig, FixedWeighting
-from vireid.weighting.uncertainty import UncertaintyConfig, UncertaintyWeighting
+from vireid.weighting.config import DWAConfig, FixedConfig, OffConfig, RampConfig, UncertaintyConfig
+from vireid.weighting.curriculum import NoCurriculum, RampCurriculum
+from vireid.weighting.dwa import DynamicWeightAverage
+from vireid.weighting.fixed import FixedWeighting
+from vireid.weighting.uncertainty import UncertaintyWeighting
 
 BASE = {"id": 1.0, "tgsa_intra": 0.5, "csa1_inter": 0.8}
 VALUES = {"id": 3.0, "tgsa_intra": 2.0, "csa1_inter": 4.0}

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from vireid.core.errors import UserError
-from vireid.weighting.gradnorm import GradNormConfig, GradNormWeighting
+from vireid.weighting.config import GradNormConfig
+from vireid.weighting.gradnorm import GradNormWeighting
 
 BASE = {"near": 1.0, "far": 0.5, "steep": 0.1}
 CENTRES = {"near": [1.0, 0.0, 0.0], "far": [4.0, -3.0, 0.5], "steep": [0.5, 2.0, -1.0]}

@@ -9,9 +9,10 @@ import torch
 from vireid.core.config import parse
 from vireid.core.errors import UserError
 from vireid.weighting import WEIGHTINGS
-from vireid.weighting.dwa import DWAConfig, DynamicWeightAverage
-from vireid.weighting.fixed import FixedConfig, FixedWeighting
-from vireid.weighting.uncertainty import UncertaintyConfig, UncertaintyWeighting
+from vireid.weighting.config import DWAConfig, FixedConfig, UncertaintyConfig
+from vireid.weighting.dwa import DynamicWeightAverage
+from vireid.weighting.fixed import FixedWeighting
+from vireid.weighting.uncertainty import UncertaintyWeighting
 
 BASE = {"id": 1.0, "triplet": 0.5, "tgsa": 0.1}
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-import yaml
 from rich.table import Table
 
 from vireid.cli import DEFAULT_STORE, StoreOption, app
@@ -61,6 +60,8 @@ def quantise(
 
 
 def _mapping(text: str) -> dict[str, Any]:
+    import yaml
+
     try:
         data = yaml.safe_load(text)
     except yaml.YAMLError as error:

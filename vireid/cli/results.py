@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from vireid.cli import DEFAULT_STORE, StoreOption, app
-from vireid.cli.show import console, record_table
+from vireid.cli.show import console, record_lines
 
 results = typer.Typer(help="Look at, export, publish and add records.", no_args_is_help=True)
 app.add_typer(results, name="results")
@@ -22,7 +22,7 @@ def list_records(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """List records; a component whose source has changed since a record was made marks it as stale."""
-    from vireid.experiment.sources import stale_components
+    from vireid.experiment.sources import stale_parts
     from vireid.store import Store
 
     place = Store(store)
@@ -30,7 +30,8 @@ def list_records(
     if not records:
         console.print(f"no records in {place.runs}", soft_wrap=True)
         return
-    console.print(record_table(records, {r.id: stale_components(r) for r in records}))
+    for line in record_lines(records, stale_parts(records), console.width if console.is_terminal else None):
+        typer.echo(line)
 
 
 @results.command()

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-import yaml
 
 from vireid.cli import DEFAULT_STORE, Overrides, StoreOption, app
 from vireid.cli.options import root_option
@@ -21,6 +20,8 @@ def config(
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema instead.")] = False,
 ) -> None:
     """Print the resolved configuration, or its JSON Schema."""
+    import yaml
+
     from vireid.config import ExperimentConfig, choices, compose, group_names
 
     if schema:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from statistics import median
+from typing import TYPE_CHECKING
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from vireid.core.plan import Plan
-from vireid.core.records import CostRecord, EvaluationRecord, Record
+if TYPE_CHECKING:  # what prints needs no schema, and every command imports this
+    from vireid.core.plan import Plan
+    from vireid.core.records import CostRecord, EvaluationRecord, Record
 
 WIDTH = 140  # columns where no terminal says how many there are: tables in files and pipes stay whole
 console = Console() if sys.stdout.isatty() or "COLUMNS" in os.environ else Console(width=WIDTH)
@@ -116,24 +118,19 @@ def failure_lines(failures: Mapping[str, str]) -> list[str]:
     return [f"failed: {what}: {reason}" for what, reason in failures.items()]
 
 
-def record_table(records: Sequence[Record], stale: Mapping[str, list[str]]) -> Table:
-    """A listing of records; ``stale`` names, by id, the components whose source has changed since."""
-    table = Table()
-    for column in ("id", "kind", "status", "data", "what", "result", "ended", "stale"):
-        table.add_column(column, no_wrap=column in ("id", "kind"))
+def record_lines(records: Sequence[Record], stale: Mapping[str, list[str]], width: int | None) -> list[str]:
+    """A listing of records, a line each; ``stale`` names, by id, the parts whose source has changed since.
+
+    Plain text, as there may be thousands. On a terminal of ``width`` columns lines are cut; without, they are whole.
+    """
+    rows = [("id", "kind", "status", "data", "ended", "result", "what", "stale")]
     for record in records:
         what, result = _summary(record)
-        table.add_row(
-            record.id,
-            record.kind,
-            record.status,
-            record.data_kind,
-            what,
-            result,
-            record.ended[:16],
-            ", ".join(stale.get(record.id, [])),
-        )
-    return table
+        parts = ", ".join(stale.get(record.id, []))
+        rows.append((record.id, record.kind, record.status, record.data_kind, record.ended[:16], result, what, parts))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    return lines if width is None else [line if len(line) <= width else line[: width - 1] + "…" for line in lines]
 
 
 def _summary(record: Record) -> tuple[str, str]:
@@ -151,5 +148,5 @@ def _summary(record: Record) -> tuple[str, str]:
     if record.kind == "cost":
         macs = "–" if record.macs is None else f"{record.macs / 1e9:.3f} GMAC"
         return f"{record.model['name']} {record.resolution[0]}×{record.resolution[1]}", macs
-    median = float(np.median(record.seconds)) if record.seconds else float("nan")
-    return f"{record.runtime.get('name')} {record.precision} batch {record.batch}", f"{1e3 * median:.2f} ms"
+    middle = median(record.seconds) if record.seconds else float("nan")
+    return f"{record.runtime.get('name')} {record.precision} batch {record.batch}", f"{1e3 * middle:.2f} ms"

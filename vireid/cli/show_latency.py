@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
-import numpy as np
 from rich.table import Table
 
-from vireid.core.records import LatencyRecord
 from vireid.profiling.sampling import slowdown
 
+if TYPE_CHECKING:
+    from vireid.core.records import LatencyRecord
+
 _DASH = "–"
-Cell = Callable[[LatencyRecord], float | None]
+Cell = Callable[["LatencyRecord"], float | None]
 
 # Columns that only some ways of measuring fill: name, decimals, value. Left out where no record has one.
 _OPTIONAL: tuple[tuple[str, int, Cell], ...] = (
@@ -26,6 +28,8 @@ _OPTIONAL: tuple[tuple[str, int, Cell], ...] = (
 
 def latency_table(records: Iterable[LatencyRecord]) -> Table:
     """Percentiles per forward, throughput, and what else was measured: load time, size on disk, memory, energy."""
+    import numpy as np
+
     shown = list(records)
     table = Table(title="Latency")
     names = ("runtime", "precision", "threads", "batch", "p50 ms", "p90 ms", "p99 ms", "images/s")
@@ -50,6 +54,8 @@ def latency_table(records: Iterable[LatencyRecord]) -> Table:
 
 def stages_table(record: LatencyRecord) -> Table:
     """Where the time of one query goes: median and share of each stage, and the whole way."""
+    import numpy as np
+
     table = Table(title="From JPEG to ranked list")
     for name in ("stage", "p50 ms", "p90 ms", "share %"):
         table.add_column(name, justify="left" if name == "stage" else "right")

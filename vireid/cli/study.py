@@ -86,12 +86,12 @@ def report(
 
 def _render(store: Store, study: str, template: Path) -> Path:
     from vireid.experiment.progress import bars
-    from vireid.experiment.sources import stale_components
+    from vireid.experiment.sources import stale_parts
     from vireid.report.render import render_report
 
     with bars() as progress:
         progress("render the report", 0, 1, template.name)
-        stale = [record.id for record in store.records() if stale_components(record)]
+        stale = list(stale_parts(store.records()))
         page = render_report(store.root, study, template, stale=stale)
         progress("render the report", 1, 1)
     return page

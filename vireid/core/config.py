@@ -53,7 +53,7 @@ def component(registry: Registry) -> Any:
                 {"kind": registry.kind, "names": ", ".join(registry.names())},
             )
         try:
-            config_class = registry.load(str(data["name"])).Config
+            config_class = registry.config(str(data["name"]))
         except UserError as error:
             raise PydanticCustomError("component", "{message}", {"message": str(error)}) from error
         return config_class.model_validate(data)

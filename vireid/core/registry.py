@@ -1,6 +1,9 @@
 """Lazy component tables: a name maps to ``module:Class`` and is imported only when asked for.
 
 A name with a colon is a plug-in (``my_method:MyMethod``), so that a user's own component needs no fork.
+
+The suite's own components have their configuration in a module that imports no torch, and name it beside their class:
+a plan or a table needs what may be set of a component, its version and little else, and appears at once.
 """
 
 from __future__ import annotations
@@ -23,15 +26,31 @@ class Registry:
 
     Every component class has ``Config`` (a strict pydantic model with a ``name`` field) and ``version`` (a string
     that enters the run identity and is raised when a change alters results).
+
+    Args:
+        kind: of its components, for messages.
+        table: name -> ``module:Class``.
+        configs: name -> ``module:Config`` of those whose ``Config`` is to be had without the class; it then has the
+            ``version`` too, and what else others may ask before a component is built (``visible_views``).
     """
 
-    def __init__(self, kind: str, table: Mapping[str, str]) -> None:
+    def __init__(self, kind: str, table: Mapping[str, str], configs: Mapping[str, str] | None = None) -> None:
         self.kind = kind
         self._table = dict(table)
+        self._configs = dict(configs or {})
 
     def names(self) -> list[str]:
         """Registered names in table order."""
         return list(self._table)
+
+    def check(self, name: str) -> None:
+        """Make sure that there is a component of that name; the suite's own are not imported for it.
+
+        Raises:
+            UserError: as ``load``.
+        """
+        if name not in self._table:
+            self.load(name)
 
     def load(self, name: str) -> Any:
         """Import and return the component class called ``name``.
@@ -39,7 +58,40 @@ class Registry:
         Raises:
             UserError: unknown name, or a plug-in whose module or class cannot be found.
         """
-        target = self._target(name)
+        component = self._import(name, self._target(name))
+        for needed in ("Config", "version"):
+            if not hasattr(component, needed):
+                raise UserError(f"{self.kind} '{name}': class '{component.__name__}' lacks the attribute '{needed}'")
+        return component
+
+    def config(self, name: str) -> Any:
+        """The configuration class of a component; of the suite's own without importing the component.
+
+        Raises:
+            UserError: as ``load``.
+        """
+        return self._import(name, self._configs[name]) if name in self._configs else self.load(name).Config
+
+    def version(self, name: str) -> str:
+        """Version of a component, as ``config`` gives its configuration.
+
+        Raises:
+            UserError: as ``load``.
+        """
+        return str(self._declaring(name).version)
+
+    def declared(self, name: str, attribute: str, default: Any) -> Any:
+        """What a component says of itself in an attribute before it is built, as ``config`` gives its configuration.
+
+        Raises:
+            UserError: as ``load``.
+        """
+        return getattr(self._declaring(name), attribute, default)
+
+    def _declaring(self, name: str) -> Any:
+        return self.config(name) if name in self._configs else self.load(name)
+
+    def _import(self, name: str, target: str) -> Any:
         module_name, _, attribute = target.partition(":")
         try:
             module = importlib.import_module(module_name)
@@ -54,11 +106,7 @@ class Registry:
             raise UserError(
                 f"{self.kind} '{name}': module '{module_name}' has no '{attribute}'{did_you_mean(attribute, classes)}"
             )
-        component = getattr(module, attribute)
-        for needed in ("Config", "version"):
-            if not hasattr(component, needed):
-                raise UserError(f"{self.kind} '{name}': class '{attribute}' lacks the attribute '{needed}'")
-        return component
+        return getattr(module, attribute)
 
     def source_digest(self, name: str) -> str:
         """Digest of the component's module and of what it imports, see ``source_digest``."""
@@ -120,11 +168,18 @@ def _sources(module_name: str) -> frozenset[str]:
 
 
 def _file(module: str) -> str | None:
+    """The source file of a module, found without importing anything on the way to it."""
+    top, *rest = module.split(".")
     try:
-        spec = importlib.util.find_spec(module)
+        spec = importlib.util.find_spec(top)
     except (ImportError, AttributeError, ValueError):
         return None
-    return spec.origin if spec is not None and spec.origin and spec.origin.endswith(".py") else None
+    if spec is None or not spec.origin or not spec.origin.endswith(".py"):
+        return None
+    if not rest:
+        return spec.origin
+    place = Path(spec.origin).parent.joinpath(*rest)
+    return next((str(file) for file in (place / "__init__.py", place.with_suffix(".py")) if file.is_file()), None)
 
 
 @cache

@@ -11,6 +11,11 @@ DATASETS = Registry(
         "regdb": "vireid.data.regdb:RegDB",
         "llcm": "vireid.data.llcm:LLCM",
     },
+    {
+        "sysu": "vireid.data.config:SYSUConfig",
+        "regdb": "vireid.data.config:RegDBConfig",
+        "llcm": "vireid.data.config:LLCMConfig",
+    },
 )
 
 AUGMENTATIONS = Registry(
@@ -21,5 +26,12 @@ AUGMENTATIONS = Registry(
         "full": "vireid.data.augmentation_full:FullAugmentation",
         "fork": "vireid.data.augmentation_fork:ForkAugmentation",
         "tvi_lfm": "vireid.data.augmentation_tvi_lfm:TVILFMAugmentation",
+    },
+    {
+        "none": "vireid.data.config:NoConfig",
+        "base": "vireid.data.config:BaseConfig",
+        "full": "vireid.data.config:FullConfig",
+        "fork": "vireid.data.config:ForkConfig",
+        "tvi_lfm": "vireid.data.config:TVILFMAugmentationConfig",
     },
 )

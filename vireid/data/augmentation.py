@@ -6,15 +6,14 @@ draws its own parameters from a generator of ``key``, so the result is a functio
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from vireid.core.config import Component
 from vireid.core.seeding import generator
-from vireid.data.transforms import Erasing, draw_boxes, draw_flip_and_shift, erase, flip_and_shift, normalise
+from vireid.data.config import BaseConfig, NoConfig
+from vireid.data.transforms import draw_boxes, draw_flip_and_shift, erase, flip_and_shift, normalise
 
 Key = tuple[int | str, ...]
 
@@ -46,17 +45,11 @@ def single_view(images: Tensor) -> Augmented:
     return Augmented(images, torch.zeros(count, dtype=torch.int64), torch.arange(count))
 
 
-class NoConfig(Component):
-    """Nothing to choose."""
-
-    name: Literal["none"] = "none"
-
-
 class NoAugmentation:
     """Normalisation only; also the transform of evaluation."""
 
     Config = NoConfig
-    version = "1"
+    version = NoConfig.version
 
     def __init__(self, config: NoConfig) -> None:
         self.config = config
@@ -66,21 +59,11 @@ class NoAugmentation:
         return single_view(normalise(images))
 
 
-class BaseConfig(Component):
-    """Horizontal flip, pad and random crop, random erasing: IDKL's training transform (CVPR 2024, released code)."""
-
-    name: Literal["base"] = "base"
-    flip: float = Field(default=0.5, ge=0, le=1)
-    pad: int = Field(default=10, ge=0)  # pixels
-    fill: int = Field(default=127, ge=0, le=255)
-    erasing: Erasing = Erasing()
-
-
 class BaseAugmentation:
     """Flip, pad-crop and erasing, alike for both modalities."""
 
     Config = BaseConfig
-    version = "1"
+    version = BaseConfig.version
 
     def __init__(self, config: BaseConfig) -> None:
         self.config = config

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from vireid.core.config import Component
 from vireid.core.seeding import generator
 from vireid.data.augmentation import Augmented, Key, single_view
-from vireid.data.augmentation_full import CHANNEL_ERASING
+from vireid.data.config import ForkConfig
 from vireid.data.transforms import (
-    Erasing,
     draw_boxes,
     draw_flip_and_shift,
     erase,
@@ -22,25 +17,6 @@ from vireid.data.transforms import (
     jitter,
     normalise,
 )
-
-
-class ForkConfig(Component):
-    """Flip, colour jitter, pad and crop on pixels; two random erasings, one over the other, on normalised pixels.
-
-    The first is torchvision's with areas up to 0.4, filled with 0, which is the mean colour. The second is CAJ's: its
-    filling looks like a mean colour of pixels in 0…1 but is written after normalisation.
-    """
-
-    name: Literal["fork"] = "fork"
-    flip: float = Field(default=0.5, ge=0, le=1)
-    jitter: float = Field(default=1.0, ge=0, le=1)
-    brightness: float = Field(default=0.1, ge=0, lt=1)  # factor uniform in 1 − x … 1 + x
-    contrast: float = Field(default=0.1, ge=0, lt=1)
-    saturation: float = Field(default=0.1, ge=0, lt=1)
-    pad: int = Field(default=10, ge=0)  # pixels
-    fill: int = Field(default=127, ge=0, le=255)
-    erasing: Erasing = Erasing(area=(0.02, 0.4))
-    channel_erasing: Erasing = CHANNEL_ERASING
 
 
 class ForkAugmentation:
@@ -51,7 +27,7 @@ class ForkAugmentation:
     """
 
     Config = ForkConfig
-    version = "1"
+    version = ForkConfig.version
 
     def __init__(self, config: ForkConfig) -> None:
         self.config = config

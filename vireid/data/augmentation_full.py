@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from vireid.core.config import Component
 from vireid.core.seeding import generator
 from vireid.core.types import IntArray, Modality
 from vireid.data.augmentation import Augmented, Key
+from vireid.data.config import FullConfig
 from vireid.data.transforms import (
     BoolArray,
-    Erasing,
     draw_boxes,
     draw_flip_and_shift,
     erase,
@@ -25,44 +21,12 @@ from vireid.data.transforms import (
     replicate_channel,
 )
 
-CHANNEL_ERASING = Erasing(
-    area=(0.02, 0.4),
-    ratio=(0.3, 1 / 0.3),
-    ratio_law="uniform",
-    attempts=100,
-    value=(0.4914, 0.4822, 0.4465),
-)
-
-
-class FullConfig(Component):
-    """CAJ's three transforms; erasing, exchange and gray act on normalised pixels, jitter before.
-
-    A visible row shows view 1 (erasing) or view 2 (erasing and channel exchange). With ``visible_views`` 1 every
-    visible row draws which of the two it is; with 2 the visible rows of the batch come again, as view 2, after it.
-    The probability of gray is that of CAJ's code: three quarters one channel, an eighth luminance, an eighth neither.
-    """
-
-    name: Literal["full"] = "full"
-    flip: float = Field(default=0.5, ge=0, le=1)
-    pad: int = Field(default=10, ge=0)  # pixels
-    fill: int = Field(default=127, ge=0, le=255)
-    erasing: Erasing = CHANNEL_ERASING
-    visible_views: Literal[1, 2] = 1
-    second_view: float = Field(default=0.5, ge=0, le=1)  # share of view 2 where visible_views is 1
-    exchange: float = Field(default=1.0, ge=0, le=1)  # of a view-2 image: all channels become one drawn channel
-    infrared_channel: float = Field(default=0.75, ge=0, le=1)  # of an infrared image: the same
-    infrared_gray: float = Field(default=0.125, ge=0, le=1)  # of an infrared image: all channels become luminance
-    jitter: float = Field(default=0.5, ge=0, le=1)
-    brightness: float = Field(default=0.2, ge=0, lt=1)  # factor uniform in 1 − x … 1 + x
-    contrast: float = Field(default=0.2, ge=0, lt=1)
-    saturation: float = Field(default=0.2, ge=0, lt=1)
-
 
 class FullAugmentation:
     """Flip, pad-crop, jitter and CAJ's channel operations by modality and view."""
 
     Config = FullConfig
-    version = "1"
+    version = FullConfig.version
 
     def __init__(self, config: FullConfig) -> None:
         self.config = config

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from vireid.core.config import Component
 from vireid.core.seeding import generator
 from vireid.core.types import Modality
 from vireid.data.augmentation import Augmented, Key
-from vireid.data.augmentation_full import CHANNEL_ERASING
+from vireid.data.config import CHANNEL_ERASING, TVILFMAugmentationConfig
 from vireid.data.transforms import (
     LUMINANCE,
     draw_boxes,
@@ -27,32 +23,11 @@ from vireid.data.transforms import (
 BOXES = CHANNEL_ERASING.model_copy(update={"probability": 1.0})  # whose images are erased is drawn by modality
 
 
-class TVILFMAugmentationConfig(Component):
-    """Flip and pad-crop, then by view: visible 1 gray and erasing, visible 2 erasing and channel exchange, infrared.
-
-    With ``visible_views`` 2, which TVI-LFM is trained on, the visible rows of the batch come again, as view 2, after
-    it; with 1 every visible row draws which of the two it is. Adaptive gray of an infrared image as the released code
-    has it: three quarters one channel; of the last quarter the share ``adaptive_gray`` luminance, the rest as it was.
-    """
-
-    name: Literal["tvi_lfm"] = "tvi_lfm"
-    flip: float = Field(default=0.5, ge=0, le=1)
-    pad: int = Field(default=10, ge=0)  # pixels
-    fill: int = Field(default=0, ge=0, le=255)
-    visible_views: Literal[1, 2] = 1
-    gray: float = Field(default=0.1, ge=0, le=1)  # of view 1, before normalisation
-    visible_erasing: float = Field(default=0.6, ge=0, le=1)
-    infrared_erasing: float = Field(default=0.5, ge=0, le=1)
-    exchange: float = Field(default=0.5, ge=0, le=1)  # of view 2: all channels become one drawn channel
-    adaptive_channel: float = Field(default=0.75, ge=0, le=1)
-    adaptive_gray: float = Field(default=0.6, ge=0, le=1)
-
-
 class TVILFMAugmentation:
     """TVI-LFM's transforms by modality and view."""
 
     Config = TVILFMAugmentationConfig
-    version = "1"
+    version = TVILFMAugmentationConfig.version
 
     def __init__(self, config: TVILFMAugmentationConfig) -> None:
         self.config = config

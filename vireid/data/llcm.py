@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
-from pydantic import Field
 
-from vireid.core.config import Component
 from vireid.core.errors import UserError
 from vireid.core.types import ImageIndex, Modality
+from vireid.data.config import LLCMConfig
 from vireid.data.files import folders_in, holds_images, images_in, read_identities, read_list
 from vireid.data.layout import (
     Counts,
@@ -33,14 +32,6 @@ CAMERAS = {Modality.VISIBLE: (1, 2, 3, 4, 5, 6, 7, 8, 9), Modality.INFRARED: (1,
 REMEDY = "it is part of the dataset's idx/ folder"
 
 
-class Config(Component):
-    """How development identities are drawn from the training identities."""
-
-    name: Literal["llcm"] = "llcm"
-    dev_fraction: float = Field(default=0.2, gt=0, lt=1)
-    dev_seed: int = 0
-
-
 class LLCM(Layout):
     """LLCM: nine cameras, each visible and near infrared, except camera 3, which has no infrared.
 
@@ -48,8 +39,8 @@ class LLCM(Layout):
     camera in the file name.
     """
 
-    Config = Config
-    version = "1"
+    Config = LLCMConfig
+    version = LLCMConfig.version
     title = "LLCM"
     marks = ("test_vis", "idx/train_vis.txt", "idx/test_id.txt")
     expected: ClassVar[dict[str, int]] = {"training identities": 713, "test identities": 351}

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar, Literal
+from typing import ClassVar
 
-from pydantic import Field
-
-from vireid.core.config import Component
 from vireid.core.types import ImageIndex, Modality
+from vireid.data.config import SPLITS, RegDBConfig
 from vireid.data.files import read_list
 from vireid.data.layout import (
     Counts,
@@ -25,16 +23,6 @@ from vireid.data.layout import (
 
 FOLDERS = {Modality.VISIBLE: "visible", Modality.INFRARED: "thermal"}
 CAMERA = {Modality.VISIBLE: 1, Modality.INFRARED: 2}  # one dual camera: each sensor counts as a camera
-SPLITS = 10
-
-
-class Config(Component):
-    """One of the ten splits, and how development identities are drawn from its training identities."""
-
-    name: Literal["regdb"] = "regdb"
-    split: int = Field(default=1, ge=1, le=SPLITS)
-    dev_fraction: float = Field(default=0.2, gt=0, lt=1)
-    dev_seed: int = 0
 
 
 class RegDB(Layout):
@@ -43,8 +31,8 @@ class RegDB(Layout):
     Labels of the list files count training and test identities apart, both from 0.
     """
 
-    Config = Config
-    version = "1"
+    Config = RegDBConfig
+    version = RegDBConfig.version
     title = "RegDB"
     marks = ("Visible", "Thermal")
     expected: ClassVar[dict[str, int]] = {

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 import scipy.io
 
-from vireid.core.config import Component
 from vireid.core.errors import UserError
 from vireid.core.types import ImageIndex, Modality
+from vireid.data.config import SYSUConfig
 from vireid.data.files import folders_in, holds_images, images_in, read_identities
 from vireid.data.layout import (
     Counts,
@@ -42,20 +42,14 @@ GALLERY = {"all-search": ALL_SEARCH, "indoor": (1, 2)}
 REMEDY = "it is part of the dataset's exp/ folder (also in the repository wuancong/SYSU-MM01)"
 
 
-class Config(Component):
-    """SYSU-MM01 has one official split, so there is nothing to choose."""
-
-    name: Literal["sysu"] = "sysu"
-
-
 class SYSUMM01(Layout):
     """SYSU-MM01: two near-infrared cameras (3, 6), four visible ones (1, 2, 4, 5); dev = the official val identities.
 
     Where the JPEG tree is absent, training images come from the pre-processed ``train_{rgb,ir}_resized_*.npy``.
     """
 
-    Config = Config
-    version = "1"
+    Config = SYSUConfig
+    version = SYSUConfig.version
     title = "SYSU-MM01"
     marks = ("cam1", "cam3", "train_rgb_resized_img.npy")
     expected: ClassVar[dict[str, int]] = {

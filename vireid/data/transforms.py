@@ -5,32 +5,18 @@ Shape legend: B images, 3×H×W pixels; parameter arrays have one row per image.
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from vireid.core.config import Strict
 from vireid.core.types import IntArray
+from vireid.data.config import Erasing
 
 MEAN = (0.485, 0.456, 0.406)  # ImageNet, for pixels in 0…1
 STD = (0.229, 0.224, 0.225)
 LUMINANCE = (0.2989, 0.5870, 0.1140)  # ITU-R BT.601
 BoolArray = npt.NDArray[np.bool_]
-
-
-class Erasing(Strict):
-    """Random erasing (Zhong et al., AAAI 2020) of normalised images; defaults as torchvision's ``RandomErasing``."""
-
-    probability: float = Field(default=0.5, ge=0, le=1)
-    area: tuple[float, float] = (0.02, 0.33)  # of the image
-    ratio: tuple[float, float] = (0.3, 3.3)  # height ÷ width
-    ratio_law: Literal["log-uniform", "uniform"] = "log-uniform"
-    attempts: int = Field(default=10, ge=1)  # the first box smaller than the image counts; without one, no erasing
-    value: tuple[float, float, float] = (0.0, 0.0, 0.0)  # written after normalisation, per channel
 
 
 def normalise(images: Tensor) -> Tensor:

@@ -12,10 +12,10 @@ from typing import Any
 
 from vireid.core.errors import UserError
 from vireid.evaluation.compare import Interval, TrialMetrics, identity_intervals, paired_differences
+from vireid.evaluation.config import CmcConvention, KReciprocal, Variant
 from vireid.evaluation.feature_arrays import CAMERA_ARRAYS, ArrayLike, FeatureRule, FeatureSet, checked_set
 from vireid.evaluation.feature_files import FeatureFile
-from vireid.evaluation.metrics import CmcConvention, require_matches
-from vireid.evaluation.reranking import KReciprocal, Variant
+from vireid.evaluation.metrics import require_matches
 from vireid.evaluation.search import rank_features
 
 # The convention of the datasets that a rule belongs to: SYSU-MM01 and LLCM keep one image per identity, RegDB all.

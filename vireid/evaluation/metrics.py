@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,11 +19,10 @@ from torch import Tensor
 
 from vireid.core.errors import UserError, did_you_mean
 from vireid.core.types import FloatArray, IntArray
+from vireid.evaluation.config import CameraRule, CmcConvention
 from vireid.evaluation.ranks import BoolArray, GalleryLayout, rank_hits
 from vireid.evaluation.threads import blocks, in_threads
 
-CmcConvention = Literal["dedup", "plain"]
-CameraRule = Literal["none", "sysu", "same_id_same_cam"]
 BLOCK_CELLS = 500_000  # scores handled at once by a thread: what its cache holds
 
 

@@ -10,8 +10,7 @@ from pydantic import Field, model_validator
 
 from vireid.core.config import Strict
 from vireid.core.types import Modality
-from vireid.evaluation.metrics import CameraRule, CmcConvention
-from vireid.evaluation.reranking import KReciprocal, NoReranking
+from vireid.evaluation.config import CameraRule, CmcConvention, KReciprocal, NoReranking
 
 ProtocolName = Literal[
     "sysu/official",

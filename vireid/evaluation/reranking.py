@@ -9,42 +9,16 @@ Shapes: Q queries, G gallery images, N = Q + G, D feature width.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal
 
 import numpy as np
 from torch import Tensor
 
-from vireid.core.config import Strict
 from vireid.core.errors import UserError
 from vireid.core.types import FloatArray
+from vireid.evaluation.config import KReciprocal
 from vireid.evaluation.encoding import encode, jaccard_blocks
 from vireid.evaluation.faiss_search import FaissDistances
 from vireid.evaluation.neighbours import Distances, FeatureDistances, MatrixDistances, QueryDistances
-
-Variant = Literal["zhong", "query-only"]
-Search = Literal["exact", "faiss-exact", "faiss-ivf", "faiss-ivfpq"]
-
-
-class NoReranking(Strict):
-    """Rank by the scores as they are."""
-
-    name: Literal["none"] = "none"
-
-
-class KReciprocal(Strict):
-    """Re-ranking parameters, the paper's by default."""
-
-    name: Variant
-    k1: int = 20  # neighbours that may be reciprocal
-    k2: int = 6  # neighbours whose encodings are averaged; 1 leaves them as they are
-    lambda_value: float = 0.3  # weight of the original distance against the Jaccard distance
-    search: Search = "exact"  # who finds the neighbours; faiss needs the extra, and only its exact kind finds them all
-
-    @property
-    def words(self) -> dict[str, Any]:
-        """Variant and parameters as protocol cards name them."""
-        named = {"name": self.name, "k1": self.k1, "k2": self.k2, "lambda": self.lambda_value}
-        return named if self.search == "exact" else {**named, "search": self.search}
 
 
 def rerank(

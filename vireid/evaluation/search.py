@@ -15,18 +15,10 @@ from torch import Tensor
 
 from vireid.core.errors import UserError
 from vireid.core.types import FloatArray, IntArray
-from vireid.evaluation.metrics import (
-    CameraRule,
-    CmcConvention,
-    Labels,
-    QueryMetrics,
-    check_labels,
-    is_junk,
-    rank_block,
-    rank_queries,
-)
+from vireid.evaluation.config import CameraRule, CmcConvention, KReciprocal
+from vireid.evaluation.metrics import Labels, QueryMetrics, check_labels, is_junk, rank_block, rank_queries
 from vireid.evaluation.ranks import GalleryLayout
-from vireid.evaluation.reranking import KReciprocal, rerank_features
+from vireid.evaluation.reranking import rerank_features
 from vireid.evaluation.scorers import Scorer, cosine, negative_squared_euclidean
 
 SCORE_BYTES = 1 << 30  # scores held at once; temporaries of the ranking add about half of it

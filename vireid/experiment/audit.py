@@ -16,10 +16,9 @@ import pandas as pd
 from vireid.core.errors import UserError
 from vireid.core.types import FloatArray, ImageIndex
 from vireid.data.layout import Layout
+from vireid.evaluation.config import CmcConvention, KReciprocal, NoReranking
 from vireid.evaluation.evaluate import EvaluationResult, evaluate
-from vireid.evaluation.metrics import CmcConvention
 from vireid.evaluation.protocols import PROTOCOLS, ProtocolConfig, Split
-from vireid.evaluation.reranking import KReciprocal, NoReranking
 from vireid.experiment.progress import ProgressCallback, silent
 
 CMCS: tuple[CmcConvention, ...] = ("dedup", "plain")

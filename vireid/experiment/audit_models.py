@@ -15,7 +15,7 @@ from vireid.data.cache import cached_images
 from vireid.data.check import detect
 from vireid.data.layout import Layout
 from vireid.data.loader import EvaluationLoader
-from vireid.data.synthetic.dataset import read_card
+from vireid.data.synthetic.card import read_card
 from vireid.evaluation.extraction import extract
 from vireid.evaluation.protocols import Split
 from vireid.experiment.data import cache_directory, prepare, workers

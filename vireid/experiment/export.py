@@ -25,7 +25,8 @@ from vireid.experiment.progress import ProgressCallback, silent
 from vireid.profiling.complexity import artefact_digest, example_images
 from vireid.profiling.export.onnx_file import INPUT, OPSET, OUTPUT
 from vireid.profiling.export.write import FORMATS, Exported, Format, Graph, export
-from vireid.profiling.runtimes.onnxruntime import OnnxRuntime, OnnxRuntimeConfig
+from vireid.profiling.runtimes.config import OnnxRuntimeConfig
+from vireid.profiling.runtimes.onnxruntime import OnnxRuntime
 from vireid.store import Store
 
 BOTH = "visible and infrared"

@@ -16,11 +16,11 @@ from vireid.core.identity import run_id
 from vireid.core.records import ComponentStamp, DataKind
 from vireid.core.registry import Registry
 from vireid.data import AUGMENTATIONS, DATASETS
-from vireid.data.synthetic.dataset import read_card
+from vireid.data.synthetic.card import read_card
 from vireid.evaluation.protocols import ProtocolConfig
 from vireid.experiment.teacher_training import exported_digest, teacher_of, teacher_training
 from vireid.models import MODELS
-from vireid.models.teacher import TeacherConfig
+from vireid.models.teacher_config import TeacherConfig
 from vireid.profiling import RUNTIMES
 from vireid.weighting import CURRICULA, WEIGHTINGS
 
@@ -61,7 +61,7 @@ def data_specification(config: ExperimentConfig, dump: Dump = resolved) -> dict[
     data = config.data
     return {
         "dataset": dump(_by_content(data.dataset, "data.dataset", dump)),
-        "version": DATASETS.load(data.dataset.name).version,
+        "version": DATASETS.version(data.dataset.name),
         "split": data.split,
         "height": data.height,
         "width": data.width,
@@ -135,7 +135,7 @@ def component_specification(kind: str, config: Component, dump: Dump = resolved)
     """
     if isinstance(getattr(config, "teacher", None), TeacherConfig):
         config = config.model_copy(update={"teacher": None})
-    return {**dump(_by_content(config, kind, dump)), "version": REGISTRIES[kind].load(config.name).version}
+    return {**dump(_by_content(config, kind, dump)), "version": REGISTRIES[kind].version(config.name)}
 
 
 def _by_content(config: M, place: str, dump: Dump) -> M:
@@ -160,7 +160,7 @@ def deployed_protocols(config: ExperimentConfig) -> list[ProtocolConfig]:
 
 def deployed_id(config: ExperimentConfig, protocol: ProtocolConfig, runtime: Component) -> str:
     """Identity of the evaluation, under one protocol, of what a runtime makes of the fit."""
-    version = RUNTIMES.load(runtime.name).version
+    version = RUNTIMES.version(runtime.name)
     way = {**deciding(by_content(runtime, "evaluation.deployed")), "version": version}
     return run_id({**_evaluation(config, protocol), "deployed": way})
 
@@ -192,7 +192,5 @@ def stamps(config: ExperimentConfig) -> dict[str, ComponentStamp]:
     for kind in ("dataset", "augmentation", "model", "weighting", *_curriculum(config)):
         registry = REGISTRIES[kind]
         name = config.data.dataset.name if kind == "dataset" else getattr(config, kind).name
-        found[kind] = ComponentStamp(
-            name=name, version=registry.load(name).version, digest=registry.source_digest(name)
-        )
+        found[kind] = ComponentStamp(name=name, version=registry.version(name), digest=registry.source_digest(name))
     return found

@@ -3,43 +3,29 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from vireid.core.config import Component, Strict, component, parse
+from vireid.core.config import Component
 from vireid.core.errors import UserError
 from vireid.core.files import file_digest
 from vireid.core.types import Batch, Modality, Model
 from vireid.evaluation.extraction import extract
 from vireid.experiment.arrays import ImageArray
+from vireid.experiment.model_card import CARD, ModelCard, read_card
 from vireid.models import MODELS
 from vireid.models.importers.layout import without_memory
 from vireid.models.importers.load import Imported
 from vireid.store import write_atomically
-from vireid.training.checkpoint import WEIGHTS, save_weights
+from vireid.training import WEIGHTS
+from vireid.training.checkpoint import save_weights
 
-CARD = "model.json"
 _PIXELS_PER_BATCH = 16 * 384 * 144  # about 0.4 GB of activations
-
-
-class ModelCard(Strict):
-    """What an imported model is and where it came from; written as ``model.json`` beside its weights."""
-
-    schema_version: Literal[1] = 1
-    arch: str  # name in IMPORTERS
-    model: component(MODELS)  # type: ignore[valid-type]
-    num_classes: int
-    source_file: str
-    source_sha256: str
-    parameters: dict[str, int]  # of the source file: deployed, training_only, dead
-    dead: dict[str, int]  # its stages and blocks that never run or never train -> parameters
 
 
 def save_imported(imported: Imported, source: Path, arch: str, directory: Path) -> None:
@@ -85,22 +71,6 @@ def load_imported(path: Path) -> Model:
         ) from error
     loaded: Model = model.eval()
     return loaded
-
-
-def read_card(directory: Path) -> ModelCard:
-    """Card of an imported model.
-
-    Raises:
-        UserError: missing or unreadable.
-    """
-    file = directory / CARD
-    try:
-        data = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{file}: not a readable model card; write one with `vireid import FILE --arch … --output {directory}`"
-        ) from error
-    return parse(ModelCard, data, str(file))
 
 
 def embed_file(model: Model, source: Path, target: Path) -> tuple[int, int]:

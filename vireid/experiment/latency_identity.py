@@ -64,7 +64,7 @@ def _conditions(config: ExperimentConfig, artefact: str) -> Iterator[tuple[Profi
 
 def _version(runtime: Component) -> dict[str, str]:
     """A runtime's version from the second on: ids made before versions counted were all of the first."""
-    version = RUNTIMES.load(runtime.name).version
+    version = RUNTIMES.version(runtime.name)
     return {} if version == "1" else {"version": version}
 
 

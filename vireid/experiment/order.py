@@ -6,8 +6,7 @@ from collections.abc import Mapping
 
 from vireid.config import ExperimentConfig
 from vireid.experiment.identity import teacher_fit
-from vireid.experiment.start import check_start
-from vireid.experiment.teacher import check_teacher
+from vireid.experiment.teacher_training import teacher_of
 from vireid.store import Store
 
 
@@ -23,9 +22,13 @@ def check_earlier_fits(configs: Mapping[str, ExperimentConfig], store: Store) ->
         UserError: one is missing, or does not fit what builds on it.
     """
     for config in configs.values():
-        if teacher_fit(config) not in configs:
+        if teacher_of(config) is not None and teacher_fit(config) not in configs:
+            from vireid.experiment.teacher import check_teacher  # reads weights, and so needs torch: most plans do not
+
             check_teacher(config, store)
-        if config.start_from not in configs:
+        if config.start_from is not None and config.start_from not in configs:
+            from vireid.experiment.start import check_start
+
             check_start(config, store)
 
 

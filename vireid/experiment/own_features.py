@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vireid.core.config import parse
+from vireid.evaluation.config import CmcConvention, KReciprocal
 from vireid.evaluation.features import FeatureResult, evaluate_set, read_feature_set
-from vireid.evaluation.metrics import CmcConvention
-from vireid.evaluation.reranking import KReciprocal
 
 
 @dataclass(frozen=True, slots=True)

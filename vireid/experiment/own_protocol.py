@@ -13,13 +13,13 @@ from vireid.core.errors import UserError, did_you_mean
 from vireid.core.types import FloatArray, ImageIndex, IntArray
 from vireid.data import DATASETS
 from vireid.data.layout import Layout
-from vireid.data.synthetic.dataset import read_card
+from vireid.data.synthetic.card import read_card
 from vireid.evaluation.compare import trials_of_table
+from vireid.evaluation.config import KReciprocal
 from vireid.evaluation.evaluate import evaluate
 from vireid.evaluation.feature_files import FeatureFile
 from vireid.evaluation.features import FeatureResult
 from vireid.evaluation.protocols import DIRECTION_WORDS, PROTOCOLS, ProtocolConfig, Split
-from vireid.evaluation.reranking import KReciprocal
 from vireid.evaluation.trials import Trial, plan_trials
 from vireid.experiment.own_features import FileEvaluation
 from vireid.experiment.reload import protocol_mapping

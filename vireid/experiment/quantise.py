@@ -103,7 +103,7 @@ def quantise_step(
 
 
 def _runtime(name: str, settings: Mapping[str, Any]) -> Component:
-    schema = RUNTIMES.load(name).Config
+    schema = RUNTIMES.config(name)
     config: Component = parse(schema, {"name": name, "precision": "int8", "quantisation": dict(settings)}, "--setting")
     return config
 

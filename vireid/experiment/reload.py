@@ -16,9 +16,9 @@ from vireid.core.files import without_digest
 from vireid.core.records import FitRecord, Record
 from vireid.experiment.identity import REGISTRIES, fit_id, other_data
 from vireid.experiment.roots import last_root
-from vireid.models.teacher import TeacherConfig
+from vireid.models.teacher_config import TeacherConfig
 from vireid.store import Store
-from vireid.training.checkpoint import WEIGHTS
+from vireid.training import WEIGHTS
 
 
 def config_of_fit(record: Record, protocols: Sequence[str], root: Path | None, store: Store) -> ExperimentConfig:
@@ -100,7 +100,7 @@ def changed_versions(record: Record) -> list[str]:
     return [
         f"{kind} {stamp.name}"
         for kind, stamp in record.components.items()
-        if kind in REGISTRIES and REGISTRIES[kind].load(stamp.name).version != stamp.version
+        if kind in REGISTRIES and REGISTRIES[kind].version(stamp.name) != stamp.version
     ] or ["renderer"]
 
 

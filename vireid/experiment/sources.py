@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -59,17 +59,23 @@ def part_stamp(part: str) -> ComponentStamp:
     return ComponentStamp(name=part, version="1", digest=source_digest(*_PARTS[part]))
 
 
-def stale_components(record: Record) -> list[str]:
-    """Parts of a record whose source differs now from what made it, and is not declared equivalent.
+def stale_parts(records: Iterable[Record]) -> dict[str, list[str]]:
+    """By the id of each stale record, its parts whose source differs now and is not declared equivalent.
 
     A model's cost and latency rest on the model alone. A record that does not name what trained or evaluated it is
-    stale in that, too, unless declared.
+    stale in that, too, unless declared. Sources are read once for all records.
     """
-    if record.source.kind == "published":
-        return []
-    return [
-        _words(kind, name, digest) for kind, name, digest in _stamps(record) if not same_results(kind, name, digest)
-    ]
+    same = cache(same_results)
+    stale = {}
+    for record in records:
+        if record.source.kind != "published":
+            stale[record.id] = [_words(*stamp) for stamp in _stamps(record) if not same(*stamp)]
+    return {run: parts for run, parts in stale.items() if parts}
+
+
+def stale_components(record: Record) -> list[str]:
+    """Stale parts of a single record, see ``stale_parts``."""
+    return stale_parts([record]).get(record.id, [])
 
 
 def _words(kind: str, name: str, digest: str) -> str:

@@ -25,8 +25,8 @@ from vireid.core.errors import UserError
 from vireid.core.seeding import generator
 from vireid.core.types import IntArray
 from vireid.data.images import read_header, read_image
-from vireid.data.synthetic.config import SyntheticConfig
-from vireid.data.synthetic.render import RENDERER_VERSION, cameras_for, draw_person, render
+from vireid.data.synthetic.config import RENDERER_VERSION, SyntheticConfig
+from vireid.data.synthetic.render import cameras_for, draw_person, render
 from vireid.data.transforms import normalise
 from vireid.evaluation.neighbours import nearest
 from vireid.evaluation.products import Multiplied, unit_

@@ -16,13 +16,13 @@ from vireid.core.config import Component
 from vireid.core.errors import UserError
 from vireid.core.types import Model
 from vireid.experiment.identity import teacher_fit
-from vireid.experiment.imports import read_card
+from vireid.experiment.model_card import read_card
 from vireid.experiment.reload import earlier_fit
 from vireid.experiment.teacher_training import exported_digest, teacher_of, teacher_training, training_command
 from vireid.models import MODELS
 from vireid.models.teacher import Teacher, head_name
 from vireid.store import Store
-from vireid.training.checkpoint import WEIGHTS
+from vireid.training import WEIGHTS
 
 
 @dataclass(frozen=True, slots=True)

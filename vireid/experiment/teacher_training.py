@@ -12,10 +12,10 @@ from vireid.config import ExperimentConfig, compose, override_key
 from vireid.core.config import canonical_json, parse
 from vireid.core.errors import UserError
 from vireid.core.files import file_digest
-from vireid.experiment.imports import CARD, read_card
+from vireid.experiment.model_card import CARD, read_card
 from vireid.models import MODELS
-from vireid.models.teacher import TeacherConfig
-from vireid.training.checkpoint import WEIGHTS
+from vireid.models.teacher_config import TeacherConfig
+from vireid.training import WEIGHTS
 
 _OF_THE_STUDENT = ("data", "evaluation", "profile", "runtime")
 _PLACE = "model.teacher.training"
@@ -98,7 +98,7 @@ def exported_digest(file: Path) -> str:
 @lru_cache(maxsize=32)
 def _digest(directory: Path, *_: tuple[int, int]) -> str:
     card = read_card(directory)
-    model = {**card.model.model_dump(mode="json"), "version": MODELS.load(card.model.name).version}
+    model = {**card.model.model_dump(mode="json"), "version": MODELS.version(card.model.name)}
     said = {"weights": file_digest(directory / WEIGHTS), "model": model, "num_classes": card.num_classes}
     return hashlib.sha256(canonical_json(said).encode()).hexdigest()
 

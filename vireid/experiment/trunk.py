@@ -16,7 +16,7 @@ from vireid.experiment.reload import config_of_fit
 from vireid.models import MODELS
 from vireid.models.trunks import TRUNKS, trunk_file
 from vireid.store import Store, write_atomically
-from vireid.training.checkpoint import WEIGHTS
+from vireid.training import WEIGHTS
 
 _PARTS = ("stem", "branch")
 

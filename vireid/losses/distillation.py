@@ -6,18 +6,15 @@ CSA, with the teacher in the place of the specific branch. The teacher never get
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vireid.losses.choices import FeatureLoss
 from vireid.losses.csa import csa1, csa2
 from vireid.losses.numeric import euclidean, full_precision
 from vireid.losses.pull import feature_pull
 from vireid.losses.tgsa import tgsa_inter
-
-FeatureLoss = Literal["cosine", "mse"]
 
 
 def feature_distillation(student: Tensor, teacher: Tensor, kind: FeatureLoss = "cosine") -> Tensor:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch.nn.functional as F
 from torch import Tensor
 
+from vireid.losses.choices import Reduction
 from vireid.losses.numeric import full_precision
-
-Reduction = Literal["batchmean", "mean"]
 
 
 def kl_from_fixed(target: Tensor, logits: Tensor, reduction: Reduction = "batchmean") -> Tensor:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 
+from vireid.losses.choices import PseudoLabels
 from vireid.losses.pairs import Pairs
-
-PseudoLabels = Literal["balanced", "released", "visible"]
 
 
 def modality_labels(pairs: Pairs) -> Tensor:

@@ -12,4 +12,12 @@ MODELS = Registry(
         "tvi_lfm": "vireid.models.tvi_lfm:TVILFM",
         "compact": "vireid.models.compact:Compact",
     },
+    {
+        "idkl": "vireid.models.idkl_config:IDKLConfig",
+        "iv_reid": "vireid.models.iv_reid_config:IVREIDConfig",
+        "agw": "vireid.models.agw_config:AGWConfig",
+        "tskd": "vireid.models.tskd_config:TSKDConfig",
+        "tvi_lfm": "vireid.models.tvi_lfm_config:TVILFMConfig",
+        "compact": "vireid.models.compact_config:CompactConfig",
+    },
 )

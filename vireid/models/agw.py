@@ -2,38 +2,26 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from vireid.core.types import Batch, ModelOutput
 from vireid.losses.identity import cross_entropy
 from vireid.losses.numeric import euclidean
 from vireid.losses.weighted_triplet import weighted_triplet
-from vireid.models.agw_network import AGWNetwork, AGWNetworkConfig
+from vireid.models.agw_config import AGWConfig
+from vireid.models.agw_network import AGWNetwork
 
 RELEASED_NULL_WEIGHT = 1e-6
-
-
-class AGWConfig(AGWNetworkConfig):
-    """Configuration of AGW."""
-
-    term_weights: ClassVar[dict[str, float]] = {"id": 1.0, "triplet": 1.0}
-
-    name: str = "agw"
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    # paper: softmax weights over an anchor's positives and over its negatives. released: the anchor is one of its own
-    # positives, and 1e-6 in the softmax's denominators lets far negatives drop out (vireid.losses.weighted_triplet).
-    triplet: Literal["paper", "released"] = "paper"
 
 
 class AGW(AGWNetwork):
     """Identity loss after the neck, weighted regularised triplet before it, over the rows of both modalities."""
 
     Config: ClassVar[type[AGWConfig]] = AGWConfig
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = AGWConfig.version
 
     def __init__(self, config: AGWConfig, num_classes: int) -> None:
         super().__init__(config, num_classes)

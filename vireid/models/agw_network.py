@@ -5,40 +5,16 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import torch
-from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from vireid.core.types import Batch, Modality
+from vireid.models.agw_config import AGWNetworkConfig
 from vireid.models.heads import bn_neck, classifier
 from vireid.models.pooling import OffsetGeM
 from vireid.models.pretrained import load_trunk
-from vireid.models.resnet import BLOCKS
-from vireid.models.trunk_config import TrunkConfig
 from vireid.models.two_stream import ModalityPath, SharedTrunk, TwoStream
 
 ParameterRole = Literal["deployed", "training_only", "dead"]
-
-
-class AGWNetworkConfig(TrunkConfig):
-    """Configuration of the network. Defaults are AGW's released code."""
-
-    # How many blocks of layers 1, 2, 3, 4, counted from the last, a non-local block follows.
-    nonlocal_blocks: tuple[int, int, int, int] = (0, 2, 3, 0)
-    # Inner channels of the non-local blocks. The released code has 1 (only so it counts 23.55 M parameters); null is
-    # half of the layer's, as in the non-local paper.
-    nonlocal_width: int | None = Field(default=1, ge=1)
-    gem_p: float = Field(default=3.0, gt=0)
-    trunk_lr_scale: float = Field(default=0.1, gt=0)  # of stems, layers and non-local blocks; for ImageNet weights
-
-    @model_validator(mode="after")
-    def _blocks_are_there(self) -> AGWNetworkConfig:
-        for layer, (wanted, there) in enumerate(zip(self.nonlocal_blocks, BLOCKS[self.backbone], strict=True), start=1):
-            if not 0 <= wanted <= there:
-                raise ValueError(
-                    f"nonlocal_blocks wants {wanted} in layer {layer} of {self.backbone}, which has {there} blocks: "
-                    f"give 0 to {there}"
-                )
-        return self
 
 
 class AGWNetwork(nn.Module):

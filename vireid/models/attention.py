@@ -6,8 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# Queries, keys and values of the spatial attentions have D / REDUCTION channels.
-REDUCTION = 4
+from vireid.models.idkl_config import REDUCTION
 
 
 class CrossAttention(nn.Module):

@@ -57,7 +57,7 @@ class Compact(nn.Module):
     """The network and its loss terms; a head or projection exists only where an active term trains it."""
 
     Config: ClassVar[type[CompactConfig]] = CompactConfig
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = CompactConfig.version
     identity_head: ClassVar[str] = "heads.id"
     parts: ClassVar[Parts] = {
         "stem": ("embedder.backbone.stem",),

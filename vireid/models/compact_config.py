@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, cast
+from typing import ClassVar, Literal, cast
 
 from pydantic import Field, model_validator
 
 from vireid.core.config import Component
 from vireid.core.errors import did_you_mean
-from vireid.losses.distillation import FeatureLoss
+from vireid.losses.choices import FeatureLoss
 from vireid.models.backbones import LastStride, check_backbone
-from vireid.models.resnet import BLOCKS, Depth, IBNKind, TrunkSpec
-from vireid.models.teacher import TeacherConfig
+from vireid.models.teacher_config import TeacherConfig
+from vireid.models.trunk_spec import BLOCKS, Depth, IBNKind, TrunkSpec
 from vireid.models.trunks import TRUNK, pretrained_file
 
 WEIGHTS: dict[str, float] = {"id": 1.0, "triplet": 1.0}
@@ -23,6 +23,8 @@ DISTILLATION_WEIGHTS: dict[str, float] = {"kd_feature": 1.0, "kd_relation": 0.6,
 
 class CompactConfig(Component):
     """Configuration of a compact model."""
+
+    version: ClassVar[str] = "1"
 
     name: str = "compact"
     backbone: str = "resnet18"  # resnet18, resnet34, resnet50, mobilenet_v3_small, mobilenet_v3_large, timm/NAME

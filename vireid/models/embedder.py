@@ -6,7 +6,8 @@ from torch import Tensor, nn
 
 from vireid.models.attention import SelfAttention
 from vireid.models.heads import GeM, bn_neck
-from vireid.models.resnet import Branch, Stem, TrunkSpec, match_memory
+from vireid.models.resnet import Branch, Stem, match_memory
+from vireid.models.trunk_spec import TrunkSpec
 
 
 class Embedder(nn.Module):

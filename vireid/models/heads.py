@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 
+from vireid.models.idkl_config import ClassifierInit
 from vireid.models.power_mean import FLOOR, PowerMean, power_mean
-
-ClassifierInit = Literal["normal", "uniform"]
 
 
 class GeM(nn.Module):

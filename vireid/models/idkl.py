@@ -43,7 +43,7 @@ class IDKL(nn.Module):
     """
 
     Config: ClassVar[type[IDKLConfig]] = IDKLConfig
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = IDKLConfig.version
     parts: ClassVar[Parts] = {
         "stem": ("embedder.stem",),
         "branch": ("embedder.branch", "specific.branch"),

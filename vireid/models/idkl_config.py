@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from vireid.core.config import Component
 from vireid.core.errors import did_you_mean
-from vireid.losses.modality import PseudoLabels
-from vireid.models.attention import REDUCTION
-from vireid.models.heads import ClassifierInit
-from vireid.models.resnet import Depth, IBNKind, TrunkSpec
+from vireid.losses.choices import PseudoLabels
+from vireid.models.trunk_spec import Depth, IBNKind, TrunkSpec
 from vireid.models.trunks import pretrained_file
 
+ClassifierInit = Literal["normal", "uniform"]
 MHAKind = Literal["none", "guidance", "refine", "fork"]
 DiscriminatorSmoothing = Literal["none", "two_way", "identities"]
+
+# Queries, keys and values of the spatial attentions have D / REDUCTION channels.
+REDUCTION = 4
 
 # Ren & Zhang, CVPR 2024, as released for a batch of 120; here they hold for every batch size.
 RELEASED_WEIGHTS: dict[str, float] = {
@@ -49,6 +51,8 @@ SPECIFIC_TERMS = _SPECIFIC_ONLY | {"tgsa_inter", "csa1_inter", "csa2_inter"} | f
 
 class IDKLConfig(Component):
     """Configuration of IDKL. Defaults are the paper's intent, on ResNet-50."""
+
+    version: ClassVar[str] = "1"
 
     name: str = "idkl"
     backbone: Depth = "resnet50"

@@ -10,48 +10,20 @@ from copy import deepcopy
 from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from vireid.core.types import Batch, Modality, ModelOutput
-from vireid.losses.fixed_target import Reduction, kl_from_fixed
+from vireid.losses.fixed_target import kl_from_fixed
 from vireid.losses.identity import cross_entropy
 from vireid.losses.numeric import euclidean
 from vireid.losses.triplet import batch_hard_triplet
+from vireid.models.iv_reid_config import IVREIDConfig
 from vireid.models.pooling import AveragePool
 from vireid.models.pretrained import load_trunk
-from vireid.models.resnet import Branch, Stem, TrunkSpec, match_memory
-from vireid.models.trunk_config import TrunkConfig
+from vireid.models.resnet import Branch, Stem, match_memory
+from vireid.models.trunk_spec import TrunkSpec
 
 ParameterRole = Literal["deployed", "training_only", "dead"]
-_KL = ("kl_visible", "kl_infrared")
-
-
-class IVREIDConfig(TrunkConfig):
-    """Configuration of IV-REID. Defaults are the released script for SYSU-MM01."""
-
-    term_weights: ClassVar[dict[str, float]] = dict.fromkeys(
-        ("id", "id_visible", "id_infrared", "kl_visible", "kl_infrared", "triplet"), 1.0
-    )
-
-    name: str = "iv_reid"
-    margin: float = Field(default=0.3, ge=0)  # of the triplet, un-normalised Euclidean; released for RegDB: 0.2
-    kl: Reduction = "batchmean"  # mean (over rows and classes) in the released script for RegDB
-    head_width: int = Field(default=512, ge=1)  # of the auxiliary branches
-    head_lr_scale: float = Field(default=10.0, gt=0)  # of the auxiliary head
-    # The released ResNet has a bias in every convolution, each before a batch norm, which removes it in training.
-    conv_bias: bool = True
-
-    @model_validator(mode="after")
-    def _branches_are_trained(self) -> IVREIDConfig:
-        active = self.active_weights()
-        compared = [term for term in _KL if term in active]
-        if compared and not {"id_visible", "id_infrared"} <= active.keys():
-            raise ValueError(
-                f"loss term {' and '.join(compared)}: compares the auxiliary branches, which id_visible and "
-                "id_infrared train; give them a weight, or set kl_visible and kl_infrared to 0"
-            )
-        return self
 
 
 class IVREIDEmbedder(nn.Module):
@@ -76,7 +48,7 @@ class IVREID(nn.Module):
     """The network and its loss terms; a branch of the head exists only where an active term trains it."""
 
     Config: ClassVar[type[IVREIDConfig]] = IVREIDConfig
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = IVREIDConfig.version
 
     def __init__(self, config: IVREIDConfig, num_classes: int) -> None:
         super().__init__()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vireid.core.errors import UserError
 from vireid.models.importers.state_file import COUNTER, read_state
-from vireid.models.resnet import IBNKind
+from vireid.models.trunk_spec import IBNKind
 
 _PLACE = "pretrained weights"
 _IBN_A = re.compile(r"(layer\d\.\d+\.bn1)\.(IN|BN)\.\w+")  # norms of the official IBN-a

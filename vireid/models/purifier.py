@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from vireid.models.heads import GeM
 from vireid.models.masking import ApplyMasks, Maps, apply_masks
 from vireid.models.norm import InstanceNorm2d
-from vireid.models.resnet import Branch, TrunkSpec
+from vireid.models.resnet import Branch
+from vireid.models.trunk_spec import TrunkSpec
 
 
 class Purified(NamedTuple):

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from vireid.core.config import Component
 from vireid.core.errors import did_you_mean
-from vireid.models.resnet import Depth, TrunkSpec
+from vireid.models.trunk_spec import Depth, TrunkSpec
 from vireid.models.trunks import pretrained_file
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from vireid.core.shipped import shipped
 
 if TYPE_CHECKING:
-    from vireid.models.resnet import TrunkSpec
+    from vireid.models.trunk_spec import TrunkSpec
 
 TRUNK = Path("trunk")  # what `pretrained` says instead of a path
 TRUNKS = shipped("results/trunks")

@@ -8,10 +8,9 @@ term ``mutual``, stage II with it, nothing frozen.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from vireid.core.errors import UserError
@@ -22,34 +21,17 @@ from vireid.losses.numeric import euclidean
 from vireid.losses.pairs import pair_rows
 from vireid.losses.self_mimic import self_mimic
 from vireid.losses.triplet import batch_hard_triplet
-from vireid.models.agw_network import AGWNetwork, AGWNetworkConfig
+from vireid.models.agw_network import AGWNetwork
 from vireid.models.prototypes import Prototypes
-
-VIEWS = 2  # of every visible image
-
-
-class TSKDConfig(AGWNetworkConfig):
-    """Configuration of TSKD. Weights are the paper's."""
-
-    term_weights: ClassVar[dict[str, float]] = {"id": 1.0, "triplet": 1.0, "self_mimic": 1.0, "mutual": 0.05}
-
-    name: str = "tskd"
-    margin: float = Field(default=0.2, ge=0)  # of the triplet, un-normalised Euclidean
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    # The discrepancies of the two views add up in the related code, whose weight is the paper's; how the paper joins
-    # them is not known. mean: half of that.
-    mutual_views: Literal["sum", "mean"] = "sum"
-    # Mode of the network in the pass that computes prototypes. The related code leaves it in training mode: batch
-    # statistics, as the features that mimic them have, and running statistics move on. The paper says nothing.
-    prototype_mode: Literal["train", "eval"] = "train"
+from vireid.models.tskd_config import VIEWS, TSKDConfig
 
 
 class TSKD(AGWNetwork):
     """The AGW network trained on two views of every visible image, with prototypes per identity, modality and view."""
 
     Config: ClassVar[type[TSKDConfig]] = TSKDConfig
-    version: ClassVar[str] = "1"
-    visible_views: ClassVar[int] = VIEWS  # what the augmentation must give
+    version: ClassVar[str] = TSKDConfig.version
+    visible_views: ClassVar[int] = TSKDConfig.visible_views
 
     def __init__(self, config: TSKDConfig, num_classes: int) -> None:
         super().__init__(config, num_classes)

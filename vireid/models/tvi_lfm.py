@@ -27,7 +27,6 @@ from vireid.models.tvi_lfm_config import TVILFMConfig
 from vireid.models.tvi_lfm_network import VisualPart
 from vireid.models.two_stream import ModalityPath
 
-VIEWS = 2  # of every visible image
 ParameterRole = Literal["deployed", "training_only", "dead"]
 
 
@@ -35,8 +34,8 @@ class TVILFM(nn.Module):
     """Two stems without activation, shared layers, learnable GeM, one batch norm and classifier, a CLIP text tower."""
 
     Config: ClassVar[type[TVILFMConfig]] = TVILFMConfig
-    version: ClassVar[str] = "1"
-    visible_views: ClassVar[int] = VIEWS  # what the augmentation must give
+    version: ClassVar[str] = TVILFMConfig.version
+    visible_views: ClassVar[int] = TVILFMConfig.visible_views
 
     def __init__(self, config: TVILFMConfig, num_classes: int) -> None:
         super().__init__()

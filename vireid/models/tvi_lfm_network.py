@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from vireid.core.types import Modality
 from vireid.models.heads import GeM
 from vireid.models.pretrained import load_trunk
-from vireid.models.resnet import TrunkSpec
+from vireid.models.trunk_spec import TrunkSpec
 from vireid.models.two_stream import ModalityPath, ModalityStem, SharedTrunk
 
 

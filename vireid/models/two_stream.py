@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from vireid.core.types import Modality
 from vireid.models.nonlocal_block import NonLocal
-from vireid.models.resnet import TrunkSpec, initialise, match_memory, residual_layer
+from vireid.models.resnet import initialise, match_memory, residual_layer
+from vireid.models.trunk_spec import TrunkSpec
 
 
 class ModalityStem(nn.Module):

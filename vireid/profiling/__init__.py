@@ -25,4 +25,15 @@ RUNTIMES = Registry(
         "cuda": "vireid.profiling.runtimes.cuda:Cuda",
         "tensorrt": "vireid.profiling.runtimes.tensorrt:TensorRT",
     },
+    {
+        "eager": "vireid.profiling.runtimes.config:EagerConfig",
+        "channels_last": "vireid.profiling.runtimes.config:ChannelsLastConfig",
+        "compile": "vireid.profiling.runtimes.config:CompileConfig",
+        "onnxruntime": "vireid.profiling.runtimes.config:OnnxRuntimeConfig",
+        "openvino": "vireid.profiling.runtimes.config:OpenVinoConfig",
+        "ncnn": "vireid.profiling.runtimes.config:NcnnConfig",
+        "executorch": "vireid.profiling.runtimes.config:ExecuTorchConfig",
+        "cuda": "vireid.profiling.runtimes.config:CudaConfig",
+        "tensorrt": "vireid.profiling.runtimes.config:TensorRTConfig",
+    },
 )

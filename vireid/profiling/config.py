@@ -63,7 +63,7 @@ class ProfileConfig(Strict):
     def _known(cls, names: list[str]) -> list[str]:
         for name in names:
             try:
-                COUNTERS.load(name)
+                COUNTERS.check(name)
             except UserError as error:
                 raise ValueError(str(error)) from error
         return names

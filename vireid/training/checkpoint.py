@@ -14,9 +14,9 @@ from safetensors.torch import save as safetensors_bytes
 from torch import nn
 
 from vireid.core.errors import UserError
+from vireid.training import WEIGHTS
 
 CHECKPOINT = "checkpoint.pt"
-WEIGHTS = "model.safetensors"
 _FORMAT = 1
 
 

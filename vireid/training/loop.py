@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from vireid.core.types import Model
+from vireid.training import WEIGHTS
 from vireid.training.allocator import keep_freed_memory
-from vireid.training.checkpoint import WEIGHTS, Checkpoint, save_weights
+from vireid.training.checkpoint import Checkpoint, save_weights
 from vireid.training.config import RecipeConfig
 from vireid.training.contracts import (
     EpochCallback,

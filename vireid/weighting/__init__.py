@@ -12,6 +12,12 @@ WEIGHTINGS = Registry(
         "dwa": "vireid.weighting.dwa:DynamicWeightAverage",
         "gradnorm": "vireid.weighting.gradnorm:GradNormWeighting",
     },
+    {
+        "fixed": "vireid.weighting.config:FixedConfig",
+        "uncertainty": "vireid.weighting.config:UncertaintyConfig",
+        "dwa": "vireid.weighting.config:DWAConfig",
+        "gradnorm": "vireid.weighting.config:GradNormConfig",
+    },
 )
 
 CURRICULA = Registry(
@@ -19,5 +25,9 @@ CURRICULA = Registry(
     {
         "off": "vireid.weighting.curriculum:NoCurriculum",
         "ramp": "vireid.weighting.curriculum:RampCurriculum",
+    },
+    {
+        "off": "vireid.weighting.config:OffConfig",
+        "ramp": "vireid.weighting.config:RampConfig",
     },
 )

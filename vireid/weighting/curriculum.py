@@ -7,15 +7,14 @@ the epoch alone, so a resumed run needs no state of it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Literal, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
-from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from vireid.core.config import Component
 from vireid.core.errors import UserError
 from vireid.core.types import Model
 from vireid.weighting.base import BaseWeighting
+from vireid.weighting.config import OffConfig, RampConfig
 from vireid.weighting.patterns import fitting
 
 T = TypeVar("T")
@@ -35,17 +34,11 @@ class Curriculum(Protocol):
         ...
 
 
-class OffConfig(Component):
-    """Nothing to choose."""
-
-    name: Literal["off"] = "off"
-
-
 class NoCurriculum:
     """Full strength and plain weights from the first epoch on."""
 
     Config = OffConfig
-    version = "1"
+    version = OffConfig.version
 
     def __init__(self, config: OffConfig, epochs: int) -> None:
         self.config = config
@@ -60,26 +53,6 @@ class NoCurriculum:
         return weighting
 
 
-class RampConfig(Component):
-    """What rises, and when. Times are shares of all epochs, so that one setting fits recipes of any length."""
-
-    name: Literal["ramp"] = "ramp"
-    # Globs over term names; the default names IDKL's distillation terms. Globs that fit no active term are passed over
-    # as long as one fits: cells of a study may have some terms switched off.
-    terms: list[str] = ["tgsa_*", "csa1_*", "csa2_*", "guidance_kl", "fork_attention"]
-    start: float = Field(default=0.0, ge=0, lt=1)  # up to here nothing of them
-    end: float = Field(default=0.5, gt=0, le=1)  # from here on all of them
-    augmentation: bool = True  # whether the strength of augmentation rises likewise
-
-    @model_validator(mode="after")
-    def _rises(self) -> RampConfig:
-        if self.end <= self.start:
-            raise ValueError(f"start {self.start:g} must lie before end {self.end:g}, both as shares of all epochs")
-        if not self.terms and not self.augmentation:
-            raise ValueError("nothing would rise: give terms or augmentation: true, or use curriculum=off")
-        return self
-
-
 class RampCurriculum:
     """A linear rise f(e) = (e/E − start)/(end − start), kept within 0…1, in epoch e = 0…E−1 of E.
 
@@ -88,7 +61,7 @@ class RampCurriculum:
     """
 
     Config = RampConfig
-    version = "1"
+    version = RampConfig.version
 
     def __init__(self, config: RampConfig, epochs: int) -> None:
         self.config = config

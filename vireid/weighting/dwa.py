@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
-from vireid.core.config import Component
 from vireid.weighting.base import BaseWeighting
-
-
-class DWAConfig(Component):
-    """Which terms adapt, and how evenly weight is shared."""
-
-    name: Literal["dwa"] = "dwa"
-    adapt: list[str] = Field(default=["*"], min_length=1)  # globs over term names; the others keep their base weight
-    temperature: float = Field(default=2.0, gt=0)  # the larger, the more even
+from vireid.weighting.config import DWAConfig
 
 
 class DynamicWeightAverage(BaseWeighting):
@@ -30,7 +20,7 @@ class DynamicWeightAverage(BaseWeighting):
     """
 
     Config = DWAConfig
-    version = "1"
+    version = DWAConfig.version
     adapting: Tensor  # N, bool
     last: Tensor  # N, mean of the latest epoch in which a term was present; NaN before
     before: Tensor  # N, mean of the one before that

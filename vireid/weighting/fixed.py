@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
 
 from torch import Tensor
 
-from vireid.core.config import Component
 from vireid.weighting.base import BaseWeighting
-
-
-class FixedConfig(Component):
-    """Nothing to set: the weights are the model's."""
-
-    name: Literal["fixed"] = "fixed"
+from vireid.weighting.config import FixedConfig
 
 
 class FixedWeighting(BaseWeighting):
     """L = Σ wᵢ·Lᵢ."""
 
     Config = FixedConfig
-    version = "1"
+    version = FixedConfig.version
 
     def __init__(self, config: FixedConfig, base_weights: Mapping[str, float]) -> None:
         super().__init__(base_weights)

@@ -3,33 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from vireid.core.config import Component
 from vireid.core.errors import UserError
 from vireid.core.types import Model
 from vireid.weighting.base import BaseWeighting
+from vireid.weighting.config import GradNormConfig
 
 BETAS, EPS = (0.9, 0.999), 1e-8  # Adam's own
-
-
-class GradNormConfig(Component):
-    """Which terms adapt, towards what, and how fast."""
-
-    name: Literal["gradnorm"] = "gradnorm"
-    adapt: list[str] = Field(default=["*"], min_length=1)  # globs over term names; the others keep their base weight
-    alpha: float = Field(default=1.5, ge=0)  # 0: equal gradient norms; the larger, the more a slow term pulls
-    lr: float = Field(default=0.025, gt=0)  # of Adam on w, whatever the recipe's optimiser and schedule
-    # What L(0) is: a term's first positive value, as in the paper, or the highest so far. A term that starts near 0 and
-    # grows (a distillation between untrained branches) would with ``first`` look thousands of times slower than the
-    # others and take all of the weight.
-    initial: Literal["first", "highest"] = "first"
-    minimum: float = Field(default=0.01, gt=0, lt=1)  # w is raised to this before it is renormalised
-    every: int = Field(default=1, ge=1)  # batches of an epoch per measurement
 
 
 class GradNormWeighting(BaseWeighting):
@@ -51,8 +34,8 @@ class GradNormWeighting(BaseWeighting):
     """
 
     Config = GradNormConfig
-    version = "1"
-    model_methods = ("shared_parameters",)
+    version = GradNormConfig.version
+    model_methods = GradNormConfig.model_methods
     adapting: Tensor  # N, bool
     scale: Tensor  # N, w
     initial: Tensor  # N, L(0); NaN before

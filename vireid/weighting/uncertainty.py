@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from vireid.core.config import Component
 from vireid.weighting.base import BaseWeighting
-
-
-class UncertaintyConfig(Component):
-    """Which terms adapt, how fast, and how far."""
-
-    name: Literal["uncertainty"] = "uncertainty"
-    adapt: list[str] = Field(default=["*"], min_length=1)  # globs over term names; the others keep their base weight
-    lr_scale: float = Field(default=1.0, gt=0)  # learning rate of s relative to the recipe's
-    bound: float = Field(default=5.0, gt=0)  # |s| stays within; a weight stays within e^±bound of its base
+from vireid.weighting.config import UncertaintyConfig
 
 
 class UncertaintyWeighting(BaseWeighting):
@@ -32,7 +22,7 @@ class UncertaintyWeighting(BaseWeighting):
     """
 
     Config = UncertaintyConfig
-    version = "1"
+    version = UncertaintyConfig.version
     adapting: Tensor  # N, 1 where a term adapts
 
     def __init__(self, config: UncertaintyConfig, base_weights: Mapping[str, float]) -> None:

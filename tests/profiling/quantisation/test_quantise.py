@@ -14,7 +14,7 @@ from vireid.profiling.complexity import example_images
 from vireid.profiling.export.check import check_images
 from vireid.profiling.export.onnx_file import onnx_bytes
 from vireid.profiling.quantisation import quantise_onnx
-from vireid.profiling.quantisation.config import QuantisationConfig
+from vireid.profiling.quantisation_config import QuantisationConfig
 
 HEIGHT, WIDTH = 48, 24
 NNCF = {"quantiser": "nncf"}

@@ -17,7 +17,7 @@ from vireid.profiling.config import ProfileConfig
 from vireid.profiling.device import available_cores
 from vireid.profiling.latency import thread_limit
 from vireid.profiling.runtimes import reasons
-from vireid.profiling.runtimes.eager import EagerConfig
+from vireid.profiling.runtimes.config import EagerConfig
 from vireid.profiling.runtimes.files import FileRuntime
 from vireid.profiling.runtimes.pool import PoolSession
 from vireid.profiling.runtimes.reasons import unavailable

@@ -8,9 +8,12 @@ from pydantic import Field
 
 from vireid.core.config import Strict
 from vireid.core.errors import UserError
-from vireid.data.synthetic.render import RENDERER_VERSION, Spectrum
+from vireid.data.synthetic.cameras import Spectrum
 
 Layout = Literal["sysu", "regdb", "llcm"]
+
+RENDERER_VERSION = "1"
+"""Raised when the same person in the same place looks different: with any change of the renderer or its difficulty."""
 
 WRITER_VERSION = "1"
 """Raised when who is seen where, the index files or the captions change for the same configuration."""

@@ -11,9 +11,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from vireid.core.errors import UserError
 from vireid.data.synthetic.cameras import Spectrum
-from vireid.data.synthetic.config import SyntheticConfig
+from vireid.data.synthetic.config import RENDERER_VERSION, SyntheticConfig
 from vireid.data.synthetic.dataset import plan_dataset
-from vireid.data.synthetic.render import RENDERER_VERSION
 from vireid.data.synthetic.rendering_worker import render_shot, unwritable
 from vireid.data.synthetic.shots import Shot, modality_of
 

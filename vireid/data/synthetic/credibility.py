@@ -20,7 +20,8 @@ from vireid.core.errors import UserError
 from vireid.core.seeding import generator
 from vireid.core.types import IntArray, Modality
 from vireid.data.images import read_image
-from vireid.data.synthetic.dataset import ATTRIBUTES, SILHOUETTES, read_card
+from vireid.data.synthetic.card import read_card
+from vireid.data.synthetic.dataset import ATTRIBUTES, SILHOUETTES
 from vireid.data.synthetic.rendering_worker import decode_mask
 
 Floats = npt.NDArray[np.float64]

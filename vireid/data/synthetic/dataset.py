@@ -16,13 +16,13 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from vireid.core.config import canonical_json
 from vireid.core.errors import UserError
 from vireid.data.synthetic.captions import WITNESS, caption_files, witness_files
+from vireid.data.synthetic.card import CARD, read_card
 from vireid.data.synthetic.config import SyntheticConfig
 from vireid.data.synthetic.llcm_layout import plan_llcm
 from vireid.data.synthetic.regdb_layout import plan_regdb
@@ -31,7 +31,6 @@ from vireid.data.synthetic.rendering_worker import Written, unwritable, write_al
 from vireid.data.synthetic.shots import Plan, Shot
 from vireid.data.synthetic.sysu_layout import plan_sysu
 
-CARD = "synthetic.json"
 ATTRIBUTES = "attributes.parquet"
 SILHOUETTES = "silhouettes.parquet"
 
@@ -41,22 +40,6 @@ _PLANS: dict[str, Callable[[SyntheticConfig], Plan]] = {"sysu": plan_sysu, "regd
 def plan_dataset(config: SyntheticConfig) -> Plan:
     """List every image and index file of a configuration; renders nothing."""
     return _PLANS[config.layout](config)
-
-
-def read_card(root: Path) -> dict[str, Any] | None:
-    """Return the content of ``synthetic.json``, or None where ``root`` is not a synthetic dataset.
-
-    Raises:
-        UserError: the file is there but is not valid JSON.
-    """
-    path = root / CARD
-    if not path.is_file():
-        return None
-    try:
-        card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}: not valid JSON ({error}); remove the folder and render it again") from error
-    return card
 
 
 def write_dataset(

@@ -1,6 +1,6 @@
 """Every constant that makes re-identification on the synthetic data harder or easier, in one place.
 
-They are tuned on ``dev`` identities alone. Raise ``RENDERER_VERSION`` in ``render.py`` with any change here.
+They are tuned on ``dev`` identities alone. Raise ``RENDERER_VERSION`` in ``config.py`` with any change here.
 """
 
 from __future__ import annotations

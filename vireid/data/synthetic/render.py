@@ -15,6 +15,7 @@ from vireid.data.synthetic import difficulty
 from vireid.data.synthetic.attributes import Person, draw_person
 from vireid.data.synthetic.body import draw_pose
 from vireid.data.synthetic.cameras import Camera, Spectrum, cameras_for
+from vireid.data.synthetic.config import RENDERER_VERSION
 from vireid.data.synthetic.dressed import Viewpoint, cast_person, dress
 from vireid.data.synthetic.occlusion import add_bystander, add_occluder
 from vireid.data.synthetic.scene import backdrop, window
@@ -23,8 +24,6 @@ from vireid.data.synthetic.shading import shade
 
 __all__ = ["RENDERER_VERSION", "Camera", "Person", "Rendering", "Spectrum", "cameras_for", "draw_person", "render"]
 
-RENDERER_VERSION = "1"
-"""Raised whenever a pixel of any image changes for the same arguments."""
 
 Array = npt.NDArray[Any]
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Protocol, cast
-
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Literal, Protocol, cast
 
 from vireid.core.errors import did_you_mean
-from vireid.models.resnet import BLOCKS, IBNKind
+from vireid.models.trunk_spec import BLOCKS, IBNKind
+
+if TYPE_CHECKING:  # a configuration asks for names alone
+    from torch import Tensor, nn
 
 MOBILENETS = ("mobilenet_v3_small", "mobilenet_v3_large")
 TIMM = "timm/"

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from vireid.models.backbones import LastStride
 from vireid.models.pretrained import load_trunk
-from vireid.models.resnet import Branch, Depth, IBNKind, Stem, TrunkSpec, match_memory
+from vireid.models.resnet import Branch, Stem, match_memory
+from vireid.models.trunk_spec import Depth, IBNKind, TrunkSpec
 
 
 class ResNet(nn.Module):

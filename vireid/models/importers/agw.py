@@ -11,7 +11,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from vireid.models.agw import AGW, AGWConfig
+from vireid.models.agw import AGW
+from vireid.models.agw_config import AGWConfig
 from vireid.models.importers.layout import Entry, Layout, renamed, unused, without_memory
 
 # Parts that run: our name -> the released one. Below it both name their tensors alike.

@@ -12,7 +12,8 @@ from typing import ClassVar
 from torch import Tensor
 
 from vireid.models.importers.layout import Entry, Layout, renamed, without_memory
-from vireid.models.iv_reid import IVREID, IVREIDConfig
+from vireid.models.iv_reid import IVREID
+from vireid.models.iv_reid_config import IVREIDConfig
 
 _PARTS: dict[str, str] = {
     "embedder.stem": "base",

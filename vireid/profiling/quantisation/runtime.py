@@ -3,38 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
-from pydantic import model_validator
 from torch import Tensor
 
-from vireid.core.config import Component
 from vireid.core.types import FloatArray
 from vireid.profiling.export.check import check_images
-from vireid.profiling.quantisation.config import QuantisationConfig
+from vireid.profiling.quantisation_config import QuantisationConfig
 from vireid.profiling.runtimes.reasons import missing_package
 
 WITHOUT_IMAGES = 4  # images of noise that stand in for calibration where only the time counts
-
-
-class QuantisingConfig(Component):
-    """Configuration of a runtime with int8 among its precisions."""
-
-    quantisation: QuantisationConfig | None = None  # of int8, where it is filled in when not given; null elsewhere
-
-    @model_validator(mode="before")
-    @classmethod
-    def _int8_has_a_quantisation(cls, data: Any) -> Any:
-        if isinstance(data, Mapping) and data.get("precision") == "int8" and data.get("quantisation") is None:
-            return {**data, "quantisation": {}}
-        return data
-
-    @model_validator(mode="after")
-    def _quantisation_belongs_to_int8(self) -> QuantisingConfig:
-        if self.quantisation is not None and getattr(self, "precision", None) != "int8":
-            raise ValueError("quantisation belongs to precision=int8: add that, or leave it out")
-        return self
 
 
 class Quantising:

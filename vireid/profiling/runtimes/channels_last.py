@@ -4,30 +4,23 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from vireid.core.config import Component
 from vireid.profiling.export.fold import fold_batch_norms
+from vireid.profiling.runtimes.config import ChannelsLastConfig
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-class ChannelsLastConfig(Component):
-    """Numeric format, and whether batch norms are folded into convolutions."""
-
-    name: str = "channels_last"
-    precision: Literal["fp32", "bf16"] = "fp32"
-    fold: bool = True
 
 
 class ChannelsLast:
     """Module calls in inference mode. In bfloat16 the weights of products are kept so, not cast at every call."""
 
     Config: ClassVar[type[Component]] = ChannelsLastConfig
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = ChannelsLastConfig.version
 
     def __init__(self, config: ChannelsLastConfig) -> None:
         self.config = config

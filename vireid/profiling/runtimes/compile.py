@@ -5,31 +5,24 @@ from __future__ import annotations
 import os
 import shutil
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from vireid.core.config import Component
 from vireid.profiling.export.fold import fold_batch_norms
+from vireid.profiling.runtimes.config import CompileConfig
 from vireid.profiling.runtimes.pool import PoolSession
 
 _COMPILERS = ("g++", "clang++", "c++", "cl")
-
-
-class CompileConfig(Component):
-    """Numeric format (bf16: autocast), and whether weights become constants of the compiled graph."""
-
-    name: str = "compile"
-    precision: Literal["fp32", "bf16"] = "fp32"
-    freezing: bool = True  # casts and packs weights for oneDNN ahead of time
 
 
 class Compile:
     """The module compiled for the shape of the example and the number of threads."""
 
     Config: ClassVar[type[Component]] = CompileConfig
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = CompileConfig.version
 
     def __init__(self, config: CompileConfig) -> None:
         self.config = config

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from vireid.core.config import Component
 from vireid.profiling.runtimes.channels_last import DTYPES, TorchSession
-
-
-class CudaConfig(Component):
-    """Numeric format of convolutions and linear layers, and whether batch norms are folded into convolutions."""
-
-    name: str = "cuda"
-    precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
-    fold: bool = True
+from vireid.profiling.runtimes.config import CudaConfig
 
 
 class Cuda:
     """PyTorch on the first CUDA device; ``eager`` with ``runtime.device=cuda`` leaves the transfers out."""
 
     Config: ClassVar[type[Component]] = CudaConfig
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = CudaConfig.version
 
     def __init__(self, config: CudaConfig) -> None:
         self.config = config

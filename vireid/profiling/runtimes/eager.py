@@ -4,27 +4,20 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from vireid.core.config import Component
-
-
-class EagerConfig(Component):
-    """Eager mode with its numeric format and memory layout."""
-
-    name: str = "eager"
-    precision: Literal["fp32", "bf16"] = "fp32"  # bf16: autocast, weights stay fp32
-    channels_last: bool = False
+from vireid.profiling.runtimes.config import EagerConfig
 
 
 class Eager:
     """Plain module calls in inference mode, float32 or bfloat16 autocast."""
 
     Config: ClassVar[type[Component]] = EagerConfig
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = EagerConfig.version
 
     def __init__(self, config: EagerConfig) -> None:
         self.config = config

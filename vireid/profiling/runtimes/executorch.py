@@ -14,22 +14,17 @@ from vireid.core.extras import optional_module
 from vireid.profiling.export.check import check_equal
 from vireid.profiling.export.fold import fold_batch_norms
 from vireid.profiling.runtimes.base import on_cpu
+from vireid.profiling.runtimes.config import ExecuTorchConfig
 from vireid.profiling.runtimes.files import FileRuntime
 from vireid.profiling.runtimes.pool import PoolSession
 from vireid.profiling.runtimes.reasons import missing_package
-
-
-class ExecuTorchConfig(Component):
-    """ExecuTorch has no settings here."""
-
-    name: str = "executorch"
 
 
 class ExecuTorch(FileRuntime):
     """What XNNPACK knows of the graph runs there, the rest in ExecuTorch's portable kernels."""
 
     Config: ClassVar[type[Component]] = ExecuTorchConfig
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = ExecuTorchConfig.version
 
     def __init__(self, config: ExecuTorchConfig) -> None:
         self.config = config

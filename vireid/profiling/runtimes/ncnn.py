@@ -18,6 +18,7 @@ from vireid.profiling.complexity import example_images
 from vireid.profiling.export.check import check_equal
 from vireid.profiling.export.fold import fold_batch_norms
 from vireid.profiling.runtimes.base import on_cpu
+from vireid.profiling.runtimes.config import NcnnConfig
 from vireid.profiling.runtimes.files import FileRuntime
 from vireid.profiling.runtimes.pool import PoolSession
 from vireid.profiling.runtimes.reasons import missing_package
@@ -27,17 +28,11 @@ _INPUT, _OUTPUT = "in0", "out0"  # as pnnx names them
 _HALF = ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_storage")
 
 
-class NcnnConfig(Component):
-    """ncnn has no settings here."""
-
-    name: str = "ncnn"
-
-
 class Ncnn(FileRuntime):
     """ncnn knows single images: those of a batch run one after the other."""
 
     Config: ClassVar[type[Component]] = NcnnConfig
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = NcnnConfig.version
 
     def __init__(self, config: NcnnConfig) -> None:
         self.config = config

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
-from pydantic import model_validator
 from torch import Tensor, nn
 
 from vireid.core.config import Component
 from vireid.core.extras import optional_module
 from vireid.profiling.export.onnx_file import INPUT, onnx_bytes
 from vireid.profiling.quantisation import quantise_onnx
-from vireid.profiling.quantisation.runtime import Quantising, QuantisingConfig
+from vireid.profiling.quantisation.runtime import Quantising
 from vireid.profiling.runtimes.base import on_cpu
+from vireid.profiling.runtimes.config import OnnxRuntimeConfig, Optimisation
 from vireid.profiling.runtimes.files import FileRuntime
 from vireid.profiling.runtimes.pool import PoolSession
 from vireid.profiling.runtimes.reasons import missing_package
 
-Optimisation = Literal["none", "basic", "extended", "all"]
 _LEVELS = {
     "none": "ORT_DISABLE_ALL",
     "basic": "ORT_ENABLE_BASIC",
@@ -29,28 +28,11 @@ _LEVELS = {
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 
-class OnnxRuntimeConfig(QuantisingConfig):
-    """ONNX Runtime with its precision and the level of its graph optimisation."""
-
-    name: str = "onnxruntime"
-    precision: Literal["fp32", "int8"] = "fp32"
-    optimisation: Optimisation = "all"  # all: layout changes too
-
-    @model_validator(mode="after")
-    def _bias_stays(self) -> OnnxRuntimeConfig:
-        if self.quantisation is not None and self.quantisation.bias_correction != "none":
-            raise ValueError(
-                "NNCF's bias correction shifts the features of ONNX files far off (docs/export.md): leave "
-                "quantisation.bias_correction out, or use openvino"
-            )
-        return self
-
-
 class OnnxRuntime(Quantising, FileRuntime):
     """The CPU execution provider on the graph that ``vireid export`` writes."""
 
     Config: ClassVar[type[Component]] = OnnxRuntimeConfig
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = OnnxRuntimeConfig.version
 
     def __init__(self, config: OnnxRuntimeConfig) -> None:
         self.config = config

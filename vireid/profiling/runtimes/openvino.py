@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +13,9 @@ from vireid.core.extras import optional_module
 from vireid.profiling.export.onnx_file import onnx_bytes
 from vireid.profiling.export.openvino_ir import write_ir
 from vireid.profiling.quantisation import write_quantised_ir
-from vireid.profiling.quantisation.runtime import Quantising, QuantisingConfig
+from vireid.profiling.quantisation.runtime import Quantising
 from vireid.profiling.runtimes.base import on_cpu
+from vireid.profiling.runtimes.config import OpenVinoConfig
 from vireid.profiling.runtimes.files import FileRuntime
 from vireid.profiling.runtimes.pool import PoolSession
 from vireid.profiling.runtimes.reasons import missing_package
@@ -24,18 +25,11 @@ NAME = "model.xml"
 _HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}  # of what is not quantised
 
 
-class OpenVinoConfig(QuantisingConfig):
-    """OpenVINO with the precision it computes in. Weights are float32 but for int8."""
-
-    name: str = "openvino"
-    precision: Literal["fp32", "bf16", "int8"] = "fp32"
-
-
 class OpenVino(Quantising, FileRuntime):
     """The CPU plug-in on the graph that ``vireid export`` writes, tuned for the latency of one stream."""
 
     Config: ClassVar[type[Component]] = OpenVinoConfig
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = OpenVinoConfig.version
 
     def __init__(self, config: OpenVinoConfig) -> None:
         self.config = config

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from vireid.core.errors import UserError
 from vireid.core.extras import optional_module
 from vireid.profiling.export.onnx_file import onnx_bytes
 from vireid.profiling.runtimes.base import on_cpu
+from vireid.profiling.runtimes.config import TensorRTConfig
 from vireid.profiling.runtimes.files import FileRuntime
 from vireid.profiling.runtimes.onnxruntime import PACKAGES, OrtSession
 from vireid.profiling.runtimes.pool import PoolSession
@@ -21,18 +22,11 @@ from vireid.profiling.runtimes.reasons import missing_package
 PROVIDER = "TensorrtExecutionProvider"
 
 
-class TensorRTConfig(Component):
-    """What engines may compute in. TensorRT's float32 products are TF32 on devices that have it, hence the name."""
-
-    name: str = "tensorrt"
-    precision: Literal["tf32", "fp16"] = "tf32"
-
-
 class TensorRT(FileRuntime):
     """The first CUDA device from main memory; building the engine is part of preparing."""
 
     Config: ClassVar[type[Component]] = TensorRTConfig
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = TensorRTConfig.version
 
     def __init__(self, config: TensorRTConfig) -> None:
         self.config = config

@@ -1,0 +1,87 @@
+"""What may be set of every weighting and curriculum. Imports no torch."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from vireid.core.config import Component
+
+
+class FixedConfig(Component):
+    """Nothing to set: the weights are the model's."""
+
+    version: ClassVar[str] = "1"
+
+    name: Literal["fixed"] = "fixed"
+
+
+class UncertaintyConfig(Component):
+    """Which terms adapt, how fast, and how far."""
+
+    version: ClassVar[str] = "1"
+
+    name: Literal["uncertainty"] = "uncertainty"
+    adapt: list[str] = Field(default=["*"], min_length=1)  # globs over term names; the others keep their base weight
+    lr_scale: float = Field(default=1.0, gt=0)  # learning rate of s relative to the recipe's
+    bound: float = Field(default=5.0, gt=0)  # |s| stays within; a weight stays within e^±bound of its base
+
+
+class DWAConfig(Component):
+    """Which terms adapt, and how evenly weight is shared."""
+
+    version: ClassVar[str] = "1"
+
+    name: Literal["dwa"] = "dwa"
+    adapt: list[str] = Field(default=["*"], min_length=1)  # globs over term names; the others keep their base weight
+    temperature: float = Field(default=2.0, gt=0)  # the larger, the more even
+
+
+class GradNormConfig(Component):
+    """Which terms adapt, towards what, and how fast."""
+
+    version: ClassVar[str] = "1"
+
+    model_methods: ClassVar[tuple[str, ...]] = ("shared_parameters",)  # of a model, which it cannot do without
+
+    name: Literal["gradnorm"] = "gradnorm"
+    adapt: list[str] = Field(default=["*"], min_length=1)  # globs over term names; the others keep their base weight
+    alpha: float = Field(default=1.5, ge=0)  # 0: equal gradient norms; the larger, the more a slow term pulls
+    lr: float = Field(default=0.025, gt=0)  # of Adam on w, whatever the recipe's optimiser and schedule
+    # What L(0) is: a term's first positive value, as in the paper, or the highest so far. A term that starts near 0 and
+    # grows (a distillation between untrained branches) would with ``first`` look thousands of times slower than the
+    # others and take all of the weight.
+    initial: Literal["first", "highest"] = "first"
+    minimum: float = Field(default=0.01, gt=0, lt=1)  # w is raised to this before it is renormalised
+    every: int = Field(default=1, ge=1)  # batches of an epoch per measurement
+
+
+class OffConfig(Component):
+    """Nothing to choose."""
+
+    version: ClassVar[str] = "1"
+
+    name: Literal["off"] = "off"
+
+
+class RampConfig(Component):
+    """What rises, and when. Times are shares of all epochs, so that one setting fits recipes of any length."""
+
+    version: ClassVar[str] = "1"
+
+    name: Literal["ramp"] = "ramp"
+    # Globs over term names; the default names IDKL's distillation terms. Globs that fit no active term are passed over
+    # as long as one fits: cells of a study may have some terms switched off.
+    terms: list[str] = ["tgsa_*", "csa1_*", "csa2_*", "guidance_kl", "fork_attention"]
+    start: float = Field(default=0.0, ge=0, lt=1)  # up to here nothing of them
+    end: float = Field(default=0.5, gt=0, le=1)  # from here on all of them
+    augmentation: bool = True  # whether the strength of augmentation rises likewise
+
+    @model_validator(mode="after")
+    def _rises(self) -> RampConfig:
+        if self.end <= self.start:
+            raise ValueError(f"start {self.start:g} must lie before end {self.end:g}, both as shares of all epochs")
+        if not self.terms and not self.augmentation:
+            raise ValueError("nothing would rise: give terms or augmentation: true, or use curriculum=off")
+        return self

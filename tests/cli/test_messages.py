@@ -69,7 +69,7 @@ def test_a_corrupt_image_is_named_with_its_path(shell, rendered_copy):
     victim = sorted((rendered_copy / "cam1").rglob("*.jpg"))[0]
     victim.write_bytes(victim.read_bytes()[:200])
     checked = shell.run("data", "check", str(rendered_copy), "--decode")
-    assert checked.returncode == 1
+    assert checked.returncode == 2
     assert victim.name in checked.stdout
     split = (rendered_copy / "exp" / "train_id.txt").read_text()
     if int(victim.parent.name) in {int(part) for part in split.split(",")}:

@@ -201,6 +201,13 @@ def test_folders_that_would_be_left_out_are_named(sysu_root, llcm_root, tmp_path
     (llcm_root / "test_nir" / "cam1").rename(llcm_root / "test_nir" / "cam3")
     with pytest.raises(UserError, match=r"\(test_nir/cam3\).*test_nir has cam1, cam2, cam4"):
         LLCM(LLCMConfig(), llcm_root).evaluation("test")
+    for number in range(1, 7):
+        camera = sysu_root / f"cam{number}"
+        for folder in sorted(camera.iterdir()):
+            folder.rename(camera / f"person_{folder.name}")
+    words = r"no images found: test identities.*\(cam1 holds person_0003, person_0005, person_0007 and 5 more; expected"
+    with pytest.raises(UserError, match=words):
+        sysu(sysu_root).evaluation("test")
     (tmp_path / "other" / "camera_a").mkdir(parents=True)
     with pytest.raises(UserError, match=r"expected one of cam1, cam3.* found camera_a"):
         sysu(tmp_path / "other")

@@ -30,6 +30,11 @@ def folders_in(folder: Path) -> list[str]:
     return sorted(child.name for child in folder.iterdir() if child.is_dir() and not left_behind(child.name))
 
 
+def contents(folder: Path) -> list[str]:
+    """Sorted names of all that a folder holds; none where there is no such folder."""
+    return sorted(c.name for c in folder.iterdir() if not left_behind(c.name)) if folder.is_dir() else []
+
+
 def holds_images(folder: Path) -> bool:
     """Whether an image lies in a folder or anywhere below it."""
     return any(file.suffix.lower() in SUFFIXES and not left_behind(file.name) for file in folder.rglob("*"))

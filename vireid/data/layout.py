@@ -13,7 +13,7 @@ from vireid.core.config import Component
 from vireid.core.errors import UserError
 from vireid.core.seeding import generator
 from vireid.core.types import ImageIndex, IntArray, Modality
-from vireid.data.files import folders_in, holds_images
+from vireid.data.files import contents, folders_in, holds_images
 
 TrainingPart = Literal["final", "fit"]
 EvaluationPart = Literal["test", "dev"]
@@ -123,14 +123,16 @@ class Layout(ABC):
         """Counts to compare with the literature, in sections that can fail one by one."""
 
 
-def build_index(root: Path, entries: Sequence[Entry], what: str) -> ImageIndex:
+def build_index(root: Path, entries: Sequence[Entry], what: str, places: Iterable[str] = ()) -> ImageIndex:
     """Make an index of ``entries`` (in their order).
 
     Raises:
-        UserError: there are none; ``what`` names them.
+        UserError: there are none; ``what`` names them, and what the first of ``places`` holds instead is said.
     """
     if not entries:
-        raise UserError(f"no images found: {what} under {root}; check that the archive was unpacked completely")
+        seen = next(((place, names) for place in places if (names := contents(root / place))), None)
+        held = "" if seen is None else f" ({seen[0]} holds {some(seen[1])}; expected folders such as 0001 with images)"
+        raise UserError(f"no images found: {what} under {root}{held}; check that the archive was unpacked completely")
     columns = np.array([entry[1:] for entry in entries], dtype=np.int64).T.copy()
     return ImageIndex(root, tuple(entry.path for entry in entries), *columns)
 

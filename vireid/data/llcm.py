@@ -62,7 +62,8 @@ class LLCM(Layout):
                     place = f"test_{name}/cam{camera}/{identity:04d}"
                     names = images_in(self.root / place)
                     entries += [Entry(f"{place}/{name}", identity, modality, camera) for name in names]
-        return build_index(self.root, entries, "test_vis/ and test_nir/")
+        places = (f"test_{FOLDERS[side]}/cam{camera}" for side, cameras in CAMERAS.items() for camera in cameras)
+        return build_index(self.root, entries, "test_vis/ and test_nir/", places)
 
     def misplaced(self) -> list[Misplaced]:  # noqa: D102
         found, known = [], []

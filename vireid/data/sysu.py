@@ -37,6 +37,7 @@ CAMERAS = {
     5: Modality.VISIBLE,
     6: Modality.INFRARED,
 }
+PLACES = tuple(f"cam{camera}" for camera in CAMERAS)
 ALL_SEARCH = (1, 2, 4, 5)
 GALLERY = {"all-search": ALL_SEARCH, "indoor": (1, 2)}
 REMEDY = "it is part of the dataset's exp/ folder (also in the repository wuancong/SYSU-MM01)"
@@ -73,7 +74,7 @@ class SYSUMM01(Layout):
             entries = array_entries(self.root, everyone, frozenset(identities))
         else:
             entries = self._scan(identities)
-        index = build_index(self.root, entries, f"{part} training identities")
+        index = build_index(self.root, entries, f"{part} training identities", PLACES)
         return index if self.lenient else require_both_modalities(index, self.title)
 
     def evaluation(self, part: EvaluationPart) -> ImageIndex:  # noqa: D102
@@ -83,7 +84,7 @@ class SYSUMM01(Layout):
                 "only; unpack the JPEG tree to evaluate"
             )
         identities = self._identities("val" if part == "dev" else "test")
-        return build_index(self.root, self._scan(identities), f"{part} identities")
+        return build_index(self.root, self._scan(identities), f"{part} identities", PLACES)
 
     def misplaced(self) -> list[Misplaced]:  # noqa: D102
         known = {f"cam{camera}" for camera in CAMERAS}

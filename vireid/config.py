@@ -1,25 +1,27 @@
 """The configuration of a run: one strict schema over the parts that each package declares, composed by Hydra.
 
 ``compose(["model=idkl_small", "recipe.batch_size=32"])`` picks group files from ``vireid/conf`` with Hydra's compose
-API, sets single keys in Hydra's grammar, and validates the whole: unknown groups, choices, keys and values are named
-with the nearest valid one.
+API, sets single keys in Hydra's grammar (paths and texts as they stand), and validates the whole: unknown groups,
+choices, keys and values are named with the nearest valid one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import Field, field_validator, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
 from vireid.core.config import Strict, component, parse
 from vireid.core.errors import UserError, did_you_mean
@@ -36,6 +38,14 @@ from vireid.weighting import CURRICULA, WEIGHTINGS
 from vireid.weighting.patterns import fitting
 
 CONF = Path(__file__).parent / "conf"
+_COMPONENTS = {
+    "data.dataset": DATASETS,
+    "augmentation": AUGMENTATIONS,
+    "model": MODELS,
+    "weighting": WEIGHTINGS,
+    "curriculum": CURRICULA,
+}
+_HOME = re.compile(r"\$(?:HOME\b|\{HOME\})")
 
 
 class DataConfig(Strict):
@@ -190,8 +200,9 @@ def compose(overrides: Sequence[str] = (), place: str = "command line") -> Exper
     groups, values = _split(overrides, place)
     tree = OmegaConf.create(_compose_groups(tuple(f"{group}={choice}" for group, choice in groups.items())))
     try:
-        for value in values:
-            OmegaConf.update(tree, value.key_or_group, value.value(), force_add=True, merge=False)
+        for text in values:
+            key, value = _read(text, tree, place)
+            OmegaConf.update(tree, key, value, force_add=True, merge=False)
         resolved = OmegaConf.to_container(tree, resolve=True)
     except OmegaConfBaseException as error:
         raise UserError(f"{place}: {str(error).splitlines()[0]}") from error
@@ -213,33 +224,91 @@ def override_key(override: str) -> str:
     return override.partition("=")[0].lstrip("+~").strip()
 
 
-def _split(overrides: Sequence[str], place: str) -> tuple[dict[str, str], list[Override]]:
-    """Separate choices of config groups from values of single keys, and check both.
+def _split(overrides: Sequence[str], place: str) -> tuple[dict[str, str], list[str]]:
+    """Separate choices of config groups from overrides of single keys, which are read once the groups are composed.
 
     A later ``group=choice`` replaces the whole section, so what earlier overrides set inside it is dropped: the
     last word wins, as it does for single keys.
     """
     groups: dict[str, str] = {}
-    values: list[Override] = []
+    values: list[str] = []
     known = group_names()
     for text in overrides:
         if "=" not in text:
             raise UserError(f"{place}: '{text}' is not of the form key=value")
-        try:
-            override = OverridesParser.create().parse_override(text)
-        except HydraException as error:
-            raise UserError(f"{place}: '{text}': {str(error).splitlines()[0]}") from error
-        if override.is_delete() or override.is_sweep_override():
-            raise UserError(f"{place}: '{text}': only key=value is understood; sweeps belong into a study's factors")
-        key, value = override.key_or_group, override.value()
-        if key not in known or isinstance(value, dict):
-            values.append(override)
+        key = override_key(text)
+        if key not in known or isinstance(value := _parsed(text, place)[1], dict):
+            values.append(text)
             continue
         if value not in choices(key):
             raise UserError(f"{place}: {key}={value}: unknown choice{did_you_mean(str(value), choices(key))}")
         groups[key] = str(value)
-        values = [v for v in values if not v.key_or_group.startswith(f"{key}.")]
+        values = [v for v in values if not override_key(v).startswith(f"{key}.")]
     return groups, values
+
+
+def _read(text: str, tree: DictConfig, place: str) -> tuple[str, Any]:
+    """Key and value of an override: in Hydra's grammar, or as it stands where the key holds a path or a text."""
+    key, given = override_key(text), text.partition("=")[2]
+    types = _types_at(key, tree) if not text.startswith("~") else frozenset()
+    if not types & {Path, str} or given in ("", "null"):
+        return _parsed(text, place)
+    quoted = len(given) > 1 and given[0] == given[-1] and given[0] in "'\""
+    value = _parsed(text, place)[1] if quoted or (given.startswith("${") and not _HOME.match(given)) else given
+    if Path in types and isinstance(value, str):
+        value = _HOME.sub(lambda _: str(Path.home()), value)
+        value = str(Path(value).expanduser()) if value.startswith("~") else value
+    return key, value
+
+
+def _parsed(text: str, place: str) -> tuple[str, Any]:
+    try:
+        override = OverridesParser.create().parse_override(text)
+    except HydraException as error:
+        if (found := _as_yaml(text)) is not None:
+            return override_key(text), found
+        raise UserError(f"{place}: '{text}': {str(error).splitlines()[0]}") from error
+    if override.is_delete() or override.is_sweep_override():
+        raise UserError(f"{place}: '{text}': only key=value is understood; sweeps belong into a study's factors")
+    return override.key_or_group, override.value()
+
+
+def _as_yaml(text: str) -> dict[str, Any] | list[Any] | None:
+    """A mapping or list that Hydra's grammar refuses, for a path in it, say; None where it is none in YAML either."""
+    try:
+        found = yaml.safe_load(text.partition("=")[2])
+    except yaml.YAMLError:
+        return None
+    return found if isinstance(found, dict | list) else None
+
+
+def _types_at(key: str, tree: DictConfig) -> frozenset[Any]:
+    """The types that the schema allows at a key; none where it has no such key."""
+    schema: Any = ExperimentConfig
+    parts = key.split(".")
+    types: frozenset[Any] = frozenset()
+    for position, part in enumerate(parts):
+        field = schema.model_fields.get(part) if schema is not None else None
+        if field is None:
+            return frozenset()
+        types = frozenset(_plain_types(field.annotation))
+        here = ".".join(parts[: position + 1])
+        schema = next((kind for kind in types if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+        if here in _COMPONENTS:
+            try:
+                schema = _COMPONENTS[here].load(str(OmegaConf.select(tree, f"{here}.name"))).Config
+            except UserError:
+                return frozenset()  # it is named when the whole is validated
+    return types
+
+
+def _plain_types(annotation: Any) -> Iterator[Any]:
+    inner = get_args(annotation)
+    if get_origin(annotation) in (Union, UnionType, Annotated):
+        for part in inner:
+            yield from _plain_types(part)
+    else:
+        yield annotation
 
 
 @lru_cache(maxsize=256)

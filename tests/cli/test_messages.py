@@ -2,14 +2,18 @@
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.tiny import TINY
+from tests.tiny import TINY, tiny
+from vireid.ablation.engines.local import run_job
 from vireid.cli.options import root_option
 from vireid.core.errors import UserError
 from vireid.experiment.data import RootNotSetError
+from vireid.experiment.progress import silent
+from vireid.store import Store
 
 ABLATIONS = Path(__file__).parents[2] / "ablations"
 
@@ -121,3 +125,18 @@ def test_a_command_that_names_a_run_asks_for_its_images_by_its_own_option():
         root_option("0123"),
     ):
         raise RootNotSetError("data.root is not set: add data.root=")
+
+
+def test_files_of_the_working_folder_take_no_librarys_name(shell, monkeypatch):
+    for name in ("statistics", "logging", "json", "random", "socket"):
+        (shell.folder / f"{name}.py").write_text("raise SystemExit('the wrong file was imported')\n")
+    (shell.folder / "mine.py").write_text(
+        "from vireid.models.agw import AGW\nclass Mine(AGW):\n"
+        "    class Config(AGW.Config):\n        name: str = 'mine:Mine'\n"
+    )
+    result = shell.run("config", "model={name: 'mine:Mine'}", "data=sysu_quick")
+    assert result.returncode == 0, result.stderr
+    monkeypatch.chdir(shell.folder)
+    monkeypatch.setattr(sys, "path", [*sys.path, str(shell.folder)])
+    done = run_job(tiny("model={name: 'mine:Mine'}"), [], Store(shell.store), "0123456789ab", silent)
+    assert done.reason is None, done.log.read_text()

@@ -48,9 +48,11 @@ def test_an_unfit_start_is_refused(first, changes, message):
         fit_step(tiny(*(change.replace("{}", fit.id) for change in changes)), store)
 
 
-def test_an_id_of_digits_wants_quotes():
+def test_an_id_of_digits_is_text_with_and_without_quotes():
+    for given in ("123456789012", "'123456789012'", '"123456789012"'):
+        assert tiny(f"start_from={given}").start_from == "123456789012"
     with pytest.raises(UserError, match="quote it"):
-        tiny("start_from=123456789012")
+        tiny("model=compact_small", "model.teacher={run: 123456789012}")
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -46,7 +47,11 @@ def _root(
 
 def main() -> None:
     """Run the command line; the exit code is 0 for success, 1 for a failed run, 2 for bad input."""
-    sys.path.insert(0, str(Path.cwd()))  # `module:Class` plug-ins are found where the user stands
+    # `module:Class` plug-ins are found where the user stands: last, here and in every process that is started from
+    # here, so that a statistics.py or logging.py there does not stand in for the library's.
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
+    os.environ["PYTHONSAFEPATH"] = "1"
     from vireid.cli import (  # noqa: F401 - each adds its commands to `app`
         audit,
         bundle,

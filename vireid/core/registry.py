@@ -12,7 +12,6 @@ import ast
 import hashlib
 import importlib
 import importlib.util
-import sys
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -97,7 +96,7 @@ class Registry:
             module = importlib.import_module(module_name)
         except ModuleNotFoundError as error:
             if error.name is not None and module_name.startswith(error.name):
-                where = f"not found on {sys.path[0] or 'the current directory'} or the Python path"
+                where = f"not found in {Path.cwd()} or elsewhere on the Python path"
             else:
                 where = f"needs the package '{error.name}', which is not installed"
             raise UserError(f"{self.kind} '{name}': module '{module_name}' {where}") from error

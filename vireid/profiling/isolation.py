@@ -113,7 +113,7 @@ def _carry_out(request: dict[str, Any], threads: int, timeout_seconds: float) ->
         asked.write_text(json.dumps(request), encoding="utf-8")
         with log.open("wb") as stream:
             child = subprocess.Popen(
-                [sys.executable, "-m", "vireid.profiling.child", str(asked), str(answered)],
+                [sys.executable, "-P", "-m", "vireid.profiling.child", str(asked), str(answered)],
                 stdin=subprocess.PIPE,
                 stdout=stream,
                 stderr=subprocess.STDOUT,

@@ -117,7 +117,7 @@ def _execute(template: Path, output: Path, parameters: dict[str, Any]) -> Any:
 @contextmanager
 def _own_kernel() -> Iterator[None]:
     """Offer a kernel that is this interpreter, whatever kernels the user has registered, and leave nothing behind."""
-    command = [sys.executable, "-Xfrozen_modules=off", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    command = [sys.executable, "-P", "-Xfrozen_modules=off", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     spec = {
         "argv": [*command, "--HistoryManager.enabled=False", "--log-level=40"],
         "display_name": _KERNEL,

@@ -78,3 +78,5 @@ def test_a_fit_that_outlasts_the_mean_is_about_to_end(time: Time) -> None:
     clock.begin_fit("b")
     time.now = 35
     assert clock.left() == 0
+    clock.train("b", 0.5)  # and once it says how far it is, that counts
+    assert clock.left() == pytest.approx(25)

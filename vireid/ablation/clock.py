@@ -11,6 +11,9 @@ from dataclasses import dataclass
 PROFILE_GUESS = 10.0  # seconds of a profile before the first is done: a few seconds per batch size, and the start
 
 
+_TELLING = 0.1  # share of a fit from which on its speed tells how long it lasts
+
+
 @dataclass
 class _Running:
     begun: float
@@ -20,8 +23,8 @@ class _Running:
 class StudyClock:
     """Estimates the seconds left of a study of fits, run ``jobs`` at a time, and of profiles, one after the other.
 
-    A fit that is still to come is taken to last as long as the mean of those that are done; before the first is, as
-    long as the speed of those under way promises.
+    A fit under way lasts as long as its own speed promises, and one that is still to come as long as the mean of those
+    that are done; before the first is, as the slowest under way.
 
     Args:
         fits: keys of the fits that are not on record.
@@ -76,7 +79,7 @@ class StudyClock:
             per_fit = self._per_fit(now)
             if per_fit is None and (self._waiting or self._running):
                 return None
-            slots = [max(0.0, (per_fit or 0.0) - (now - fit.begun)) for fit in self._running.values()]
+            slots = [_left_of(fit, per_fit or 0.0, now) for fit in self._running.values()]
             slots += [0.0] * (self._jobs - len(slots))
             heapq.heapify(slots)
             for _ in self._waiting:
@@ -86,7 +89,7 @@ class StudyClock:
     def _per_fit(self, now: float) -> float | None:
         if self._fit_seconds:
             return sum(self._fit_seconds) / len(self._fit_seconds)
-        promised = [(now - fit.begun) / fit.share for fit in self._running.values() if fit.share >= 0.1]
+        promised = [(now - fit.begun) / fit.share for fit in self._running.values() if fit.share >= _TELLING]
         return max(promised) if promised else None
 
     def _of_profiles(self, now: float) -> float:
@@ -94,3 +97,8 @@ class StudyClock:
         each = sum(done) / len(done) if done else PROFILE_GUESS
         under_way = 0.0 if self._profile_begun is None else min(each, now - self._profile_begun)
         return max(0.0, each * self._profiles - under_way)
+
+
+def _left_of(fit: _Running, mean: float, now: float) -> float:
+    gone = now - fit.begun
+    return gone / fit.share - gone if fit.share >= _TELLING else max(0.0, mean - gone)

@@ -36,6 +36,9 @@ def config(
 @app.command()
 def train(overrides: Overrides = None, store: StoreOption = DEFAULT_STORE) -> None:
     """Train one configuration, then evaluate it under its protocols. Finished work is reused, a broken run resumed."""
+    from vireid.core.threads import wait_patiently
+
+    wait_patiently()  # before anything imports torch
     from vireid.config import compose
     from vireid.experiment.deployed import deployed_step
     from vireid.experiment.evaluate import evaluate_step

@@ -22,6 +22,11 @@ def main() -> None:
     store_root, job_file = Path(sys.argv[1]), Path(sys.argv[2])
     job = json.loads(job_file.read_text(encoding="utf-8"))
 
+    from vireid.core.threads import wait_patiently
+
+    if "latency" not in job["steps"]:
+        wait_patiently()
+
     from vireid.config import ExperimentConfig
     from vireid.core.config import parse
     from vireid.core.errors import UserError

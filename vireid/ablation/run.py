@@ -8,14 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from rich.console import Console
-
 from vireid.ablation.clock import StudyClock
 from vireid.ablation.engines.local import Outcome, run_job
 from vireid.ablation.study import Study
 from vireid.config import ExperimentConfig
 from vireid.core.config import canonical_json
 from vireid.core.errors import UserError
+from vireid.core.messages import printer
 from vireid.core.plan import Plan, PlannedRun
 from vireid.experiment.check import is_finished
 from vireid.experiment.deployed import is_deployed
@@ -59,7 +58,7 @@ def run_study(
     clock = _clock(study, plan, configs, store, jobs)
     with store.lock(f"study-{plan.name}"):
         write_atomically(store.study(plan.name) / "plan.json", plan.model_dump_json(indent=1) + "\n")
-        with display(Console(stderr=True)) as shown:
+        with display(printer(stderr=True)) as shown:
             done, total, names = 0, 2 * len(plan.runs), _names(plan)
             shown.overall(plan.name, done, total, clock.left)
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 import vireid
 from vireid.core.errors import UserError
+from vireid.core.messages import printer
 
 app = typer.Typer(
     name="vireid",
@@ -72,8 +72,8 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        Console(stderr=True, soft_wrap=True).print(f"error: {error}", style="bold red", markup=False, highlight=False)
+        printer(stderr=True).print(f"error: {error}", style="bold red", soft_wrap=True)
         sys.exit(2)
     except KeyboardInterrupt:
-        Console(stderr=True).print("interrupted; the same command takes up where it stopped")
+        printer(stderr=True).print("interrupted; the same command takes up where it stopped")
         sys.exit(130)

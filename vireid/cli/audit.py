@@ -16,8 +16,7 @@ from vireid.cli.show import console
 from vireid.core.errors import UserError
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
+    from vireid.core.messages import Table
     from vireid.evaluation.protocols import ProtocolConfig
     from vireid.experiment.audit import Reading
 
@@ -101,7 +100,8 @@ def audit(
 def _table(title: str, readings: Sequence[Reading], synthetic: bool) -> Table:
     """Readings in sections by protocol; bold what the protocol prescribes, and footnotes on whose code reads so."""
     from rich import box
-    from rich.table import Table
+
+    from vireid.core.messages import Table
 
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left", pad_edge=False)
     table.add_column("%", no_wrap=True)

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.table import Table
 
 from vireid.cli import DEFAULT_STORE, StoreOption, app
 from vireid.cli.show import console
 from vireid.core.errors import UserError
+from vireid.core.messages import Table
 
 if TYPE_CHECKING:
     from vireid.report.hardware.candidates import Candidate, Yardstick
@@ -93,9 +93,9 @@ def _show(choice: Choice, yardstick: Yardstick | None) -> None:
     console.print(_table(choice, yardstick))
     if choice.unevaluated:
         words = f"Measured, but without an accuracy of their own under this protocol: {_listed(choice.unevaluated)}."
-        console.print(words, style="dim", soft_wrap=True, markup=False)
+        console.print(words, style="dim", soft_wrap=True)
     if choice.best is None:
-        console.print(nearest_misses(choice), style="bold", soft_wrap=True, markup=False)
+        console.print(nearest_misses(choice), style="bold", soft_wrap=True)
         return
     lines = [sentence(choice), against_runner_up(choice)]
     if choice.limits.mb is not None:
@@ -108,9 +108,9 @@ def _show(choice: Choice, yardstick: Yardstick | None) -> None:
     if note := bundle_note(choice):
         lines.append(note)
     for line in lines:
-        console.print(line, soft_wrap=True, markup=False, highlight=False)
+        console.print(line, soft_wrap=True)
     for command in commands(choice.best):
-        console.print(f"  {command}", soft_wrap=True, markup=False, highlight=False, style="bold")
+        console.print(f"  {command}", soft_wrap=True, style="bold")
 
 
 def _table(choice: Choice, yardstick: Yardstick | None) -> Table:
@@ -157,20 +157,18 @@ def _say_unmeasured(deployment: Deployment, found: list[Candidate], choice: Choi
 
     if choice.unevaluated:
         words = f"Candidates were measured on {choice.place}, but none of them was evaluated: "
-        console.print(words + _listed(choice.unevaluated), soft_wrap=True, markup=False)
+        console.print(words + _listed(choice.unevaluated), soft_wrap=True)
         return
     places: dict[Place, int] = {}
     for candidate in found:
         places[candidate.place] = places.get(candidate.place, 0) + 1
     there = "; ".join(f"{place}: {count}" for place, count in sorted(places.items())) or "nowhere yet"
-    console.print(
-        f"No candidate was measured on {choice.place}. Measured: {there}.", style="bold", soft_wrap=True, markup=False
-    )
+    console.print(f"No candidate was measured on {choice.place}. Measured: {there}.", style="bold", soft_wrap=True)
     ways = {model.graph: model.measured_as for model in deployment.models}
     console.print("These measure there; run them on that machine:", soft_wrap=True)
     for overrides in ways.values() or [["model=NAME", "data.height=H", "data.width=W"]]:
         command = measuring(choice.place, overrides)
-        console.print(f"  {command}", style="bold", soft_wrap=True, markup=False, highlight=False)
+        console.print(f"  {command}", style="bold", soft_wrap=True)
 
 
 def _listed(found: Sequence[Candidate], most: int = 6) -> str:

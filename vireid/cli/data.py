@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.table import Table
 
 from vireid.cli import app
 from vireid.cli.show import console
+from vireid.core.messages import Table
 
 data = typer.Typer(help="Render, check and look at datasets.", no_args_is_help=True)
 app.add_typer(data, name="data")
@@ -73,7 +73,7 @@ def check(
     console.print(table)
     for finding in report.findings:
         label, style = ("problem", "red") if finding.wrong else ("note", "dim")
-        console.print(f"{label}: {finding}", style=style, markup=False, highlight=False, soft_wrap=True)
+        console.print(f"{label}: {finding}", style=style, soft_wrap=True)
     if credibility is not None:
         _write_credibility(root, credibility)
     if not report.ok:

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
 from vireid.cli import DEFAULT_STORE, StoreOption, app
 from vireid.cli.show import console
 from vireid.core.errors import UserError, did_you_mean
+from vireid.core.messages import Table
 
 if TYPE_CHECKING:
     from vireid.experiment.export import Export

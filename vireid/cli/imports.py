@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
 from vireid.cli import app
 from vireid.cli.show import console
+from vireid.core.messages import Table
 
 if TYPE_CHECKING:
     from vireid.models.importers.load import Imported

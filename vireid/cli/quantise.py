@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 
 from vireid.cli import DEFAULT_STORE, StoreOption, app
 from vireid.cli.options import root_option
 from vireid.cli.show import console, deployed_table
 from vireid.core.errors import UserError, did_you_mean
+from vireid.core.messages import Table
 
 if TYPE_CHECKING:
     from vireid.experiment.quantise import Quantised
@@ -56,7 +56,7 @@ def quantise(
         console.print(_candidates(quantised))
         console.print(deployed_table(quantised.records))
         for file in quantised.files:
-            console.print(f"{file}: {file.stat().st_size / 1e6:.1f} MB", soft_wrap=True, highlight=False)
+            console.print(f"{file}: {file.stat().st_size / 1e6:.1f} MB", soft_wrap=True)
 
 
 def _mapping(text: str) -> dict[str, Any]:

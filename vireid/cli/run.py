@@ -87,9 +87,9 @@ def profile(
     console.print(latency_table(forward))
     for record in ways:
         console.print(stages_table(record))
-        console.print(stages_settings(record), soft_wrap=True, markup=False, highlight=False)
+        console.print(stages_settings(record), soft_wrap=True)
     for line in remarks(latencies):
-        console.print(line, soft_wrap=True, markup=False, highlight=False)
+        console.print(line, soft_wrap=True)
     if any(record.status == "failed" for record in latencies):
         raise typer.Exit(1)
 

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.table import Table
+from vireid.core.messages import Table, printer
 
 if TYPE_CHECKING:  # what prints needs no schema, and every command imports this
     from vireid.core.plan import Plan
     from vireid.core.records import CostRecord, EvaluationRecord, Record
 
-WIDTH = 140  # columns where no terminal says how many there are: tables in files and pipes stay whole
-console = Console() if sys.stdout.isatty() or "COLUMNS" in os.environ else Console(width=WIDTH)
+console = printer()
 METRICS = ("r1", "r10", "r20", "mAP", "mINP")
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich import box
-from rich.table import Table
 
+from vireid.core.messages import Table
 from vireid.evaluation.compare import TEST_SAMPLING, Interval
 from vireid.evaluation.metrics import METRICS
 

@@ -6,8 +6,7 @@ import statistics
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from rich.table import Table
-
+from vireid.core.messages import Table
 from vireid.profiling.sampling import slowdown
 
 if TYPE_CHECKING:

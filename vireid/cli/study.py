@@ -60,7 +60,7 @@ def ablate(
     failures = run_study(definition, planned, configs, place, jobs or min(definition.jobs, os.cpu_count() or 1))
     page = None if template is None else _render(place, planned.name, template)
     for line in failure_lines(failures):
-        console.print(line, style="bold red", markup=False, highlight=False, soft_wrap=True)
+        console.print(line, style="bold red", soft_wrap=True)
     if page is not None:
         console.print(f"report: {page}", soft_wrap=True)
     if failures:

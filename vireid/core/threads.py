@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 
-# Threads that spin at a barrier hold a core that the thread they wait for may need. Where anything else runs (a browser,
-# another fit, tests), a training step on two threads then takes five to eight times as long; on a quiet machine sleeping
-# costs nothing that can be measured (benchmarks/bench_waiting.py). Latencies are measured with the library's own way.
+# Threads that spin at a barrier hold a core that the thread they wait for may need. Where anything else runs (a
+# browser, another fit, tests), a training step on two threads then takes five to eight times as long; on a quiet
+# machine sleeping costs nothing that can be measured (benchmarks/bench_waiting.py). Latencies are measured with the
+# library's own way.
 PATIENT = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 

@@ -29,6 +29,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from vireid.core.messages import printer
+
 EVERY = 15.0  # seconds between two lines of a phase
 _OVERALL = "study"
 
@@ -102,7 +104,7 @@ def display(console: Console) -> Display:
 @contextmanager
 def bars() -> Iterator[Job]:
     """Progress of a single piece of work on standard error for the time of a block."""
-    with display(Console(stderr=True)) as shown:
+    with display(printer(stderr=True)) as shown:
         yield shown.job()
 
 
@@ -137,7 +139,7 @@ class Bars:
 
     def say(self, line: str) -> None:
         """Print above the bars."""
-        self._progress.console.print(line, markup=False, highlight=False, style="dim")
+        self._progress.console.print(line, style="dim")
 
     def overall(self, name: str, done: int, total: int, left: Callable[[], float | None]) -> None:
         """Draw the whole as the first bar."""
@@ -222,9 +224,7 @@ class Lines:
         """Print a line with the time since the beginning before it."""
         with self._lock:
             gone = int(time.monotonic() - self._begun)
-            self._console.print(
-                f"[{gone // 60:02d}:{gone % 60:02d}] {line}", markup=False, highlight=False, soft_wrap=True
-            )
+            self._console.print(f"[{gone // 60:02d}:{gone % 60:02d}] {line}", soft_wrap=True)
 
     def overall(self, name: str, done: int, total: int, left: Callable[[], float | None]) -> None:  # noqa: ARG002
         """Remember the whole; every line says what is left of it."""

@@ -1,1 +1,1 @@
-"""Generators of captions for real images: a BLIP captioner and a language model that rephrases; the extra ``text``."""
+"""Generators of captions for real images: a BLIP captioner and a language model that rephrases."""

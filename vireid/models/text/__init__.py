@@ -1,1 +1,1 @@
-"""CLIP text encoders behind one interface: captions in, one feature each out. The libraries are the extra ``text``."""
+"""CLIP text encoders behind one interface: captions in, one feature each out."""

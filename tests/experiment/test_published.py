@@ -8,7 +8,16 @@ import pytest
 from vireid.config import choices, compose
 from vireid.core.errors import UserError
 from vireid.core.records import CostRecord, read_record
-from vireid.experiment.systems import PUBLISHED, SYSTEMS, published_evaluations, system_facts
+from vireid.experiment.systems import (
+    COUNTED,
+    PUBLISHED,
+    SYSTEMS,
+    count_systems,
+    published_evaluations,
+    same_cost,
+    system_facts,
+    write_counts,
+)
 from vireid.models import MODELS
 from vireid.models.importers import IMPORTERS
 from vireid.store import Store
@@ -61,11 +70,35 @@ def test_every_full_size_preset_and_registered_model_is_listed():
         compose([f"model={system.preset}", *system.overrides], "test")
 
 
-@pytest.mark.check
-def test_systems_are_counted(tmp_path: Path):
-    facts = {fact.system.preset: fact for fact in system_facts(Store(tmp_path))}
+def test_every_system_is_listed_with_the_cost_on_record():
+    facts = {fact.system.preset: fact for fact in system_facts()}
+    assert all(fact.cost is not None for fact in facts.values()), [fact.reason for fact in facts.values()]
     assert round(facts["agw"].cost.parameters["deployed"] / 1e6, 2) == 23.55
     assert facts["optimized_fork"].cost.parameters["dead"] > 16e6
     assert facts["idkl"].cost.macs == pytest.approx(6.84e9, rel=0.01)
+    assert facts["tvi_lfm"].cost.text_parameters > 1e7
     assert facts["tskd"].published
-    assert all(fact.cost is not None or "vireid[text]" in fact.reason for fact in facts.values())
+    assert len(facts) == len(list(COUNTED.glob("*.json")))
+
+
+def test_a_cost_of_another_configuration_is_no_cost(tmp_path: Path):
+    for file in COUNTED.glob("*.json"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "agw.json").write_bytes((COUNTED / "idkl.json").read_bytes())
+    (tmp_path / "tskd.json").unlink()
+    facts = {fact.system.preset: fact for fact in system_facts(tmp_path)}
+    assert facts["idkl"].cost is not None
+    assert facts["agw"].cost is None
+    assert "agw.json is of another configuration: count it with `vireid models --count`" in facts["agw"].reason
+    assert "tskd.json is missing" in facts["tskd"].reason
+
+
+@pytest.mark.check
+def test_costs_on_record_are_those_of_a_fresh_count(tmp_path: Path):
+    counted = count_systems(Store(tmp_path / "store"))
+    assert {preset: record for preset, record in counted.items() if isinstance(record, str)} == {}
+    for preset, record in counted.items():
+        kept = read_record((COUNTED / f"{preset}.json").read_bytes(), preset)
+        assert same_cost(record, kept), f"{preset}: run `vireid models --count`"
+    assert write_counts(counted) == [], "nothing is written where nothing differs"
+    assert len(write_counts(counted, tmp_path / "new")) == len(counted)

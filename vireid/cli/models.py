@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vireid.cli import DEFAULT_STORE, StoreOption, app
+from vireid.cli import app
 from vireid.cli.show import console
 from vireid.core.messages import Table
 
@@ -17,18 +19,20 @@ if TYPE_CHECKING:
 
 @app.command()
 def models(
-    store: StoreOption = DEFAULT_STORE,
+    count: Annotated[
+        bool, typer.Option("--count", help="Count parameters and MACs anew (minutes), say what differs, keep it.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON list instead of tables.")] = False,
 ) -> None:
-    """List every system: source, parameters by role, MACs at its resolution, importer, published numbers."""
-    from vireid.experiment.progress import bars
-    from vireid.experiment.systems import system_facts
-    from vireid.store import Store
+    """List every system: source, parameters by role, MACs at its resolution, importer, published numbers.
 
-    kept = Store(store)
-    kept.prepare()
-    with bars() as progress:
-        facts = system_facts(kept, progress)
+    Costs are those on record in results/systems; --count makes them again with the code that is installed.
+    """
+    from vireid.experiment.systems import system_facts
+
+    if count:
+        _count()
+    facts = system_facts()
     if as_json:
         typer.echo(json.dumps([_plain(fact) for fact in facts], indent=1, ensure_ascii=False))
         return
@@ -36,9 +40,20 @@ def models(
     console.print(_published(facts))
 
 
-def _costs(facts: list[SystemFacts]) -> Table:
-    from vireid.experiment.profile import REFERENCE_CLASSES
+def _count() -> None:
+    from vireid.experiment.progress import bars
+    from vireid.experiment.systems import count_systems, write_counts
+    from vireid.store import Store
 
+    with tempfile.TemporaryDirectory(prefix="vireid-count-") as folder, bars() as progress:
+        written = write_counts(count_systems(Store(Path(folder)), progress))
+    for path in written:
+        console.print(f"counted anew: {path}", soft_wrap=True)
+    if not written:
+        console.print("every count is as it is on record")
+
+
+def _costs(facts: list[SystemFacts]) -> Table:
     table = Table(title="Systems, as model=… names them: parameters in millions, MACs of one image")
     for column in ("model", "source"):
         table.add_column(column)
@@ -59,12 +74,14 @@ def _costs(facts: list[SystemFacts]) -> Table:
             "–" if fact.cost.macs is None else f"{fact.cost.macs / 1e9:.2f}",
             importer,
         )
-    remarks = [f"training-only parameters at {REFERENCE_CLASSES} classes"]
+    classes = {fact.cost.num_classes for fact in facts if fact.cost is not None}
+    remarks = [f"training-only parameters at {', '.join(map(str, sorted(classes)))} classes"]
+    remarks += ["on record in results/systems; `vireid models --count` counts them anew"]
     remarks += [
-        f"{fact.system.preset}: a text encoder of {fact.text_parameters / 1e6:.2f} M runs too where queries have text; "
-        "here it is among the training-only ones, as all figures are those of images alone"
+        f"{fact.system.preset}: a text encoder of {fact.cost.text_parameters / 1e6:.2f} M runs too where queries have "
+        "text; here it is among the training-only ones, as all figures are those of images alone"
         for fact in facts
-        if fact.text_parameters
+        if fact.cost is not None and fact.cost.text_parameters
     ]
     remarks += [f"{fact.system.preset}: {fact.reason}" for fact in facts if fact.reason]
     table.caption = "\n".join(remarks)
@@ -102,7 +119,7 @@ def _plain(fact: SystemFacts) -> dict[str, object]:
         "model": fact.system.preset,
         "source": fact.system.source,
         "parameters": None if fact.cost is None else fact.cost.parameters,
-        "text_parameters": fact.text_parameters,
+        "text_parameters": 0 if fact.cost is None else fact.cost.text_parameters,
         "macs": None if fact.cost is None else fact.cost.macs,
         "resolution": list(fact.system.resolution),
         "reason": fact.reason or None,

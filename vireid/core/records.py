@@ -125,6 +125,7 @@ class CostRecord(RecordBase):
     resolution: tuple[int, int]  # height, width in pixels
     images_per_forward: int = 1
     parameters: dict[str, int] = {}  # deployed, training_only, dead
+    text_parameters: int = 0  # of those, in a text encoder that runs too where queries have text
     macs: float | None = None  # multiply-accumulates per image: convolution, linear, attention
     convention: str = "1 MAC = 1 multiply + 1 add"
     counters: list[dict[str, Any]] = []  # each counter's value, convention, uncounted operators or failure

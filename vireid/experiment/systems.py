@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
 
-from torch import nn
-
-from vireid.config import compose
+from vireid.config import ExperimentConfig, compose
 from vireid.core.errors import UserError
 from vireid.core.records import CostRecord, EvaluationRecord, read_record
-from vireid.experiment.fit import build_model
-from vireid.experiment.profile import REFERENCE_CLASSES, cost_step
+from vireid.core.shipped import shipped
+from vireid.experiment.identity import cost_id
 from vireid.experiment.progress import ProgressCallback, silent
 from vireid.models.importers import IMPORTERS
-from vireid.store import Store
+from vireid.store import Store, write_atomically
 
-PUBLISHED = Path(__file__).parents[2] / "results" / "published"  # beside the package in a checkout; absent elsewhere
+PUBLISHED = shipped("results/published")
+COUNTED = shipped("results/systems")  # cost records of the systems, one file each, named by preset
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,21 +60,53 @@ class SystemFacts:
     """A system with what it costs and what its authors report."""
 
     system: System
-    cost: CostRecord | None  # None where it cannot be built here
+    cost: CostRecord | None  # None where nobody has counted it as it is configured now
     reason: str  # why not; empty otherwise
-    text_parameters: int  # of the text encoder that runs for a query with text; 0 without one
     published: list[EvaluationRecord]
 
 
-def system_facts(store: Store, progress: ProgressCallback = silent) -> list[SystemFacts]:
-    """Every system with its cost, counted on first use and kept in ``store``, and its published numbers."""
+def system_facts(folder: Path = COUNTED) -> list[SystemFacts]:
+    """Every system with its cost as it is on record, and its published numbers. Builds no model."""
     published = published_evaluations()
-    facts = []
+    return [_facts(system, published, folder) for system in SYSTEMS]
+
+
+def count_systems(store: Store, progress: ProgressCallback = silent) -> dict[str, CostRecord | str]:
+    """Count every system anew: its record, or why it cannot be built here, by preset.
+
+    Args:
+        store: an empty one, or one whose records are to be taken where they are there.
+        progress: told of every system.
+    """
+    from vireid.experiment.profile import cost_step  # builds models, and so needs torch: the list does not
+
+    found: dict[str, CostRecord | str] = {}
     for done, system in enumerate(SYSTEMS):
         progress("count parameters and MACs", done, len(SYSTEMS), system.preset)
-        facts.append(_facts(system, store, published))
+        try:
+            found[system.preset] = cost_step(_config(system), store)
+        except UserError as error:  # an extra that is not installed
+            found[system.preset] = str(error)
     progress("count parameters and MACs", len(SYSTEMS), len(SYSTEMS))
-    return facts
+    return found
+
+
+def write_counts(counts: dict[str, CostRecord | str], folder: Path = COUNTED) -> list[Path]:
+    """Keep counted costs for ``system_facts``; files that say the same already stay as they are."""
+    written = []
+    for preset, record in counts.items():
+        path = folder / f"{preset}.json"
+        if isinstance(record, str) or (path.is_file() and same_cost(record, _read(path))):
+            continue
+        write_atomically(path, record.model_dump_json(indent=1) + "\n")
+        written.append(path)
+    return written
+
+
+def same_cost(one: CostRecord, other: CostRecord) -> bool:
+    """Whether two counts agree in all that a table shows: graph, parameters, MACs, resolution."""
+    fields = ("id", "artefact", "parameters", "text_parameters", "macs", "resolution", "num_classes")
+    return all(getattr(one, name) == getattr(other, name) for name in fields)
 
 
 def published_evaluations(folder: Path = PUBLISHED) -> list[EvaluationRecord]:
@@ -95,17 +125,28 @@ def published_evaluations(folder: Path = PUBLISHED) -> list[EvaluationRecord]:
     return records
 
 
-def _facts(system: System, store: Store, published: list[EvaluationRecord]) -> SystemFacts:
+def _facts(system: System, published: list[EvaluationRecord], folder: Path) -> SystemFacts:
     if system.importer is not None and system.importer not in IMPORTERS.names():
         raise ValueError(f"system {system.preset} names an importer that is not registered: {system.importer}")
     mine = [record for record in published if record.components["model"].name == system.published]
+    path = folder / f"{system.preset}.json"
+    if not path.is_file():
+        return SystemFacts(system, None, f"{path} is missing: count it with `vireid models --count`", mine)
+    record = _read(path)
+    if record.id != cost_id(_config(system)):
+        reason = f"{path} is of another configuration: count it with `vireid models --count`"
+        return SystemFacts(system, None, reason, mine)
+    return SystemFacts(system, record, "", mine)
+
+
+def _read(path: Path) -> CostRecord:
+    record = read_record(path.read_bytes(), str(path))
+    if not isinstance(record, CostRecord):
+        raise UserError(f"{path}: a record of kind '{record.kind}', not of a cost; `vireid models --count` makes one")
+    return record
+
+
+def _config(system: System) -> ExperimentConfig:
     height, width = system.resolution
     settings = [f"model={system.preset}", f"data.height={height}", f"data.width={width}", *system.overrides]
-    try:
-        config = compose(settings, system.preset)
-        model: Any = build_model(config, REFERENCE_CLASSES, pretrained=False)
-    except UserError as error:  # an extra that is not installed
-        return SystemFacts(system, None, str(error), 0, mine)
-    encoder = getattr(model, "text", None)
-    text = 0 if encoder is None else sum(parameter.numel() for parameter in cast(nn.Module, encoder).parameters())
-    return SystemFacts(system, cost_step(config, store), "", text, mine)
+    return compose(settings, system.preset)

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from vireid.core.errors import UserError
 from vireid.core.records import CostRecord, EvaluationRecord, Record, read_record
+from vireid.core.shipped import shipped
 from vireid.report.html import Column, Content, Fragment, Rows, join, paragraph, table
 from vireid.report.load import METRICS
 from vireid.report.protocols import protocol_title, reranking_label
 
-PUBLISHED = Path(__file__).parents[2] / "results" / "published"  # in a checkout; absent elsewhere
+PUBLISHED = shipped("results/published")
 _DASH = "–"
 
 

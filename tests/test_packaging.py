@@ -1,10 +1,17 @@
 """The three ways to install agree, and the lock names no package index."""
 
+import os
 import re
+import subprocess
+import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
 import yaml
+
+from vireid.config import compose
+from vireid.experiment.identity import fit_id
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -36,3 +43,52 @@ def test_version_stands_in_three_places_once():
 
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert vireid.__version__ == PROJECT["version"] == citation["version"]
+
+
+def test_the_wheel_has_what_the_checkout_has_beside_the_package(tmp_path):
+    """Built, unpacked outside any checkout, and run there: studies by name, trunks, systems, notebooks."""
+    command = [sys.executable, "-c", f"from hatchling.build import build_wheel; build_wheel({str(tmp_path)!r})"]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+        archive.extractall(tmp_path / "site")
+    for folder in ("ablations", "notebooks", "results/published", "results/systems", "results/trunks"):
+        ours = {p.relative_to(ROOT).as_posix() for p in (ROOT / folder).iterdir() if p.is_file()}
+        assert ours <= {name.removeprefix("vireid/shipped/") for name in names}, folder
+    assert not any(name.startswith(("tests/", "results/")) for name in names)
+    (tmp_path / "empty").mkdir()
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site"), "PYTHONSAFEPATH": "1"}
+    program = "from vireid.cli import main; import vireid, sys; sys.stderr.write(vireid.__file__); main()"
+
+    def run(*arguments):
+        done = subprocess.run(
+            [sys.executable, "-c", program, *arguments],
+            cwd=tmp_path / "empty",
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stderr.startswith(str(tmp_path / "site")), "the installed suite would prove nothing"
+        return done.stdout
+
+    assert "quick" in run("ablate", "--list")
+    plan = run("ablate", "quick", "--plan")
+    assert (
+        fit_id(
+            compose(
+                [
+                    "data=sysu_quick",
+                    "model=idkl_small",
+                    "model.pretrained=trunk",
+                    "recipe=from_trunk",
+                    "recipe.evaluate_every=2",
+                    "augmentation.pad=3",
+                    "seed=1",
+                ]
+            )
+        )
+        in plan
+    )
+    assert "23.51" in run("models")

@@ -11,6 +11,9 @@ from pydantic import Field, model_validator
 from vireid.core.config import Strict, parse
 from vireid.core.errors import UserError, did_you_mean
 from vireid.core.plan import Design
+from vireid.core.shipped import shipped
+
+FOLDER = "ablations"
 
 
 class Measure(Strict):
@@ -78,6 +81,30 @@ class Study(Strict):
     def baseline(self) -> dict[str, str]:
         """The first level of every factor."""
         return {factor: next(iter(levels)) for factor, levels in self.factors.items()}
+
+
+def study_files() -> dict[str, Path]:
+    """Studies that are there by name: those of ``ablations/`` in the working folder, then those of the suite."""
+    found: dict[str, Path] = {}
+    for folder in (Path.cwd() / FOLDER, shipped(FOLDER)):
+        for path in sorted(folder.glob("*.yaml")):
+            found.setdefault(path.stem, path)
+    return found
+
+
+def find_study(given: str) -> Path:
+    """The file of a study that is given as a path, or by the name of a file in ``study_files``.
+
+    Raises:
+        UserError: no such study.
+    """
+    path = Path(given)
+    if path.suffix in (".yaml", ".yml") or path.is_file():
+        return path
+    known = study_files()
+    if given not in known:
+        raise UserError(f"study '{given}': no such file, nor a study of that name{did_you_mean(given, known)}")
+    return known[given]
 
 
 def read_study(path: Path) -> Study:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-import vireid
 from vireid.cli import DEFAULT_STORE, Overrides, StoreOption, app
 from vireid.cli.show import console, failure_lines, plan_table
 from vireid.core.errors import UserError, did_you_mean
+from vireid.core.messages import Table
+from vireid.core.shipped import shipped
 
 if TYPE_CHECKING:
     from vireid.store import Store
@@ -19,8 +20,12 @@ if TYPE_CHECKING:
 
 @app.command()
 def ablate(
-    study: Annotated[Path, typer.Argument(help="Study file, e.g. ablations/quick.yaml.")],
+    study: Annotated[
+        str | None,
+        typer.Argument(help="Study file such as ablations/quick.yaml, or the name of one: quick.", show_default=False),
+    ] = None,
     overrides: Overrides = None,
+    list_: Annotated[bool, typer.Option("--list", help="Name the studies that are there.")] = False,
     plan: Annotated[bool, typer.Option("--plan", help="Print cells and ids; train nothing, read no data.")] = False,
     seeds: Annotated[str | None, typer.Option("--seeds", help="Other seeds, comma separated: 1,2,3.")] = None,
     only: Annotated[
@@ -41,11 +46,16 @@ def ablate(
 ) -> None:
     """Run a study: every cell is trained, evaluated and profiled; finished runs are reused, broken ones resumed."""
     from vireid.ablation.plan import make_plan
-    from vireid.ablation.study import read_study
+    from vireid.ablation.study import find_study, read_study
     from vireid.experiment.order import check_earlier_fits
     from vireid.store import Store
 
-    definition = read_study(study)
+    if list_:
+        _list_studies()
+        return
+    if study is None:
+        raise UserError("name a study, such as `vireid ablate quick`; `vireid ablate --list` names what is there")
+    definition = read_study(find_study(study))
     planned, configs = make_plan(definition, overrides or [], seeds=_numbers(seeds), only=only or [])
     if plan:
         check_earlier_fits(configs, Store(store))
@@ -65,6 +75,21 @@ def ablate(
         console.print(f"report: {page}", soft_wrap=True)
     if failures:
         raise typer.Exit(1)
+
+
+def _list_studies() -> None:
+    from vireid.ablation.study import read_study, study_files
+
+    table = Table(title="Studies")
+    for column in ("name", "title", "file"):
+        table.add_column(column)
+    for name, path in study_files().items():
+        try:
+            title = read_study(path).title
+        except UserError as error:
+            title = f"cannot be read: {error}"
+        table.add_row(name, title, os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path))
+    console.print(table)
 
 
 @app.command()
@@ -98,10 +123,10 @@ def _render(store: Store, study: str, template: Path) -> Path:
 
 
 def _template(name: str) -> Path:
-    """A notebook given as a path, or by name from ``notebooks/`` here or beside the package."""
+    """A notebook given as a path, or by name from ``notebooks/`` here or of the suite."""
     if name.endswith(".ipynb"):
         return Path(name)
-    places = [Path.cwd() / "notebooks", Path(vireid.__file__).resolve().parents[1] / "notebooks"]
+    places = [Path.cwd() / "notebooks", shipped("notebooks")]
     for place in places:
         if (place / f"{name}.ipynb").is_file():
             return place / f"{name}.ipynb"

@@ -296,7 +296,7 @@ def _types_at(key: str, tree: DictConfig) -> frozenset[Any]:
         schema = next((kind for kind in types if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
         if here in _COMPONENTS:
             try:
-                schema = _COMPONENTS[here].load(str(OmegaConf.select(tree, f"{here}.name"))).Config
+                schema = _COMPONENTS[here].config(str(OmegaConf.select(tree, f"{here}.name")))
             except UserError:
                 return frozenset()  # it is named when the whole is validated
     return types

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import pandas as pd
+import seaborn
+from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from vireid.report.figures.canvas import colour, dashes, light_grid, new_figure, publish, styled
@@ -16,7 +18,8 @@ from vireid.report.load import StudyView
 
 Points = dict[float, float]  # epoch -> value
 Series = dict[str, dict[str, list[Points]]]  # panel -> cell -> one entry per seed
-MANY = 12  # fits; with more of them a cell's seeds are drawn as their mean
+DEVIATION, RANGE = "sd", ("pi", 100.0)  # bands: one standard deviation, or from smallest to largest
+BANDS = "Lines: means over seeds; bands: one standard deviation."
 
 
 def training_curves(view: StudyView, out: Path, name: str = "curves") -> Fragment:
@@ -46,8 +49,7 @@ def _multiples(view: StudyView, panels: Series, out: Path, name: str, words: str
     lines = math.ceil(len(panels) / columns)
     shown = [cell for cell in view.cells if any(cell in series for series in panels.values())]
     order = list(view.cells)
-    fits = max(sum(map(len, series.values())) for series in panels.values())
-    averaged = fits > MANY and any(len(seeds) > 1 for series in panels.values() for seeds in series.values())
+    several = any(len(seeds) > 1 for series in panels.values() for seeds in series.values())
     with styled():
         widest = max(len(view.cells[cell].label) for cell in shown)
         width = 2.35 * columns + 0.4
@@ -58,12 +60,7 @@ def _multiples(view: StudyView, panels: Series, out: Path, name: str, words: str
             light_grid(axes)
             for cell, seeds in series.items():
                 position = order.index(cell)
-                for points in [mean_of(seeds)] if averaged else seeds:
-                    marker = "o" if len(points) == 1 else None
-                    axes.plot(
-                        list(points), list(points.values()), color=colour(position), linestyle=dashes(position),
-                        linewidth=1.2 if averaged else 1.4, marker=marker, ms=4,
-                    )  # fmt: skip
+                over_seeds(axes, seeds, color=colour(position), linestyle=dashes(position), linewidth=1.3)
             axes.set_title(title.replace("_", " "))
             axes.xaxis.get_major_locator().set_params(integer=True, nbins=4)
             axes.yaxis.get_major_locator().set_params(nbins=4)
@@ -76,16 +73,26 @@ def _multiples(view: StudyView, panels: Series, out: Path, name: str, words: str
             for c in shown
         ]
         figure.legend(handles=handles, loc="outside lower left", ncols=beside)
-        seeds_words = ""
-        if len(view.plan.seeds) > 1:
-            seeds_words = " Mean over seeds." if averaged else " One line per seed."
+        seeds_words = f" {BANDS}" if several else ""
         return publish(figure, name, f"{words}{seeds_words}{view.note}", out)
 
 
-def mean_of(seeds: list[Points]) -> Points:
-    """Mean over seeds at every epoch that all of them have."""
+def over_seeds(axes: Axes, seeds: list[Points], band: str | tuple[str, float] = DEVIATION, **style: Any) -> None:
+    """The mean over seeds at every epoch that all of them have, in a band where there are several; no axis labels."""
     epochs = [epoch for epoch in seeds[0] if all(epoch in points for points in seeds)]
-    return {epoch: float(np.mean([points[epoch] for points in seeds])) for epoch in epochs}
+    rows = [(epoch, points[epoch]) for points in seeds for epoch in epochs]
+    seaborn.lineplot(
+        data=pd.DataFrame(rows, columns=["epoch", "value"]),
+        x="epoch",
+        y="value",
+        errorbar=band if len(seeds) > 1 else None,
+        err_kws={"alpha": 0.18, "linewidth": 0},
+        marker="o" if len(epochs) == 1 else None,
+        ax=axes,
+        legend=False,
+        **style,
+    )
+    axes.set(xlabel="", ylabel="")
 
 
 def put(points: Points, entry: Mapping[str, Any], value: object) -> None:

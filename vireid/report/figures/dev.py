@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from vireid.report.effects.design import baseline_level, pairs, toggles
 from vireid.report.effects.words import Names
 from vireid.report.figures.canvas import colour, dashes, light_grid, new_figure, publish, styled
-from vireid.report.figures.curves import Points, mean_of
+from vireid.report.figures.curves import Points, over_seeds
 from vireid.report.html import Fragment
 from vireid.report.load import StudyView
 from vireid.report.selection import dev_scores
@@ -50,7 +50,11 @@ def dev_curves(view: StudyView, out: Path, name: str = "dev", metric: str = "mAP
         for row in grid:
             row[0].set_ylabel(f"{metric} on dev (%)")
         several = any(len(fits) > 1 for levels in panels.values() for fits in levels.values())
-        lines_words = " Thick: mean over fits; thin: single fits." if several else " One line per fit."
+        lines_words = (
+            " Thick: mean over fits, in a band of one standard deviation; thin: single fits."
+            if several
+            else " One line per fit."
+        )
         words = (
             f"{metric} on dev (held-out training identities) after each evaluated epoch, per factor: the "
             f"configurations that differ in it alone.{lines_words}{view.note}"
@@ -79,5 +83,4 @@ def _draw(axes: Axes, level: str, fits: list[Points], position: int) -> None:
     if len(fits) > 1:
         for points in fits:
             axes.plot(list(points), list(points.values()), color=shade, linewidth=0.6, alpha=0.35)
-    mean = mean_of(fits)
-    axes.plot(list(mean), list(mean.values()), color=shade, linestyle=style, linewidth=1.8, label=level)
+    over_seeds(axes, fits, color=shade, linestyle=style, linewidth=1.8, label=level)

@@ -8,7 +8,7 @@ from pathlib import Path
 from matplotlib.lines import Line2D
 
 from vireid.report.figures.canvas import colour, dashes, light_grid, new_figure, publish, styled
-from vireid.report.figures.curves import Points, mapping, mean_of, put
+from vireid.report.figures.curves import RANGE, Points, mapping, over_seeds, put
 from vireid.report.html import Fragment
 from vireid.report.load import RunView, StudyView
 
@@ -45,12 +45,7 @@ def weight_curves(view: StudyView, out: Path, name: str = "weights") -> Fragment
                 found = [{epoch: value / scale for epoch, value in own[term].items()} for own in fits if term in own]
                 if not found:
                     continue
-                mean = mean_of(found)
-                axes.plot(list(mean), list(mean.values()), color=colour(position), linestyle=dashes(position))
-                if len(found) > 1:
-                    low = [min(points[epoch] for points in found) for epoch in mean]
-                    high = [max(points[epoch] for points in found) for epoch in mean]
-                    axes.fill_between(list(mean), low, high, color=colour(position), alpha=0.12, linewidth=0)
+                over_seeds(axes, found, band=RANGE, color=colour(position), linestyle=dashes(position))
             axes.set_title(f"{weighting} ({len(fits)} fit{'s' if len(fits) > 1 else ''})")
             axes.set_xlabel("epoch")
             axes.xaxis.get_major_locator().set_params(integer=True, nbins=6)

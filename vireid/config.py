@@ -18,6 +18,7 @@ import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -263,7 +264,7 @@ def _read(text: str, tree: DictConfig, place: str) -> tuple[str, Any]:
 
 def _parsed(text: str, place: str) -> tuple[str, Any]:
     try:
-        override = OverridesParser.create().parse_override(text)
+        override = _override(text)
     except HydraException as error:
         if (found := _as_yaml(text)) is not None:
             return override_key(text), found
@@ -271,6 +272,12 @@ def _parsed(text: str, place: str) -> tuple[str, Any]:
     if override.is_delete() or override.is_sweep_override():
         raise UserError(f"{place}: '{text}': only key=value is understood; sweeps belong into a study's factors")
     return override.key_or_group, override.value()
+
+
+@lru_cache(maxsize=4096)
+def _override(text: str) -> Override:
+    """Read in Hydra's grammar; the cells of a study share most of their overrides."""
+    return OverridesParser.create().parse_override(text)
 
 
 def _as_yaml(text: str) -> dict[str, Any] | list[Any] | None:

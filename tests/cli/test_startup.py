@@ -29,7 +29,7 @@ main()
     [
         (["--help"], "ablate"),
         (["ablate", "--list"], "quick"),
-        (["ablate", "optimized_idkl", "--plan"], "ibn"),
+        (["ablate", "optimized_idkl", "--plan"], "17 cells"),
         (["models"], "Published numbers"),
         (["results", "list", "--store", "results"], "evaluation"),
         (["config", "model=idkl_small"], "resnet18"),

@@ -9,7 +9,6 @@ from vireid.config import ExperimentConfig, compose
 from vireid.core.errors import UserError
 from vireid.core.records import CostRecord, EvaluationRecord, read_record
 from vireid.core.shipped import shipped
-from vireid.experiment.identity import cost_id
 from vireid.experiment.progress import ProgressCallback, silent
 from vireid.models.importers import IMPORTERS
 from vireid.store import Store, write_atomically
@@ -60,13 +59,16 @@ class SystemFacts:
     """A system with what it costs and what its authors report."""
 
     system: System
-    cost: CostRecord | None  # None where nobody has counted it as it is configured now
+    cost: CostRecord | None  # None where nobody has counted it
     reason: str  # why not; empty otherwise
     published: list[EvaluationRecord]
 
 
 def system_facts(folder: Path = COUNTED) -> list[SystemFacts]:
-    """Every system with its cost as it is on record, and its published numbers. Builds no model."""
+    """Every system with its cost as it is on record, and its published numbers. Composes and builds nothing.
+
+    That records are of the presets as they are is the affair of tests, and of ``count_systems``.
+    """
     published = published_evaluations()
     return [_facts(system, published, folder) for system in SYSTEMS]
 
@@ -84,7 +86,7 @@ def count_systems(store: Store, progress: ProgressCallback = silent) -> dict[str
     for done, system in enumerate(SYSTEMS):
         progress("count parameters and MACs", done, len(SYSTEMS), system.preset)
         try:
-            found[system.preset] = cost_step(_config(system), store)
+            found[system.preset] = cost_step(system_config(system), store)
         except UserError as error:  # an extra that is not installed
             found[system.preset] = str(error)
     progress("count parameters and MACs", len(SYSTEMS), len(SYSTEMS))
@@ -132,11 +134,7 @@ def _facts(system: System, published: list[EvaluationRecord], folder: Path) -> S
     path = folder / f"{system.preset}.json"
     if not path.is_file():
         return SystemFacts(system, None, f"{path} is missing: count it with `vireid models --count`", mine)
-    record = _read(path)
-    if record.id != cost_id(_config(system)):
-        reason = f"{path} is of another configuration: count it with `vireid models --count`"
-        return SystemFacts(system, None, reason, mine)
-    return SystemFacts(system, record, "", mine)
+    return SystemFacts(system, _read(path), "", mine)
 
 
 def _read(path: Path) -> CostRecord:
@@ -146,7 +144,8 @@ def _read(path: Path) -> CostRecord:
     return record
 
 
-def _config(system: System) -> ExperimentConfig:
+def system_config(system: System) -> ExperimentConfig:
+    """The configuration whose cost is a system's: its preset at the resolution of its recipe."""
     height, width = system.resolution
     settings = [f"model={system.preset}", f"data.height={height}", f"data.width={width}", *system.overrides]
     return compose(settings, system.preset)

@@ -279,6 +279,13 @@ def test_a_broken_evaluation_image_is_found_before_training(tmp_path, rendered_c
             fit_step(config, Store(tmp_path / "two"))
 
 
+def test_a_missing_gallery_permutation_is_found_before_training(tmp_path, rendered_copy, monkeypatch):
+    monkeypatch.setattr("vireid.experiment.fit.run_training", lambda *_, **__: pytest.fail("training began"))
+    (rendered_copy / "exp" / "rand_perm_cam.mat").unlink()
+    with pytest.raises(UserError, match=r"rand_perm_cam\.mat is missing"):
+        fit_step(tiny(f"data.root={rendered_copy}"), Store(tmp_path / "store"))
+
+
 def test_rendered_people_pass_their_own_check(rendered):
     report = check(rendered, decode=True)
     assert report.ok

@@ -22,6 +22,8 @@ from vireid.data.layout import Layout
 from vireid.data.loader import EvaluationLoader, TrainingLoader
 from vireid.data.sampler import CROSS_MODAL, IdentitySampler
 from vireid.data.synthetic.dataset import write_dataset
+from vireid.evaluation.protocols import ProtocolConfig
+from vireid.evaluation.trials import plan_trials
 from vireid.experiment.device import device_of
 from vireid.experiment.progress import ProgressCallback, silent
 from vireid.store import Store
@@ -88,6 +90,22 @@ def decode_all(config: ExperimentConfig, data: PreparedData, store: Store, progr
     """
     for index in (data.train, data.evaluation):
         _decoded(config, index, store, progress)
+
+
+def listed_images(config: ExperimentConfig, protocol: ProtocolConfig, data: PreparedData) -> frozenset[str] | None:
+    """The test lists, where a protocol asks for them; development images all come from lists."""
+    return data.layout.test_list() if protocol.spec.listed and config.data.split == "test" else None
+
+
+def check_protocols(config: ExperimentConfig, data: PreparedData) -> None:
+    """Plan the trials of every protocol, so that none is found impossible when training has ended.
+
+    Raises:
+        UserError: gallery permutations or test lists are missing or name absent images, or nobody is left to rank.
+    """
+    permutations = data.layout.permutations()
+    for protocol in config.evaluation.protocols:
+        plan_trials(protocol, data.evaluation, permutations, listed_images(config, protocol, data))
 
 
 def cache_directory(store: Store) -> Path:

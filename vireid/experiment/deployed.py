@@ -16,14 +16,13 @@ from vireid.evaluation.evaluate import evaluate
 from vireid.evaluation.extraction import extract
 from vireid.evaluation.fidelity import fidelity
 from vireid.evaluation.protocols import ProtocolConfig
-from vireid.experiment.data import PreparedData, evaluation_loader, prepare
+from vireid.experiment.data import PreparedData, evaluation_loader, listed_images, prepare
 from vireid.experiment.deployment import Deployment, deploy
 from vireid.experiment.evaluate import (
     check_same_evaluation_images,
     embeddings,
     filed,
     finished_fit,
-    listed_images,
     trained_model,
 )
 from vireid.experiment.fit import check_same_images

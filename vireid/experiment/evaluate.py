@@ -17,7 +17,7 @@ from vireid.evaluation.evaluate import EvaluationResult, evaluate
 from vireid.evaluation.extraction import extract
 from vireid.evaluation.protocols import PROTOCOLS, ProtocolConfig
 from vireid.evaluation.trials import Trial, plan_trials
-from vireid.experiment.data import PreparedData, evaluation_loader, prepare
+from vireid.experiment.data import PreparedData, evaluation_loader, listed_images, prepare
 from vireid.experiment.device import device_of
 from vireid.experiment.fit import build_model, check_same_images, weights_file
 from vireid.experiment.identity import evaluation_id, fit_id
@@ -66,11 +66,6 @@ def evaluate_step(
         progress("evaluate", done + 1, len(protocols), protocol.name)
         records.append(record)
     return records
-
-
-def listed_images(config: ExperimentConfig, protocol: ProtocolConfig, data: PreparedData) -> frozenset[str] | None:
-    """The test lists, where a protocol asks for them; development images all come from lists."""
-    return data.layout.test_list() if protocol.spec.listed and config.data.split == "test" else None
 
 
 def finished_fit(config: ExperimentConfig, store: Store) -> FitRecord:

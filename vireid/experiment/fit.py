@@ -22,6 +22,7 @@ from vireid.evaluation.extraction import extract
 from vireid.experiment.data import (
     PreparedData,
     build_curriculum,
+    check_protocols,
     decode_all,
     evaluation_loader,
     prepare,
@@ -64,6 +65,7 @@ def fit_step(config: ExperimentConfig, store: Store, progress: ProgressCallback 
         check_teacher(config, store)
         check_start(config, store)
         data = prepare(config, store, progress)
+        check_protocols(config, data)
         decode_all(config, data, store, progress)
         record = _train(config, store, data, started, progress)
     except Exception as error:

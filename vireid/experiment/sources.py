@@ -38,7 +38,7 @@ _PARTS = {
         "vireid.data.cache",
         "vireid.core.seeding",
         "vireid.experiment.text:with_text",
-        "vireid.experiment.evaluate:listed_images",
+        "vireid.experiment.data:listed_images",
     ),
 }
 _UNRECORDED = "unrecorded"  # digest of a part that a record is too old to name

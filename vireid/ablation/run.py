@@ -78,7 +78,7 @@ def run_study(
 
             def fit(run: PlannedRun) -> None:
                 steps = ["fit", "evaluate", *(["explain"] if _is_explained(study, plan, run) else [])]
-                config = _share_cores(configs[run.fit], _side_by_side(plan, run, jobs))
+                config = _share_cores(configs[run.fit], jobs)
 
                 def train(progress: Job) -> str | None:
                     clock.begin_fit(run.fit)
@@ -134,15 +134,6 @@ def _timed(progress: Job, clock: StudyClock, fit: str) -> ProgressCallback:
         progress(phase, done, total, note)
 
     return report
-
-
-def _side_by_side(plan: Plan, run: PlannedRun, jobs: int) -> int:
-    """How many fits share the cores with this one: ``jobs``, but for the last ones that do not fill a round.
-
-    By its place in the plan, not by what happens to run, so that a study taken up again computes as it did before.
-    """
-    place, rest = plan.runs.index(run), len(plan.runs) % jobs
-    return rest if place >= len(plan.runs) - rest else jobs
 
 
 def _in_parallel(work: Callable[[PlannedRun], None], runs: Sequence[PlannedRun], jobs: int) -> None:

@@ -15,7 +15,7 @@ from vireid.models.text.encoder import TextEncoder, TowerShape
 from vireid.models.text.tokens import tokenize
 from vireid.models.text.towers import resized
 
-WHY = "text needs the extra: pip install 'vireid[text]'"
+WHY = "text needs open_clip and transformers, which belong to every installation"
 CAPTIONS = ["a person in a red t-shirt", "a tall person with a backpack, wearing trousers and sneakers"]
 LONG = " ".join(["word"] * 200)
 
@@ -25,7 +25,7 @@ def test_a_missing_library_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setitem(sys.modules, "open_clip", None)
     monkeypatch.setitem(sys.modules, "open_clip.transformer", None)
-    with pytest.raises(UserError, match=r"open_clip_torch.*vireid\[text\].*fusion=none"):
+    with pytest.raises(UserError, match=r"open_clip_torch.*install vireid again.*fusion=none"):
         text_library("open_clip.transformer")
 
 

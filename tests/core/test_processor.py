@@ -92,6 +92,8 @@ def test_training_and_deployed_evaluation_are_refused_or_emulated_by_one_key(mon
     with pytest.raises(UserError, match=r"^recipe.precision = bf16: Some CPU lacks it: set recipe.precision=fp32, or"):
         check_precisions(small("recipe.precision=bf16"))
     check_precisions(small("recipe.precision=bf16", "runtime.emulate=true"))
+    with pytest.raises(UserError, match=r"fp16: its loss scaling is for accelerators.*set recipe.precision=fp32"):
+        check_precisions(small("recipe.precision=fp16", "runtime.emulate=true"))
     deployed = "evaluation.deployed=[{name: openvino, precision: bf16}]"
     with pytest.raises(UserError, match=r"^evaluation.deployed = bf16: Some CPU lacks it"):
         check_precisions(small(deployed))

@@ -77,7 +77,9 @@ def kill_in_the_second_epoch(phase: str, done: int, total: int, *_: Any) -> None
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_system_on_layout(roots: dict[str, Path], tmp_path: Path, system: str, layout: str) -> None:
     if system in NEEDS_TEXT:
-        pytest.importorskip("open_clip", reason="text needs open_clip and transformers, which belong to every installation")
+        pytest.importorskip(
+            "open_clip", reason="text needs open_clip and transformers, which belong to every installation"
+        )
     settings = [*layout_settings(layout), f"data.root={roots[layout]}", f"model={system}", *SYSTEMS[system]]
     config = tiny(*settings, "model.width=0.125")
     whole, parts = Store(tmp_path / "whole"), Store(tmp_path / "parts")

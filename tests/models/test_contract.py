@@ -60,8 +60,12 @@ def model(request: pytest.FixtureRequest) -> Any:
     component = MODELS.load(name)
     config = component.Config.model_validate({"name": name, **settings})
     if getattr(config, "uses_text", False):
-        pytest.importorskip("open_clip", reason="text needs open_clip and transformers, which belong to every installation")
-        pytest.importorskip("transformers", reason="text needs open_clip and transformers, which belong to every installation")
+        pytest.importorskip(
+            "open_clip", reason="text needs open_clip and transformers, which belong to every installation"
+        )
+        pytest.importorskip(
+            "transformers", reason="text needs open_clip and transformers, which belong to every installation"
+        )
     torch.manual_seed(0)
     return component(config, CLASSES)
 

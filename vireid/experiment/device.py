@@ -30,14 +30,20 @@ def check_precisions(config: ExperimentConfig) -> None:
     of a profile are not refused: they are skipped, with the reason on record.
 
     Raises:
-        UserError: naming the key, the processor, what it lacks and both remedies.
+        UserError: naming the key, the processor, what it lacks and both remedies; fp16 without an accelerator.
     """
+    on_cpu = device_of(config).type == "cpu"
+    if on_cpu and config.recipe.precision == "fp16":
+        raise UserError(
+            "recipe.precision = fp16: its loss scaling is for accelerators, no processor trains in it: set "
+            "recipe.precision=fp32"
+        )
     if config.runtime.emulate:
         return
     wanted = [
         ("evaluation.deployed", "precision", getattr(part, "precision", "fp32")) for part in config.evaluation.deployed
     ]
-    if device_of(config).type == "cpu":
+    if on_cpu:
         wanted.insert(0, ("recipe.precision", "recipe.precision", config.recipe.precision))
     for key, remedy, precision in wanted:
         if (reason := emulated(precision)) is not None:

@@ -18,7 +18,9 @@ from vireid.data.captioning.rephrase import Rephraser
 from vireid.data.captioning.run import caption_images, finetuning_captions, rephrase_captions
 from vireid.data.captions import caption_file, read_captions
 
-transformers = pytest.importorskip("transformers", reason="text needs open_clip and transformers, which belong to every installation")
+transformers = pytest.importorskip(
+    "transformers", reason="text needs open_clip and transformers, which belong to every installation"
+)
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]"]
 WORDS = ["a", "person", "in", "red", "blue", "black", "coat", "with", "bag", "and", "shoes", "trousers"]

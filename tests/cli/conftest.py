@@ -1,5 +1,6 @@
 """Runs the command as a user would: in this process, or, where a process of its own is the point, as installed."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -34,21 +35,23 @@ class Shell:
     """
 
     def __init__(self, folder: Path, patch: pytest.MonkeyPatch, captured: pytest.CaptureFixture[str]) -> None:
-        self.folder = folder
+        self.folder, self.columns = folder, WIDTH
         self.store = folder / "store"
         self.environment = {**os.environ, "COLUMNS": str(WIDTH), "VIREID_STORE": str(self.store)}
         self._patch, self._captured = patch, captured
 
-    def run(self, *arguments: str, columns: int = WIDTH) -> Done:
+    def run(self, *arguments: str) -> Done:
         self._captured.readouterr()
         threads, code = torch.get_num_threads(), 0
         with self._patch.context() as patch:
             patch.chdir(self.folder)
             patch.setenv("VIREID_STORE", str(self.store))
-            patch.setenv("COLUMNS", str(columns))
+            patch.setenv("COLUMNS", str(self.columns))
+            patch.setenv("PYTHONSAFEPATH", "")  # restored, should the command set it
             patch.setattr(sys, "argv", ["vireid", *arguments])
             patch.setattr(sys, "path", sys.path.copy())
-            patch.setattr("vireid.cli.show.console._width", columns)  # made with the width of the first import
+            patch.setattr(logging.getLogger(), "handlers", [])  # warnings go to stderr, not to pytest
+            patch.setattr("vireid.cli.show.console._width", self.columns)  # made with the width of the first import
             try:
                 main()
             except SystemExit as leaving:
@@ -56,6 +59,10 @@ class Shell:
             finally:
                 torch.set_num_threads(threads)
         return Done(code, *self._captured.readouterr())
+
+    def beside(self, folder: Path) -> "Shell":
+        """Another shell, in another folder."""
+        return Shell(folder, self._patch, self._captured)
 
     def spawn(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -69,6 +69,7 @@ def main() -> None:
     except UserError as error:
         Console(stderr=True, soft_wrap=True).print(f"error: {error}", style="bold red", markup=False, highlight=False)
         sys.exit(2)
-    except KeyboardInterrupt:
-        Console(stderr=True).print("interrupted; the same command takes up where it stopped")
-        sys.exit(130)
+    except SystemExit as leaving:
+        if leaving.code == 130:
+            Console(stderr=True).print("interrupted; the same command takes up where it stopped")
+        raise

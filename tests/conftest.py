@@ -1,11 +1,26 @@
-"""A tiny rendered set, made once per test process."""
+"""What all tests share: threads and memory of a test process, and a tiny rendered set made once in it."""
 
+import gc
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is imported: as many workers as cores, a thread for each
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from tests.tiny import tiny
+
+
+def pytest_collection_finish() -> None:
+    """Take what the imports left out of the collector's sight.
+
+    Libraries call ``gc.collect`` (statsmodels at every correction of p-values), and a walk through all that torch and
+    matplotlib keep for good takes a third of a second.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

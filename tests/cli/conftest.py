@@ -1,25 +1,70 @@
-"""Runs the installed command as a user would."""
+"""Runs the command as a user would: in this process, or, where a process of its own is the point, as installed."""
 
+import logging
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
+
+from vireid.cli import main
 
 ROOT = Path(__file__).parents[2]
 COMMAND = str(Path(sys.executable).with_name("vireid"))
+WIDTH = 200
+
+
+@dataclass
+class Done:
+    """What ``subprocess.run`` would say."""
+
+    returncode: int
+    stdout: str
+    stderr: str
 
 
 class Shell:
-    """A working folder with a store of its own."""
+    """A working folder with a store of its own.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    ``run`` calls the entry point in this process, with its handling of faults and exit codes: torch takes seconds to
+    import, too long for a process per question. An exception that the command does not handle reaches the test.
+    ``spawn`` and ``start`` run the installed command.
+    """
+
+    def __init__(self, folder: Path, patch: pytest.MonkeyPatch, captured: pytest.CaptureFixture[str]) -> None:
+        self.folder, self.columns = folder, WIDTH
         self.store = folder / "store"
-        self.environment = {**os.environ, "COLUMNS": "200", "VIREID_STORE": str(self.store)}
+        self.environment = {**os.environ, "COLUMNS": str(WIDTH), "VIREID_STORE": str(self.store)}
+        self._patch, self._captured = patch, captured
 
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str) -> Done:
+        self._captured.readouterr()
+        threads, code = torch.get_num_threads(), 0
+        with self._patch.context() as patch:
+            patch.chdir(self.folder)
+            patch.setenv("VIREID_STORE", str(self.store))
+            patch.setenv("COLUMNS", str(self.columns))
+            patch.setenv("PYTHONSAFEPATH", "")  # restored, should the command set it
+            patch.setattr(sys, "argv", ["vireid", *arguments])
+            patch.setattr(sys, "path", sys.path.copy())
+            patch.setattr(logging.getLogger(), "handlers", [])  # warnings go to stderr, not to pytest
+            patch.setattr("vireid.cli.show.console._width", self.columns)  # made with the width of the first import
+            try:
+                main()
+            except SystemExit as leaving:
+                code = leaving.code or 0
+            finally:
+                torch.set_num_threads(threads)
+        return Done(code, *self._captured.readouterr())
+
+    def beside(self, folder: Path) -> "Shell":
+        """Another shell, in another folder."""
+        return Shell(folder, self._patch, self._captured)
+
+    def spawn(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [COMMAND, *arguments], cwd=self.folder, capture_output=True, text=True, env=self.environment, timeout=400
         )
@@ -32,5 +77,5 @@ class Shell:
 
 
 @pytest.fixture
-def shell(tmp_path: Path) -> Shell:
-    return Shell(tmp_path)
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Shell:
+    return Shell(tmp_path, monkeypatch, capsys)

@@ -5,48 +5,21 @@ import re
 import runpy
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from vireid.cli import main
-
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden"
 
 
-@dataclass
-class Done:
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-class Here:
-    """The command in this process: torch takes seconds to import, too long for a process per question."""
-
-    def __init__(self, folder, monkeypatch, capsys):
-        self.folder, self._monkeypatch, self._capsys = folder, monkeypatch, capsys
-        monkeypatch.chdir(folder)
-        monkeypatch.setenv("VIREID_STORE", str(folder / "store"))
-        monkeypatch.setattr(sys, "path", sys.path.copy())
-        monkeypatch.setattr("vireid.cli.show.console._width", 80)
-
-    def run(self, *arguments):
-        self._monkeypatch.setattr(sys, "argv", ["vireid", *arguments])
-        code = 0
-        try:
-            main()
-        except SystemExit as leaving:
-            code = leaving.code or 0
-        return Done(code, *self._capsys.readouterr())
-
-
 @pytest.fixture
-def here(tmp_path, monkeypatch, capsys):
-    return Here(tmp_path, monkeypatch, capsys)
+def here(shell, monkeypatch):
+    """The shell, whose folder the test stands in itself, 80 columns wide."""
+    monkeypatch.chdir(shell.folder)
+    shell.columns = 80
+    return shell
 
 
 def printed(result):
@@ -112,7 +85,7 @@ def test_compare_prints_the_paired_difference(here):
     assert "same queries" in refused.stderr
 
 
-def test_the_documentation_runs_as_written_and_prints_what_it_says(shell, here):
+def test_the_documentation_runs_as_written_and_prints_what_it_says(here):
     readme, page = ((ROOT / name).read_text() for name in ("README.md", "docs/evaluate.md"))
     script = re.search(r"```python\n(# write_features\.py.*?)```", readme, re.DOTALL)[1]
     assert "vireid" not in script
@@ -121,8 +94,8 @@ def test_the_documentation_runs_as_written_and_prints_what_it_says(shell, here):
     shown = r"```text\n\$ (vireid evaluate features\.npz[^\n]*)\n(.*?)```"
     ((table_command, table),) = re.findall(shown, readme, re.DOTALL)
     ((json_command, values),) = re.findall(shown, page, re.DOTALL)
-    shell.environment["COLUMNS"] = "80"
-    result = shell.run(*table_command.split()[1:])
+    here.environment["COLUMNS"] = "80"
+    result = here.spawn(*table_command.split()[1:])
     assert result.returncode == 0, result.stderr
     assert [line.rstrip() for line in result.stdout.strip().splitlines()] == table.strip("\n").splitlines()
     assert printed(here.run(*json_command.split()[1:])) == pytest.approx(json.loads(values))

@@ -38,8 +38,11 @@ def _refused(result, *words):
             ["batch_size 60 over 8 identities", "even integer"],
         ),
         (["config", "model.name=nowhere:Thing"], ["module 'nowhere'"]),
-        (["train", "data=sysu"], ["data.root is not set"]),
-        (["train", "data=sysu", "data.root=/no/such/place"], ["/no/such/place", "not a directory"]),
+        (["train", "data=sysu", "recipe.precision=fp32"], ["data.root is not set"]),
+        (
+            ["train", "data=sysu", "data.root=/no/such/place", "recipe.precision=fp32"],
+            ["/no/such/place", "not a directory"],
+        ),
         (["ablate", str(ABLATIONS / "quick.yaml"), "--only", "ibn=c", "--plan"], ["factor 'ibn' has no level 'c'"]),
         (["ablate", "missing.yaml"], ["missing.yaml", "no such file"]),
         (["report", "nothing"], ["nothing"]),

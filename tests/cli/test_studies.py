@@ -25,7 +25,7 @@ def _plan(store: Store, name: str = "smoke") -> Plan:
 
 
 def test_smoke_study_from_pixels_to_html(shell):
-    result = shell.run("ablate", SMOKE, "--report")
+    result = shell.spawn("ablate", SMOKE, "--report")
     assert result.returncode == 0, result.stderr
     store = Store(shell.store)
     page = store.study("smoke") / "report" / "index.html"
@@ -41,17 +41,17 @@ def test_smoke_study_from_pixels_to_html(shell):
         assert (store.directory(run.fit) / "job.log").is_file()
 
     before = {file: file.stat().st_mtime_ns for file in store.root.rglob("*.json")}
-    again = shell.run("ablate", SMOKE, "--report")
+    again = shell.spawn("ablate", SMOKE, "--report")
     assert again.returncode == 0, again.stderr
     after = {file: file.stat().st_mtime_ns for file in store.root.rglob("*.json")}
     changed = {file.name for file in after if before.get(file) != after[file]}
     assert changed <= {"plan.json"}, "the second run computed something again"
 
-    assert shell.run("results", "export", "out.csv", "--kind", "cost").returncode == 0
+    assert shell.spawn("results", "export", "out.csv", "--kind", "cost").returncode == 0
     table = pd.read_csv(shell.folder / "out.csv")
     assert (table["parameters.deployed"] > 0).all()
 
-    published = shell.run("results", "publish", "smoke", "--to", "out")
+    published = shell.spawn("results", "publish", "smoke", "--to", "out")
     assert published.returncode == 0, published.stderr
     copy = Store(shell.folder / "out")
     assert _metrics(copy) == _metrics(store)
@@ -78,11 +78,11 @@ def test_a_killed_study_takes_up_and_ends_with_the_same_numbers(shell, tmp_path_
     time.sleep(2)
     assert store.get(second) is None, "the training went on without its parent"
 
-    result = shell.run("ablate", SMOKE, *longer)
+    result = shell.spawn("ablate", SMOKE, *longer)
     assert result.returncode == 0, result.stderr
     assert all(file.stat().st_mtime_ns == at for file, at in first.items()), "a finished run was repeated"
-    other = type(shell)(tmp_path_factory.mktemp("undisturbed"))
-    assert other.run("ablate", SMOKE, *longer).returncode == 0
+    other = shell.beside(tmp_path_factory.mktemp("undisturbed"))
+    assert other.spawn("ablate", SMOKE, *longer).returncode == 0
     assert _metrics(store) == _metrics(Store(other.store))
 
 
@@ -94,7 +94,7 @@ def test_a_failing_cell_is_reported_and_does_not_stop_the_others(shell):
     )
     study = study.replace("    a: [model.ibn=a]", "    a: [model.ibn=a, recipe.optimiser.lr=3.5e-4]")
     (shell.folder / "study.yaml").write_text(study)
-    result = shell.run("ablate", "study.yaml", "--report")
+    result = shell.spawn("ablate", "study.yaml", "--report")
     assert result.returncode == 1
     assert "failed: fit of baseline, seed 1" in result.stdout
     store = Store(shell.store)
@@ -108,10 +108,10 @@ def test_a_failing_cell_is_reported_and_does_not_stop_the_others(shell):
 def test_fits_side_by_side_give_what_they_give_one_after_the_other(shell):
     """Bitwise, at the same number of threads; the images are rendered once."""
     fits = [SMOKE, "runtime.threads=1", "--seeds", "1,2"]
-    beside = shell.run("ablate", *fits, "--jobs", "2", "--store", "beside")
+    beside = shell.spawn("ablate", *fits, "--jobs", "2", "--store", "beside")
     assert beside.returncode == 0, beside.stderr
     assert "images of seed 2: done" in beside.stderr
-    after = shell.run("ablate", *fits, "--store", "after")
+    after = shell.spawn("ablate", *fits, "--store", "after")
     assert after.returncode == 0, after.stderr
     metrics = _metrics(Store(shell.folder / "beside"))
     assert len(metrics) > 0

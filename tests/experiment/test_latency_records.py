@@ -26,7 +26,7 @@ from vireid.experiment.latency_identity import forward_combinations, stage_combi
 from vireid.experiment.profile import is_profiled, latency_step
 from vireid.experiment.stages import gallery_of, preprocess, search
 from vireid.profiling.config import ProfileConfig
-from vireid.profiling.runtimes.eager import Eager
+from vireid.profiling.runtimes.config import EagerConfig
 from vireid.store import Store
 
 FAST = ("profile.budget={warmup_seconds: 0.02, min_seconds: 0.02, min_repeats: 5, max_seconds: 0.5}",)
@@ -79,7 +79,7 @@ def test_ids_of_the_first_version_still_stand() -> None:
 
 @pytest.mark.usefixtures("machine")
 def test_another_version_of_a_runtime_is_measured_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Eager, "version", "2")
+    monkeypatch.setattr(EagerConfig, "version", "2")
     assert ids() != GOLDEN["default"]
 
 

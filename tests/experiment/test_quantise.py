@@ -56,7 +56,7 @@ def test_latencies_are_found_by_what_the_record_says(trained):
     assert (latency.artefact, latency.runtime, latency.resolution) == (file.graph, file.runtime, file.resolution)
 
 
-@pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("name", ["onnxruntime", pytest.param("openvino", marks=pytest.mark.check)])
 def test_the_kept_setting_is_the_nearest(trained, tmp_path, name):
     config, store, _ = trained
     options = [{"images": count} for count in (2, 6)]

@@ -151,7 +151,9 @@ class KilledError(Exception):
     """Stands for the end of the process."""
 
 
-@pytest.mark.parametrize("kill_after", [1, 2, 3])
+@pytest.mark.parametrize(
+    "kill_after", [pytest.param(1, marks=pytest.mark.check), 2, pytest.param(3, marks=pytest.mark.check)]
+)
 def test_stages_and_prototypes_survive_a_resume_exactly(tmp_path: Path, make_batch: MakeBatch, kill_after: int) -> None:
     def train(directory: Path, stop: int | None = None) -> tuple[TSKD, Any]:
         def on_epoch(entry: dict[str, Any]) -> None:

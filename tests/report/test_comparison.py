@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import json
 import math
 import re
@@ -26,6 +27,17 @@ from vireid.report.comparison.page import Comparison, open_comparison
 from vireid.store import Store
 
 TEMPLATE = Path(__file__).parents[2] / "notebooks" / "comparison.ipynb"
+SECTIONS = (
+    "systems",
+    "differences",
+    "accuracy",
+    "accuracy_against_cost",
+    "text",
+    "cost",
+    "latency",
+    "scores",
+    "budget",
+)
 NOTE = "Synthetic 1.0, not comparable with published results"
 
 
@@ -34,9 +46,13 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return build_comparison(tmp_path_factory.mktemp("comparison") / "store")
 
 
-@pytest.fixture
-def report(store: Store, tmp_path: Path) -> Comparison:
-    return open_comparison(store.root, "comparison", tmp_path)
+@pytest.fixture(scope="module")
+def report(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Comparison:
+    """The whole study's report, whose sections are rendered once; its copies lie in ``report.out``."""
+    report = open_comparison(store.root, "comparison", tmp_path_factory.mktemp("report"))
+    for section in SECTIONS:
+        setattr(report, section, functools.cache(getattr(report, section)))
+    return report
 
 
 def rows_of(table: str) -> dict[str, list[str]]:
@@ -69,9 +85,9 @@ def test_systems_stand_under_their_own_names_with_accuracy_and_every_cost(report
     assert "text" not in page.lower().replace('class="text"', "")
 
 
-def test_csv_has_one_row_per_system_and_protocol_at_full_precision(report: Comparison, tmp_path: Path) -> None:
+def test_csv_has_one_row_per_system_and_protocol_at_full_precision(report: Comparison) -> None:
     report.systems()
-    rows = list(csv.DictReader((tmp_path / "tables" / "systems-1.csv").open(encoding="utf-8")))
+    rows = list(csv.DictReader((report.out / "tables" / "systems-1.csv").open(encoding="utf-8")))
     assert len(rows) == len(SYSTEMS) * 2
     assert {row["text"] for row in rows} == {"none"}
     assert all("not comparable" in row["data"] for row in rows)
@@ -83,9 +99,9 @@ def test_csv_has_one_row_per_system_and_protocol_at_full_precision(report: Compa
     assert int(agw["images"]) == 31 * 35 * 64
 
 
-def test_differences_are_paired_by_seed_and_corrected_over_the_systems(report: Comparison, tmp_path: Path) -> None:
+def test_differences_are_paired_by_seed_and_corrected_over_the_systems(report: Comparison) -> None:
     page = report.differences().html
-    rows = list(csv.DictReader((tmp_path / "tables" / "differences-1.csv").open(encoding="utf-8")))
+    rows = list(csv.DictReader((report.out / "tables" / "differences-1.csv").open(encoding="utf-8")))
     own = {
         row["effect"]: row for row in rows if row["metric"] == "mAP" and row["reranking"] == "no re-ranking"
     }  # fmt: skip
@@ -117,17 +133,17 @@ def test_differences_are_paired_by_seed_and_corrected_over_the_systems(report: C
 
 
 def test_every_caption_of_measured_numbers_carries_the_note(report: Comparison) -> None:
-    sections = [report.systems(), report.differences(), report.accuracy(), report.accuracy_against_cost()]
-    sections += [report.text(), report.cost(), report.latency(), report.scores(), report.budget()]
+    sections = [getattr(report, section)() for section in SECTIONS]
     captions = [words for part in sections for words in re.findall(r"<figcaption>.*?</figcaption>", part.html, re.S)]
     assert len(captions) > 12
     assert [words for words in captions if NOTE not in words] == []
 
 
-def test_figures_name_the_systems(report: Comparison, tmp_path: Path) -> None:
+def test_figures_name_the_systems(report: Comparison) -> None:
     page = report.accuracy_against_cost().html
     assert page.count("<img") == 2
-    assert {path.stem for path in (tmp_path / "figures").glob("*.svg")} == {"tradeoff-latency", "tradeoff-macs"}
+    found = {path.stem for path in (report.out / "figures").glob("*.svg") if f"figures/{path.stem}.svg" in page}
+    assert found == {"tradeoff-latency", "tradeoff-macs"}
     assert "Not drawn" not in page
 
 
@@ -196,9 +212,9 @@ def test_reranked_scores_alone_do_not_enter_the_table_of_systems(tmp_path: Path)
     assert percent("agw", RERANKED).split()[0] in report.accuracy().html
 
 
-def test_summary_is_a_table_for_a_readme(report: Comparison, tmp_path: Path) -> None:
+def test_summary_is_a_table_for_a_readme(report: Comparison) -> None:
     report.systems()
-    text = (tmp_path / "summary.md").read_text()
+    text = (report.out / "summary.md").read_text()
     rows = [line for line in text.splitlines() if line.startswith("| ")]
     assert [row.split(" | ")[0].removeprefix("| ") for row in rows] == ["System", *SYSTEMS]
     assert len({row.count("|") for row in rows}) == 1

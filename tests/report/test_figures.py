@@ -57,6 +57,7 @@ def test_cells_beyond_the_palette_differ_by_dashes() -> None:
     assert len(set(looks)) == len(looks)
 
 
+@pytest.mark.usefixtures("pdf")
 def test_every_figure_has_vector_copies_and_says_what_it_is(build_store: BuildStore, tmp_path: Path) -> None:
     store = build_store((0, 1))
     fit = StudyView(store, "quick").runs[0].planned.fit

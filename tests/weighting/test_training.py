@@ -14,6 +14,18 @@ from vireid.training.loop import fit
 from vireid.weighting import CURRICULA, WEIGHTINGS
 
 CASES = list(product(WEIGHTINGS.names(), CURRICULA.names()))
+BF16 = {"accumulation": 2, "precision": "bf16"}
+ONE_OF_A_KIND = [("plain", {}, "uncertainty", "off"), ("accumulated bf16", BF16, "gradnorm", "ramp")]
+EVERY = [(*setting, *case) for setting in (("plain", {}), ("accumulated bf16", BF16)) for case in CASES]
+
+
+def cases_of_resuming():
+    """One with state of its own and one with everything in `make test`; the others in `make check`."""
+    for setting, changes, weighting, curriculum in EVERY:
+        marks = [] if (setting, changes, weighting, curriculum) in ONE_OF_A_KIND else [pytest.mark.check]
+        yield pytest.param(changes, weighting, curriculum, marks=marks, id=f"{setting}-{weighting}-{curriculum}")
+
+
 SETTINGS = {"ramp": {"terms": ["centre"], "end": 1.0}}
 
 
@@ -49,8 +61,7 @@ def without_times(curves):
     return [{k: v for k, v in e.items() if k not in ("seconds", "data_seconds", "images_per_second")} for e in curves]
 
 
-@pytest.mark.parametrize(("weighting", "curriculum"), CASES)
-@pytest.mark.parametrize("changes", [{}, {"accumulation": 2, "precision": "bf16"}], ids=["plain", "accumulated bf16"])
+@pytest.mark.parametrize(("changes", "weighting", "curriculum"), cases_of_resuming())
 def test_a_run_resumed_in_mid_epoch_is_bitwise_the_same(tmp_path, weighting, curriculum, changes):
     config = recipe(**changes)
     model, weights, curves = train(tmp_path / "whole", weighting, curriculum, config)

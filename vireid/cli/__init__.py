@@ -74,6 +74,7 @@ def main() -> None:
     except UserError as error:
         printer(stderr=True).print(f"error: {error}", style="bold red", soft_wrap=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        printer(stderr=True).print("interrupted; the same command takes up where it stopped")
-        sys.exit(130)
+    except SystemExit as leaving:
+        if leaving.code == 130:
+            printer(stderr=True).print("interrupted; the same command takes up where it stopped")
+        raise

@@ -54,7 +54,11 @@ def _largest_difference(runtime: Any, name: str, modality: Modality, folder: Pat
 
 @pytest.mark.parametrize(
     ("name", "modality"),
-    [("ibn-a, refined", Modality.INFRARED), ("agw", Modality.VISIBLE), ("agw", Modality.INFRARED)],
+    [
+        pytest.param("ibn-a, refined", Modality.INFRARED, marks=pytest.mark.check),
+        ("agw", Modality.VISIBLE),
+        pytest.param("agw", Modality.INFRARED, marks=pytest.mark.check),
+    ],
 )
 @pytest.mark.parametrize("runtime", [name for name in OTHERS if name not in SLOW])
 def test_fast_runtimes(runtime: str, name: str, modality: Modality, tmp_path: Path) -> None:
@@ -102,6 +106,7 @@ def test_compiled_bf16_rounds_and_no_more(tmp_path: Path) -> None:
     assert 1e-4 < _largest_difference(able, "plain", Modality.INFRARED, tmp_path) < BF16
 
 
+@pytest.mark.check
 def test_every_level_of_onnx_runtime(tmp_path: Path) -> None:
     module, images = graph("plain"), check_images(2, HEIGHT, WIDTH)
     file = _runtime("onnxruntime").store(module, images, tmp_path)

@@ -14,7 +14,12 @@ REGISTRIES = [MODELS, DATASETS, AUGMENTATIONS, WEIGHTINGS, CURRICULA, RUNTIMES]
 
 
 @pytest.mark.parametrize(
-    ("registry", "name"), [(registry, name) for registry in REGISTRIES for name in registry.names()], ids=str
+    ("registry", "name"),
+    [
+        pytest.param(registry, name, id=f"{registry.kind}-{name}")
+        for registry in REGISTRIES
+        for name in registry.names()
+    ],
 )
 def test_a_component_is_what_its_configuration_declares(registry: Registry, name: str) -> None:
     component, config = registry.load(name), registry.config(name)

@@ -1,0 +1,37 @@
+"""Every system trains and is evaluated as at commit f034c70, which made most records under results/.
+
+``golden/training.json`` was written by that commit's code on a processor with AVX-512: loss terms of two epochs of three
+steps, and mAP on dev. Other instruction sets and library versions round otherwise, and steps carry that on; a changed
+loss, augmentation, sampler, initial weight or metric moves these numbers by far more than the tolerances.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from vireid.config import compose
+from vireid.experiment.evaluate import evaluate_step
+from vireid.experiment.fit import fit_step
+from vireid.store import Store
+
+GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "training.json").read_text(encoding="utf-8"))
+TOLERANCE = (2e-3, 3e-2)  # relative, of the first and the second epoch
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return Store(tmp_path_factory.mktemp("golden"))
+
+
+@pytest.mark.check
+@pytest.mark.parametrize("name", GOLDEN["cases"])
+def test_training_and_evaluation_are_what_they_were(name: str, store: Store) -> None:
+    case = GOLDEN["cases"][name]
+    config = compose([*GOLDEN["base"], *case["overrides"]])
+    fit = fit_step(config, store)
+    for entry, terms, tolerance in zip(fit.curves, case["epochs"], TOLERANCE, strict=True):
+        assert entry["terms"] == pytest.approx(terms, rel=tolerance, abs=1e-3)
+    assert evaluate_step(config, store)[0].metrics["mAP"] == pytest.approx(case["mAP"], abs=0.03)

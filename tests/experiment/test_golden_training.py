@@ -1,8 +1,8 @@
 """Every system trains and is evaluated as at commit f034c70, which made most records under results/.
 
-``golden/training.json`` was written by that commit's code on a processor with AVX-512: loss terms of two epochs of three
-steps, and mAP on dev. Other instruction sets and library versions round otherwise, and steps carry that on; a changed
-loss, augmentation, sampler, initial weight or metric moves these numbers by far more than the tolerances.
+``golden/training.json`` was written by that commit's code on a processor with AVX-512: loss terms of two epochs of
+three steps, and mAP on dev. Other instruction sets and library versions round otherwise, and steps carry that on; a
+changed loss, augmentation, sampler, initial weight or metric moves these numbers by far more than the tolerances.
 """
 
 from __future__ import annotations

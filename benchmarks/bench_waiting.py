@@ -1,7 +1,7 @@
 """A training step whose threads sleep while they wait, beside one whose threads spin, on a quiet and on a busy machine.
 
-ResNet-18, 96×48, 32 images, as many threads as cores, every contestant in a process of its own, taking turns. Busy means
-that one more process computes on a single thread meanwhile:
+ResNet-18, 96×48, 32 images, as many threads as cores, every contestant in a process of its own, taking turns. "Busy"
+means that one more process computes on a single thread meanwhile:
 
     python benchmarks/bench_waiting.py
 

@@ -47,7 +47,7 @@ test: $(STAMP)
 
 # Contracts over every component and a smoke study from pixels to HTML, with every extra: at most 10 minutes more.
 check: $(EXTRAS)
-	$(BIN)/pytest -m check
+	$(BIN)/pytest -m check -n 2 --dist worksteal
 
 # The suite's own speed, each figure beside what it is measured against.
 bench: $(STAMP)

@@ -93,3 +93,8 @@ def test_nobody_else_makes_a_console(file: Path) -> None:
             assert called.rpartition(".")[2] != "Console", f"{file}: use vireid.core.messages.printer"
         if isinstance(node, ast.ImportFrom):
             assert node.module != "rich" or all(alias.name != "print" for alias in node.names), file
+
+
+@pytest.mark.parametrize("file", MODULES, ids=lambda file: file.relative_to(SUITE).as_posix())
+def test_nobody_writes_markup_which_would_be_printed_as_it_stands(file: Path) -> None:
+    assert not re.search(r"\[(green|red|bold|dim|yellow|cyan|italic)\]|\[/\]", file.read_text(encoding="utf-8"))

@@ -23,7 +23,7 @@ def test_a_terminal_gets_bars_and_everything_else_lines() -> None:
 
 def test_a_phase_is_said_when_it_begins_and_not_at_every_step() -> None:
     stream = io.StringIO()
-    with Lines(Console(file=stream, width=60)) as lines:
+    with Lines(Console(file=stream, width=60, markup=False)) as lines:
         job = lines.job("cell 1 of 5 (ibn=a, seed 1)")
         job("render images", 0, 10)
         for step in range(1, 300):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from rich.text import Text
 
 from vireid.cli import app
 from vireid.cli.show import console
@@ -68,7 +69,7 @@ def check(
     for column in ("what", "found", "expected", "", "note"):
         table.add_column(column, justify="right" if column in ("found", "expected") else "left")
     for row in report.rows:
-        mark = {True: "[green]ok[/]", False: "[red]differs[/]", None: ""}[row.ok]
+        mark = {True: Text("ok", "green"), False: Text("differs", "red"), None: Text()}[row.ok]
         table.add_row(row.name, _number(row.found), _number(row.expected), mark, row.note)
     console.print(table)
     for finding in report.findings:

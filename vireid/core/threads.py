@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 
-# Threads that spin at a barrier hold a core that the thread they wait for may need. Where anything else runs (a
-# browser, another fit, tests), a training step on two threads then takes five to eight times as long; on a quiet
-# machine sleeping costs nothing that can be measured (benchmarks/bench_waiting.py). Latencies are measured with the
-# library's own way.
+# Threads that spin at a barrier hold a core that the thread they wait for may need. Beside one busy process a training
+# step on two of two cores takes 1.8 times as long so (1.5 to 1.9), beside several more; sleeping costs 12 % of a step
+# on a quiet machine (benchmarks/bench_waiting.py, EPYC family 26). Latencies are measured in the library's own way.
 PATIENT = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch._inductor.runtime.cache_dir_utils import cache_dir
 
 from vireid.core.config import Component
+from vireid.core.processor import cpu_model, kernel_flags
 from vireid.profiling.export.fold import fold_batch_norms
 from vireid.profiling.runtimes.config import CompileConfig
 from vireid.profiling.runtimes.pool import PoolSession
 
 _COMPILERS = ("g++", "clang++", "c++", "cl")
+_CAPABILITIES = (
+    "ATEN_CPU_CAPABILITY",
+    "MKL_ENABLE_INSTRUCTIONS",
+)  # they too decide which kernels a module is compiled for
 
 
 class Compile:
@@ -37,6 +45,7 @@ class Compile:
 
     def prepare(self, module: nn.Module, example: Tensor) -> PoolSession:
         """Compile ``module``: tens of seconds for a ResNet-50, less where PyTorch's cache on disk has it."""
+        _use_cache_of_these_kernels()
         copy = fold_batch_norms(module, *example.shape[2:]).to(example.device)
         return PoolSession(lambda _: CompiledSession(copy, example, self.precision, freezing=self.config.freezing))
 
@@ -65,3 +74,18 @@ class CompiledSession:
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
         return result
+
+
+def _use_cache_of_these_kernels() -> None:
+    """Give every set of instructions a compilation cache of its own.
+
+    PyTorch looks compiled modules up by graph and weights alone, but a frozen module holds weights packed for the
+    kernels of one instruction set. Read under another (a home directory shared by unlike machines, a limit set for one
+    run), they are too short for its kernels, which then write past their end.
+    """
+    limits = [f"{name}={os.environ.get(name, '')}" for name in _CAPABILITIES]
+    kernels = "\n".join([cpu_model(), *sorted(kernel_flags()), *limits])
+    name = f"kernels-{hashlib.sha256(kernels.encode()).hexdigest()[:12]}"
+    directory = Path(cache_dir())
+    if directory.name != name:
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(directory / name)

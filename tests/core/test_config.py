@@ -125,6 +125,11 @@ def test_source_digest_follows_what_the_module_and_its_imports_do_and_nothing_el
     assert digest(said, {"part": "X = 1  # one\n"}) == before
     assert digest(whole.replace("grown.part", ".part"), {}) == before, "relative imports are followed, too"
     assert digest(whole.replace("grown.part", "grown.moved"), {"moved": "X = 1\n"}) == before
+    assert digest("X = 1\nclass Whole:\n    def value(self): return X\n", {}) == before, "two files made one"
+    described = "class Whole:\n    size: int = 1\n{}    def value(self): return X\n"
+    assert digest(described.format('    """In pixels."""\n'), {}) == digest(described.format(""), {})
+    renamed = whole.replace("import X", "import {} as X")
+    assert digest(renamed.format("Y"), {"part": "X = Y = 1\n"}) != digest(renamed.format("Z"), {})
     assert digest(whole, {"part": "X = 2\n"}) != before
     assert digest(whole.replace("return X", "return -X"), {"part": "X = 1\n"}) != before
     one = digest("def a(): return 1\ndef b(): return 2\n", {}, "grown.whole:a")

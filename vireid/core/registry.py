@@ -15,7 +15,7 @@ import importlib.util
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from vireid.core.errors import UserError, did_you_mean
 
@@ -128,9 +128,10 @@ _DRAWS = f"{_CORE}seeding"
 def source_digest(*sources: str) -> str:
     """Digest of what modules do, and those of their own package that they import; of ``module:function``, it alone.
 
-    It is taken of the syntax trees without docstrings and without the places of own modules: a corrected sentence or a
-    moved file changes nothing. The suite's core (errors, registries, configuration) is left out, but for the draws: it
-    changes with every new feature and decides no result, and would mark all records as stale each time.
+    It is taken of the statements of the modules, each by its syntax tree without docstrings, and of no import from
+    their own package: a corrected sentence, a described attribute, a moved file, two files made one change nothing.
+    The suite's core (errors, registries, configuration) is left out, but for the draws: it changes with every new
+    feature and decides no result, and would mark all records as stale each time.
     """
     parts: set[str] = set()
     for source in sources:
@@ -183,23 +184,37 @@ def _file(module: str) -> str | None:
 
 @cache
 def _essence(path: str, _changed: int, top: str, function: str) -> frozenset[str]:
-    """Digest of a file's syntax tree, or of one function's; none where nothing but sentences are in it."""
-    tree = ast.parse(Path(path).read_text(encoding="utf-8"))
-    body = [node for node in tree.body if not function or getattr(node, "name", None) == function]
-    said = _plain(ast.Module(body=body, type_ignores=[]), top)
-    return frozenset([hashlib.sha256(repr(said).encode()).hexdigest()] if said[1:] else [])
+    """Digests of the statements of a file, or of one function's alone."""
+    body = ast.parse(Path(path).read_text(encoding="utf-8")).body
+    chosen = [node for node in body if not function or getattr(node, "name", None) == function]
+    statements = [_plain(node, top) for node in chosen if not (_is_text(node) or _is_plain_import(node, top))]
+    return frozenset(hashlib.sha256(repr(statement).encode()).hexdigest() for statement in statements)
 
 
 def _plain(node: Any, top: str) -> Any:
     """A syntax tree as nested tuples that no Python version spells otherwise: empty fields are left out."""
     if isinstance(node, list):
-        return [_plain(part, top) for part in node]
+        return [_plain(part, top) for part in node if not _is_text(part)]
     if not isinstance(node, ast.AST):
         return node
-    fields = {name: value for name, value in ast.iter_fields(node) if value is not None and value != []}
-    documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-    if documented and fields.get("body") and ast.get_docstring(cast(Any, node), clean=False) is not None:
-        fields["body"] = fields["body"][1:]
-    if isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").partition(".")[0] == top):
-        fields = {"names": node.names}
-    return (type(node).__name__, *((name, _plain(value, top)) for name, value in fields.items() if value != []))
+    fields = {name: value for name, value in ast.iter_fields(node) if value is not None}
+    if _is_own_import(node, top):  # within a function: what it imports, wherever that lies now
+        fields = {"names": fields["names"]}
+    plain = {name: _plain(value, top) for name, value in fields.items()}
+    return (type(node).__name__, *((name, value) for name, value in plain.items() if value != []))
+
+
+def _is_text(node: Any) -> bool:
+    """A docstring of a module, class, function or attribute."""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def _is_plain_import(node: Any, top: str) -> bool:
+    """An import from the own package under the names given there; one that renames says what a name means here."""
+    return _is_own_import(node, top) and all(alias.asname is None for alias in node.names)
+
+
+def _is_own_import(node: Any, top: str) -> bool:
+    if isinstance(node, ast.ImportFrom):
+        return node.level > 0 or (node.module or "").partition(".")[0] in (top, "__future__")
+    return isinstance(node, ast.Import) and all(alias.name.partition(".")[0] == top for alias in node.names)

@@ -6,8 +6,9 @@ import pytest
 
 from vireid.ablation.plan import make_plan
 from vireid.ablation.study import read_study
-from vireid.config import compose
+from vireid.config import ExperimentConfig, compose
 from vireid.core.errors import UserError
+from vireid.models import MODELS
 
 PATHS = [
     "/data/数据/SYSU",
@@ -89,3 +90,12 @@ def test_a_study_takes_them_too(tmp_path):
     file.write_text(text.replace("- recipe=smoke", f'- recipe=smoke\n  - "model.pretrained={place}"'), encoding="utf-8")
     _, configs = make_plan(read_study(file))
     assert {config.model.pretrained for config in configs.values()} == {place}
+
+
+def test_the_schema_explains_every_component():
+    *choices, plug_in = ExperimentConfig.model_json_schema()["properties"]["model"]["anyOf"]
+    known = {choice["allOf"][1]["properties"]["name"]["const"]: choice["allOf"][0] for choice in choices}
+    assert list(known) == MODELS.names()
+    assert plug_in["properties"]["name"] == {"pattern": ":"}
+    margin = known["idkl"]["properties"]["margin"]
+    assert margin["description"] == "Of the triplet terms, un-normalised Euclidean."

@@ -53,15 +53,20 @@ class DataConfig(Strict):
     """Which images: a dataset in its own layout, from ``root`` or rendered by the suite."""
 
     dataset: component(DATASETS)  # type: ignore[valid-type]
-    root: Path | None = None  # where it lies; decides nothing and is not part of a run's identity
-    synthetic: SyntheticConfig | None = None  # rendered on first use when given
-    split: Literal["dev", "test"] = "dev"  # dev: held-out training identities; test: for final numbers only
+    root: Path | None = None
+    """Where it lies; decides nothing and is not part of a run's identity."""
+    synthetic: SyntheticConfig | None = None
+    """Rendered on first use when given."""
+    split: Literal["dev", "test"] = "dev"
+    """``dev``: held-out training identities; test: for final numbers only."""
     height: int = Field(gt=0, description="pixels")
     width: int = Field(gt=0, description="pixels")
-    # What training sees. A trunk learns to tell people apart in visible images alone, as ImageNet weights do.
     training_modalities: Literal["both", "visible"] = "both"
-    shuffle_identities: bool = False  # control: training labels permuted among images, must end at chance
-    captions: CaptionConfig | None = None  # from the Text/ folder beside the images, for models that read text
+    """What training sees. A trunk learns to tell people apart in visible images alone, as ImageNet weights do."""
+    shuffle_identities: bool = False
+    """A control: training labels permuted among images, must end at chance."""
+    captions: CaptionConfig | None = None
+    """From the Text/ folder beside the images, for models that read text."""
 
     @model_validator(mode="after")
     def _layouts_agree(self) -> DataConfig:
@@ -74,15 +79,16 @@ class EvaluationConfig(Strict):
     """Protocols to evaluate a fit under; each gives a record of its own."""
 
     protocols: list[ProtocolConfig] = Field(min_length=1)
-    # Runtimes (as in profile.runtimes) whose file of the fit is evaluated too, as it would be deployed: the accuracy of
-    # another precision, such as {name: openvino, precision: int8}.
     deployed: list[component(RUNTIMES)] = []  # type: ignore[valid-type]
+    """Runtimes (as in profile.runtimes) whose file of the fit is evaluated too, as it would be deployed: the accuracy
+    of another precision, such as {name: openvino, precision: int8}."""
 
 
 class RuntimeConfig(Strict):
     """How a run is carried out. Decides no result: none of it is part of a run's identity."""
 
-    device: str = "auto"  # auto, cpu, cuda, cuda:1 …
+    device: str = "auto"
+    """``auto``, cpu, cuda, cuda:1 …."""
     threads: int | None = Field(default=None, ge=1, description="CPU threads; all cores when null")
     workers: int | None = Field(default=None, ge=1, description="processes that render and threads that decode")
     emulate: bool = Field(
@@ -102,9 +108,9 @@ class ExperimentConfig(Strict):
     weighting: component(WEIGHTINGS)  # type: ignore[valid-type]
     curriculum: component(CURRICULA) = Field(default={"name": "off"})  # type: ignore[valid-type]
     recipe: RecipeConfig
-    # Id of a finished fit on the same images (the resolution is free) whose weights training begins with: all where it
-    # is of the same model; its ResNet, neck and identity classifier where it is of another.
     start_from: str | None = Field(default=None, pattern=r"^[0-9a-f]{12}$")
+    """Id of a finished fit on the same images (the resolution is free) whose weights training begins with: all where it
+    is of the same model; its ResNet, neck and identity classifier where it is of another."""
     evaluation: EvaluationConfig
     profile: ProfileConfig = ProfileConfig()
     runtime: RuntimeConfig = RuntimeConfig()

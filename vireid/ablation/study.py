@@ -19,9 +19,11 @@ FOLDER = "ablations"
 class Measure(Strict):
     """What is measured beside the accuracy of every run."""
 
-    cost: bool = True  # parameters and MACs
+    cost: bool = True
+    """Parameters and MACs."""
     latency: bool = True
-    explain: bool = True  # ranked lists with pictures, for the first seed of every cell
+    explain: bool = True
+    """Ranked lists with pictures, for the first seed of every cell."""
 
 
 class Study(Strict):
@@ -30,19 +32,29 @@ class Study(Strict):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
     title: str
     description: str = ""
-    base: list[str]  # overrides that every cell starts from
-    factors: dict[str, dict[str, list[str]]]  # factor -> level -> overrides; the first level is the baseline
-    labels: dict[str, str] = {}  # factor -> what tables call it
-    # Factors that change nothing but random draws. In a full factorial they are not crossed with the others but ride on
-    # the parity of these (aliased with their highest interaction), so that a placebo costs no cell.
+    base: list[str]
+    """Overrides that every cell starts from."""
+    factors: dict[str, dict[str, list[str]]]
+    """Factor -> level -> overrides; the first level is the baseline."""
+    labels: dict[str, str] = {}
+    """Factor -> what tables call it."""
     placebo: list[str] = []
-    controls: dict[str, list[str]] = {}  # name -> overrides of the baseline; outside the design, e.g. shuffled labels
+    """Factors that change nothing but random draws.
+
+    In a full factorial they are not crossed with the others but ride on the parity of these (aliased with their highest
+    interaction), so that a placebo costs no cell.
+    """
+    controls: dict[str, list[str]] = {}
+    """Name -> overrides of the baseline; outside the design, e.g. shuffled labels."""
     design: Design
-    cells: list[dict[str, str]] = []  # explicit design only: factor -> level, others at baseline
+    cells: list[dict[str, str]] = []
+    """Explicit design only: factor -> level, others at baseline."""
     seeds: list[int] = Field(min_length=1)
-    jobs: int = Field(default=1, ge=1)  # fits side by side unless --jobs says otherwise; never more than cores
+    jobs: int = Field(default=1, ge=1)
+    """Fits side by side unless --jobs says otherwise; never more than cores."""
     measure: Measure = Measure()
-    report: str = "ablation"  # template in notebooks/
+    report: str = "ablation"
+    """Template in notebooks/."""
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Study:

@@ -18,22 +18,28 @@ MANIFEST = "bundle.json"
 class KnownAccuracy(Strict):
     """An evaluation of a model's file, or of the trained model that a float32 file has the features of. Fractions."""
 
-    evaluation: str  # id of the record
-    key: str  # equal where protocol and evaluated images are: such figures may be compared
+    evaluation: str
+    """Id of the record."""
+    key: str
+    """Equal where protocol and evaluated images are: such figures may be compared."""
     protocol: str
     mAP: float  # noqa: N815 - as the field writes it
     low: float | None
     high: float | None
-    level: float | None  # of the interval
-    over: str | None  # what was resampled
-    note: str  # what the images were, and what the figure may not be compared with
+    level: float | None
+    """Of the interval."""
+    over: str | None
+    """What was resampled."""
+    note: str
+    """What the images were, and what the figure may not be compared with."""
 
 
 class References(Strict):
     """Images (N×H×W, or N×H×W×3, uint8) and the features that the file gave for them where the bundle was made."""
 
     images: str
-    features: str  # N×D, float32
+    features: str
+    """N×D, float32."""
 
 
 class BundledModel(Strict):
@@ -44,15 +50,20 @@ class BundledModel(Strict):
     bytes: int
     model: str
     modality: str
-    run: str | None  # the fit whose weights it has; None: initial weights, of no use for finding people
+    run: str | None
+    """The fit whose weights it has; None: initial weights, of no use for finding people."""
     dataset: str
     data_kind: DataKind
-    graph: str  # digest of the deployed graph, as latency records name it
-    runtime: dict[str, Any]  # as latency records hold it
+    graph: str
+    """Digest of the deployed graph, as latency records name it."""
+    runtime: dict[str, Any]
+    """As latency records hold it."""
     precision: str
-    resolution: tuple[int, int]  # height, width in pixels
+    resolution: tuple[int, int]
+    """Height, width in pixels."""
     feature_size: int
-    mean: tuple[float, float, float]  # of pixels in 0…1
+    mean: tuple[float, float, float]
+    """Of pixels in 0…1."""
     std: tuple[float, float, float]
     references: References
     accuracy: list[KnownAccuracy] = []

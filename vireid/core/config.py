@@ -6,7 +6,15 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, SerializeAsAny, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    GetPydanticSchema,
+    SerializeAsAny,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from vireid.core.errors import UserError, did_you_mean
@@ -18,7 +26,9 @@ T = TypeVar("T", bound=BaseModel)
 class Strict(BaseModel):
     """Base of every configuration and record: frozen, no extra keys, errors that name the nearest valid key."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True, use_attribute_docstrings=True
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -58,7 +68,13 @@ def component(registry: Registry) -> Any:
             raise PydanticCustomError("component", "{message}", {"message": str(error)}) from error
         return config_class.model_validate(data)
 
-    return Annotated[SerializeAsAny[Component], BeforeValidator(validate)]
+    def schema(_: Any, handler: Any) -> dict[str, Any]:
+        own = {name: handler(registry.config(name).__pydantic_core_schema__) for name in registry.names()}
+        choices = [{"allOf": [known, {"properties": {"name": {"const": name}}}]} for name, known in own.items()]
+        plug_in = {"properties": {"name": {"pattern": ":"}}, "description": "module:Class of your own"}
+        return {"anyOf": [*choices, {"type": "object", "required": ["name"], **plug_in}]}
+
+    return Annotated[SerializeAsAny[Component], BeforeValidator(validate), GetPydanticSchema(None, schema)]
 
 
 def resolved(config: BaseModel) -> dict[str, Any]:

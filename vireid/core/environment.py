@@ -38,7 +38,8 @@ class Environment(Strict):
     packages: dict[str, str]
     git_commit: str | None
     git_dirty: bool | None
-    accelerator: str  # "cpu" or the name of the accelerator; unlike ones are never pooled
+    accelerator: str
+    """"cpu" or the name of the accelerator; unlike ones are never pooled."""
     threads: int
     device: dict[str, Any]
 

@@ -12,11 +12,15 @@ Design = Literal["cumulative", "leave_one_out", "one_at_a_time", "full_factorial
 class Cell(Strict):
     """One configuration of a study: a level for every factor."""
 
-    name: str  # unique in the study; made of the levels that differ from the baseline
-    label: str  # as tables print it
-    factors: dict[str, str]  # factor -> level
+    name: str
+    """Unique in the study; made of the levels that differ from the baseline."""
+    label: str
+    """As tables print it."""
+    factors: dict[str, str]
+    """Factor -> level."""
     baseline: bool = False
-    control: str | None = None  # name of a control: a check on the study itself, outside its design and effects
+    control: str | None = None
+    """Name of a control: a check on the study itself, outside its design and effects."""
 
 
 class PlannedRun(Strict):
@@ -24,11 +28,13 @@ class PlannedRun(Strict):
 
     cell: str
     seed: int
-    overrides: list[str]  # on top of the study's base
+    overrides: list[str]
+    """On top of the study's base."""
     fit: str
     evaluations: list[str]
     cost: str
-    deployed: list[str] = []  # evaluations of the fit's files in other runtimes and precisions
+    deployed: list[str] = []
+    """Evaluations of the fit's files in other runtimes and precisions."""
 
 
 class Plan(Strict):
@@ -39,12 +45,15 @@ class Plan(Strict):
     title: str
     description: str = ""
     design: Design
-    factors: dict[str, list[str]]  # factor -> levels, baseline level first
+    factors: dict[str, list[str]]
+    """Factor -> levels, baseline level first."""
     seeds: list[int]
     cells: list[Cell]
     runs: list[PlannedRun]
-    placebo: list[str] = []  # factors that change nothing but random draws: their effects should contain zero
-    study: dict[str, Any]  # the study file as read
+    placebo: list[str] = []
+    """Factors that change nothing but random draws: their effects should contain zero."""
+    study: dict[str, Any]
+    """The study file as read."""
 
     def runs_of(self, cell: str) -> list[PlannedRun]:
         """Planned runs of a cell, in order of seed."""

@@ -46,7 +46,8 @@ class RecordBase(Strict):
     schema_version: Literal[1] = 1
     id: str = Field(pattern=r"^[0-9a-f]{12}$")
     status: Status
-    reason: str | None = None  # why it failed or was skipped
+    reason: str | None = None
+    """Why it failed or was skipped."""
     data_kind: DataKind
     source: Source = Source()
     environment: Environment
@@ -59,12 +60,17 @@ class FitRecord(RecordBase):
     """One training run: resolved configuration, learning curves, step times, peak training memory."""
 
     kind: Literal["fit"] = "fit"
-    config: dict[str, Any]  # what decided the fit, resolved
+    config: dict[str, Any]
+    """What decided the fit, resolved."""
     seed: int
-    data: dict[str, Any]  # specification, content fingerprint, digest of labels, number of images and identities
-    curves: list[dict[str, Any]] = []  # one entry per epoch
-    step_seconds: list[float] = []  # raw samples, one per optimiser step
-    peak_memory_bytes: int | None = None  # of the training process on CPU, of the allocator on an accelerator
+    data: dict[str, Any]
+    """Specification, content fingerprint, digest of labels, number of images and identities."""
+    curves: list[dict[str, Any]] = []
+    """One entry per epoch."""
+    step_seconds: list[float] = []
+    """Raw samples, one per optimiser step."""
+    peak_memory_bytes: int | None = None
+    """Of the training process on CPU, of the allocator on an accelerator."""
     seconds: float | None = None
 
 
@@ -73,7 +79,8 @@ class MetricInterval(Strict):
 
     low: float
     high: float
-    level: float  # such as 0.95
+    level: float
+    """Such as 0.95."""
     resamples: int
     over: str = "query identities"
 
@@ -85,16 +92,26 @@ class EvaluatedFile(Strict):
     file's kind.
     """
 
-    graph: str  # digest of the deployed graph, ``CostRecord.artefact``
-    runtime: dict[str, Any]  # configuration and version of what ran it
-    precision: str  # fp32, bf16, int8
-    resolution: tuple[int, int]  # height, width in pixels
-    digest: str  # SHA-256 of the file's content
-    size_bytes: int  # of the file, or the folder of files
-    calibration: dict[str, Any] | None = None  # images by number and content, where it was quantised
-    candidates: list[dict[str, Any]] = []  # settings that were compared on dev before this one was taken, with metrics
-    cosine: float  # mean cosine to the trained model's features (float32, PyTorch eager) over the evaluated images
-    overlap10: float  # mean share of the ten nearest gallery images that the model's features also put among theirs
+    graph: str
+    """Digest of the deployed graph, ``CostRecord.artefact``."""
+    runtime: dict[str, Any]
+    """Configuration and version of what ran it."""
+    precision: str
+    """Fp32, bf16, int8."""
+    resolution: tuple[int, int]
+    """Height, width in pixels."""
+    digest: str
+    """SHA-256 of the file's content."""
+    size_bytes: int
+    """Of the file, or the folder of files."""
+    calibration: dict[str, Any] | None = None
+    """Images by number and content, where it was quantised."""
+    candidates: list[dict[str, Any]] = []
+    """Settings that were compared on dev before this one was taken, with metrics."""
+    cosine: float
+    """Mean cosine to the trained model's features (float32, PyTorch eager) over the evaluated images."""
+    overlap10: float
+    """Mean share of the ten nearest gallery images that the model's features also put among theirs."""
 
 
 class EvaluationRecord(RecordBase):
@@ -102,35 +119,52 @@ class EvaluationRecord(RecordBase):
 
     kind: Literal["evaluation"] = "evaluation"
     fit: str
-    protocol: dict[str, Any]  # the protocol card
+    protocol: dict[str, Any]
+    """The protocol card."""
     metrics: dict[str, float] = {}
     metric_units: dict[str, str] = {}
     per_trial: list[dict[str, float]] = []
-    spread: dict[str, float] = {}  # standard deviation over trials; empty for a single trial
-    intervals: dict[str, MetricInterval] = {}  # empty where a single identity leaves nothing to resample
-    per_query_file: str | None = None  # Parquet beside the record, relative to runs/
-    per_query_digest: str | None = None  # SHA-256 of that file
-    fingerprint: str | None = None  # content of the evaluated images
-    lists: dict[str, str] = {}  # digests of labels, gallery permutations, test lists: what the protocol reads
-    artefact: EvaluatedFile | None = None  # None: the trained model itself, in PyTorch
+    spread: dict[str, float] = {}
+    """Standard deviation over trials; empty for a single trial."""
+    intervals: dict[str, MetricInterval] = {}
+    """Empty where a single identity leaves nothing to resample."""
+    per_query_file: str | None = None
+    """Parquet beside the record, relative to runs/."""
+    per_query_digest: str | None = None
+    """SHA-256 of that file."""
+    fingerprint: str | None = None
+    """Content of the evaluated images."""
+    lists: dict[str, str] = {}
+    """Digests of labels, gallery permutations, test lists: what the protocol reads."""
+    artefact: EvaluatedFile | None = None
+    """``none``: the trained model itself, in PyTorch."""
 
 
 class CostRecord(RecordBase):
     """Parameters and MACs of a configuration's deployed graph at one resolution."""
 
     kind: Literal["cost"] = "cost"
-    model: dict[str, Any]  # model configuration
+    model: dict[str, Any]
+    """Model configuration."""
     num_classes: int
-    artefact: str | None = None  # digest of the deployed graph
-    resolution: tuple[int, int]  # height, width in pixels
+    artefact: str | None = None
+    """Digest of the deployed graph."""
+    resolution: tuple[int, int]
+    """Height, width in pixels."""
     images_per_forward: int = 1
-    parameters: dict[str, int] = {}  # deployed, training_only, dead
-    text_parameters: int = 0  # of those, in a text encoder that runs too where queries have text
-    macs: float | None = None  # multiply-accumulates per image: convolution, linear, attention
+    parameters: dict[str, int] = {}
+    """Deployed, training_only, dead."""
+    text_parameters: int = 0
+    """Of those, in a text encoder that runs too where queries have text."""
+    macs: float | None = None
+    """Multiply-accumulates per image: convolution, linear, attention."""
     convention: str = "1 MAC = 1 multiply + 1 add"
-    counters: list[dict[str, Any]] = []  # each counter's value, convention, uncounted operators or failure
-    disagreement: float | None = None  # largest relative difference between counters
-    size_bytes: int | None = None  # deployed weights
+    counters: list[dict[str, Any]] = []
+    """Each counter's value, convention, uncounted operators or failure."""
+    disagreement: float | None = None
+    """Largest relative difference between counters."""
+    size_bytes: int | None = None
+    """Deployed weights."""
 
 
 class LatencyRecord(RecordBase):
@@ -147,21 +181,35 @@ class LatencyRecord(RecordBase):
     resolution: tuple[int, int]
     threads: int
     warmup: int = 0
-    seconds: list[float] = []  # per forward of `batch` images, in order of measurement
-    peak_memory_bytes: int | None = None  # weights and what one forward adds to them
+    seconds: list[float] = []
+    """Per forward of `batch` images, in order of measurement."""
+    peak_memory_bytes: int | None = None
+    """Weights and what one forward adds to them."""
     notes: list[str] = []
-    affinity: list[int] | None = None  # cores that the process was held to
-    isolated: bool = False  # whether a fresh process did nothing else
-    limit: dict[str, Any] | None = None  # name, and each part as it was applied
-    load_seconds: float | None = None  # from the artefact's file to its first answer, imports not counted
-    size_bytes: int | None = None  # of that file
-    rss_bytes: int | None = None  # highest resident memory of the isolated process, interpreter and libraries included
-    joules_per_image: float | None = None  # of the whole processor or board
-    sensors: dict[str, Any] = {}  # before and after: governor, frequency, temperature, throttling; how energy was read
-    peaks: dict[str, Any] = {}  # arithmetic and memory bandwidth that this machine reaches at these threads
-    windows: list[dict[str, Any]] = []  # of a sustained run: start, end, number of samples, temperature, frequency
-    stages: dict[str, list[float]] = {}  # seconds of each stage, as many as ``seconds``
-    stage_settings: dict[str, Any] = {}  # the image, rows and bytes of the gallery, length of the list
+    affinity: list[int] | None = None
+    """Cores that the process was held to."""
+    isolated: bool = False
+    """Whether a fresh process did nothing else."""
+    limit: dict[str, Any] | None = None
+    """Name, and each part as it was applied."""
+    load_seconds: float | None = None
+    """From the artefact's file to its first answer, imports not counted."""
+    size_bytes: int | None = None
+    """Of that file."""
+    rss_bytes: int | None = None
+    """Highest resident memory of the isolated process, interpreter and libraries included."""
+    joules_per_image: float | None = None
+    """Of the whole processor or board."""
+    sensors: dict[str, Any] = {}
+    """Before and after: governor, frequency, temperature, throttling; how energy was read."""
+    peaks: dict[str, Any] = {}
+    """Arithmetic and memory bandwidth that this machine reaches at these threads."""
+    windows: list[dict[str, Any]] = []
+    """Of a sustained run: start, end, number of samples, temperature, frequency."""
+    stages: dict[str, list[float]] = {}
+    """Seconds of each stage, as many as ``seconds``."""
+    stage_settings: dict[str, Any] = {}
+    """The image, rows and bytes of the gallery, length of the list."""
 
 
 Record = FitRecord | EvaluationRecord | CostRecord | LatencyRecord

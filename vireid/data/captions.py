@@ -32,8 +32,10 @@ _PLAIN, _REPHRASED = "caption_dict", "caption_llm_dict"
 class CaptionConfig(Strict):
     """Which captions a run reads, and how often training takes the language model's rephrasing instead."""
 
-    captioner: str = Field(default="Blip", min_length=1)  # folders Text/<captioner>_RGB and Text/<captioner>_IR
-    rephrased: float = Field(default=0.5, ge=0, le=1)  # probability, drawn anew for every image of every batch
+    captioner: str = Field(default="Blip", min_length=1)
+    """Folders Text/<captioner>_RGB and Text/<captioner>_IR."""
+    rephrased: float = Field(default=0.5, ge=0, le=1)
+    """Probability, drawn anew for every image of every batch."""
 
 
 @dataclass(frozen=True, slots=True)

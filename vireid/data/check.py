@@ -25,7 +25,8 @@ class CheckReport(Strict):
     synthetic: str | None
     rows: tuple[CheckRow, ...]
     findings: tuple[Finding, ...]
-    unlisted: tuple[str, ...] = ()  # of training and test, what could not be listed; a row says why
+    unlisted: tuple[str, ...] = ()
+    """Of training and test, what could not be listed; a row says why."""
 
     @property
     def ok(self) -> bool:

@@ -44,11 +44,15 @@ class Erasing(Strict):
     """Random erasing (Zhong et al., AAAI 2020) of normalised images; defaults as torchvision's ``RandomErasing``."""
 
     probability: float = Field(default=0.5, ge=0, le=1)
-    area: tuple[float, float] = (0.02, 0.33)  # of the image
-    ratio: tuple[float, float] = (0.3, 3.3)  # height ÷ width
+    area: tuple[float, float] = (0.02, 0.33)
+    """Of the image."""
+    ratio: tuple[float, float] = (0.3, 3.3)
+    """Height ÷ width."""
     ratio_law: Literal["log-uniform", "uniform"] = "log-uniform"
-    attempts: int = Field(default=10, ge=1)  # the first box smaller than the image counts; without one, no erasing
-    value: tuple[float, float, float] = (0.0, 0.0, 0.0)  # written after normalisation, per channel
+    attempts: int = Field(default=10, ge=1)
+    """The first box smaller than the image counts; without one, no erasing."""
+    value: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Written after normalisation, per channel."""
 
 
 CHANNEL_ERASING = Erasing(
@@ -75,7 +79,8 @@ class BaseConfig(Component):
 
     name: Literal["base"] = "base"
     flip: float = Field(default=0.5, ge=0, le=1)
-    pad: int = Field(default=10, ge=0)  # pixels
+    pad: int = Field(default=10, ge=0)
+    """Pixels."""
     fill: int = Field(default=127, ge=0, le=255)
     erasing: Erasing = Erasing()
 
@@ -92,16 +97,22 @@ class FullConfig(Component):
 
     name: Literal["full"] = "full"
     flip: float = Field(default=0.5, ge=0, le=1)
-    pad: int = Field(default=10, ge=0)  # pixels
+    pad: int = Field(default=10, ge=0)
+    """Pixels."""
     fill: int = Field(default=127, ge=0, le=255)
     erasing: Erasing = CHANNEL_ERASING
     visible_views: Literal[1, 2] = 1
-    second_view: float = Field(default=0.5, ge=0, le=1)  # share of view 2 where visible_views is 1
-    exchange: float = Field(default=1.0, ge=0, le=1)  # of a view-2 image: all channels become one drawn channel
-    infrared_channel: float = Field(default=0.75, ge=0, le=1)  # of an infrared image: the same
-    infrared_gray: float = Field(default=0.125, ge=0, le=1)  # of an infrared image: all channels become luminance
+    second_view: float = Field(default=0.5, ge=0, le=1)
+    """Share of view 2 where visible_views is 1."""
+    exchange: float = Field(default=1.0, ge=0, le=1)
+    """Of a view-2 image: all channels become one drawn channel."""
+    infrared_channel: float = Field(default=0.75, ge=0, le=1)
+    """Of an infrared image: the same."""
+    infrared_gray: float = Field(default=0.125, ge=0, le=1)
+    """Of an infrared image: all channels become luminance."""
     jitter: float = Field(default=0.5, ge=0, le=1)
-    brightness: float = Field(default=0.2, ge=0, lt=1)  # factor uniform in 1 − x … 1 + x
+    brightness: float = Field(default=0.2, ge=0, lt=1)
+    """Factor uniform in 1 − x … 1 + x."""
     contrast: float = Field(default=0.2, ge=0, lt=1)
     saturation: float = Field(default=0.2, ge=0, lt=1)
 
@@ -118,10 +129,12 @@ class ForkConfig(Component):
     name: Literal["fork"] = "fork"
     flip: float = Field(default=0.5, ge=0, le=1)
     jitter: float = Field(default=1.0, ge=0, le=1)
-    brightness: float = Field(default=0.1, ge=0, lt=1)  # factor uniform in 1 − x … 1 + x
+    brightness: float = Field(default=0.1, ge=0, lt=1)
+    """Factor uniform in 1 − x … 1 + x."""
     contrast: float = Field(default=0.1, ge=0, lt=1)
     saturation: float = Field(default=0.1, ge=0, lt=1)
-    pad: int = Field(default=10, ge=0)  # pixels
+    pad: int = Field(default=10, ge=0)
+    """Pixels."""
     fill: int = Field(default=127, ge=0, le=255)
     erasing: Erasing = Erasing(area=(0.02, 0.4))
     channel_erasing: Erasing = CHANNEL_ERASING
@@ -139,12 +152,15 @@ class TVILFMAugmentationConfig(Component):
 
     name: Literal["tvi_lfm"] = "tvi_lfm"
     flip: float = Field(default=0.5, ge=0, le=1)
-    pad: int = Field(default=10, ge=0)  # pixels
+    pad: int = Field(default=10, ge=0)
+    """Pixels."""
     fill: int = Field(default=0, ge=0, le=255)
     visible_views: Literal[1, 2] = 1
-    gray: float = Field(default=0.1, ge=0, le=1)  # of view 1, before normalisation
+    gray: float = Field(default=0.1, ge=0, le=1)
+    """Of view 1, before normalisation."""
     visible_erasing: float = Field(default=0.6, ge=0, le=1)
     infrared_erasing: float = Field(default=0.5, ge=0, le=1)
-    exchange: float = Field(default=0.5, ge=0, le=1)  # of view 2: all channels become one drawn channel
+    exchange: float = Field(default=0.5, ge=0, le=1)
+    """Of view 2: all channels become one drawn channel."""
     adaptive_channel: float = Field(default=0.75, ge=0, le=1)
     adaptive_gray: float = Field(default=0.6, ge=0, le=1)

@@ -22,10 +22,14 @@ class KReciprocal(Strict):
     """Re-ranking parameters, the paper's by default."""
 
     name: Variant
-    k1: int = 20  # neighbours that may be reciprocal
-    k2: int = 6  # neighbours whose encodings are averaged; 1 leaves them as they are
-    lambda_value: float = 0.3  # weight of the original distance against the Jaccard distance
-    search: Search = "exact"  # who finds the neighbours; faiss needs the extra, and only its exact kind finds them all
+    k1: int = 20
+    """Neighbours that may be reciprocal."""
+    k2: int = 6
+    """Neighbours whose encodings are averaged; 1 leaves them as they are."""
+    lambda_value: float = 0.3
+    """Weight of the original distance against the Jaccard distance."""
+    search: Search = "exact"
+    """Who finds the neighbours; faiss needs the extra, and only its exact kind finds them all."""
 
     @property
     def words(self) -> dict[str, Any]:

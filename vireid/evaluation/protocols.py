@@ -146,14 +146,19 @@ class ProtocolConfig(Strict):
     name: ProtocolName
     mode: Mode = "all"
     direction: Direction = "i2v"
-    shots: int | None = 1  # gallery images per identity and camera; null is every image
+    shots: int | None = 1
+    """Gallery images per identity and camera; null is every image."""
     trials: int = Field(default=10, ge=1)
-    cmc: CmcConvention = "dedup"  # dedup: one image per identity counts; plain: every image
+    cmc: CmcConvention = "dedup"
+    """``dedup``: one image per identity counts; plain: every image."""
     reranking: Annotated[NoReranking | KReciprocal, Field(discriminator="name")] = NoReranking()
-    normalise: bool = True  # L2: rank by cosine; otherwise by squared Euclidean distance of raw features
-    # What is said of an infrared query. query: its own caption alone; oracle: a visible caption of the true identity.
+    normalise: bool = True
+    """``l2``: rank by cosine; otherwise by squared Euclidean distance of raw features."""
     text: Text = "none"
-    captioner: str | None = None  # whose captions, such as Witness_IR; null: Blip_IR for query, Blip_RGB for oracle
+    """What is said of an infrared query. query: its own caption alone; oracle: a visible caption of the true
+    identity."""
+    captioner: str | None = None
+    """Whose captions, such as Witness_IR; null: Blip_IR for query, Blip_RGB for oracle."""
 
     @model_validator(mode="before")
     @classmethod

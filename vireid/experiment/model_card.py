@@ -17,13 +17,16 @@ class ModelCard(Strict):
     """What an imported model is and where it came from; written as ``model.json`` beside its weights."""
 
     schema_version: Literal[1] = 1
-    arch: str  # name in IMPORTERS
+    arch: str
+    """Name in IMPORTERS."""
     model: component(MODELS)  # type: ignore[valid-type]
     num_classes: int
     source_file: str
     source_sha256: str
-    parameters: dict[str, int]  # of the source file: deployed, training_only, dead
-    dead: dict[str, int]  # its stages and blocks that never run or never train -> parameters
+    parameters: dict[str, int]
+    """Of the source file: deployed, training_only, dead."""
+    dead: dict[str, int]
+    """Its stages and blocks that never run or never train -> parameters."""
 
 
 def read_card(directory: Path) -> ModelCard:

@@ -48,10 +48,14 @@ _EQUIVALENT = Path(__file__).with_name("equivalent.yaml")
 class Equivalent(Strict):
     """Sources of one part that give the same results, and what shows it."""
 
-    part: str  # kind and name, such as "model agw"; "evaluator evaluator"
-    digests: list[str]  # that records name
-    same_as: str  # digest of the source that the evidence was read with
-    shown_by: str  # a test, or why there needs to be none
+    part: str
+    """Kind and name, such as "model agw"; "evaluator evaluator"."""
+    digests: list[str]
+    """That records name."""
+    same_as: str
+    """Digest of the source that the evidence was read with."""
+    shown_by: str
+    """A test, or why there needs to be none."""
 
 
 def part_stamp(part: str) -> ComponentStamp:

@@ -13,13 +13,17 @@ from vireid.models.trunk_spec import BLOCKS
 class AGWNetworkConfig(TrunkConfig):
     """Configuration of the network. Defaults are AGW's released code."""
 
-    # How many blocks of layers 1, 2, 3, 4, counted from the last, a non-local block follows.
     nonlocal_blocks: tuple[int, int, int, int] = (0, 2, 3, 0)
-    # Inner channels of the non-local blocks. The released code has 1 (only so it counts 23.55 M parameters); null is
-    # half of the layer's, as in the non-local paper.
+    """How many blocks of layers 1, 2, 3, 4, counted from the last, a non-local block follows."""
     nonlocal_width: int | None = Field(default=1, ge=1)
+    """Inner channels of the non-local blocks.
+
+    The released code has 1 (only so it counts 23.55 M parameters); null is half of the layer's, as in the non-local
+    paper.
+    """
     gem_p: float = Field(default=3.0, gt=0)
-    trunk_lr_scale: float = Field(default=0.1, gt=0)  # of stems, layers and non-local blocks; for ImageNet weights
+    trunk_lr_scale: float = Field(default=0.1, gt=0)
+    """Of stems, layers and non-local blocks; for ImageNet weights."""
 
     @model_validator(mode="after")
     def _blocks_are_there(self) -> AGWNetworkConfig:
@@ -41,6 +45,6 @@ class AGWConfig(AGWNetworkConfig):
 
     name: str = "agw"
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    # paper: softmax weights over an anchor's positives and over its negatives. released: the anchor is one of its own
-    # positives, and 1e-6 in the softmax's denominators lets far negatives drop out (vireid.losses.weighted_triplet).
     triplet: Literal["paper", "released"] = "paper"
+    """``paper``: softmax weights over an anchor's positives and over its negatives; ``released``: the anchor is one of
+    its own positives, and 1e-6 in the softmax's denominators lets far negatives drop out."""

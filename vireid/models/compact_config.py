@@ -27,21 +27,31 @@ class CompactConfig(Component):
     version: ClassVar[str] = "1"
 
     name: str = "compact"
-    backbone: str = "resnet18"  # resnet18, resnet34, resnet50, mobilenet_v3_small, mobilenet_v3_large, timm/NAME
-    width: float = Field(default=1.0, gt=0, le=4)  # scales every channel count of the backbone
+    backbone: str = "resnet18"
+    """``resnet18``, resnet34, resnet50, mobilenet_v3_small, mobilenet_v3_large, timm/NAME."""
+    width: float = Field(default=1.0, gt=0, le=4)
+    """Scales every channel count of the backbone."""
     last_stride: LastStride = 1
-    ibn: IBNKind = "none"  # of a ResNet, as in ``vireid.models.resnet``
+    ibn: IBNKind = "none"
+    """Of a ResNet, as in ``vireid.models.resnet``."""
     pool: Literal["gem", "average"] = "gem"
-    gem_p: float = Field(default=3.0, gt=0)  # of gem; average has none
-    margin: float = Field(default=0.3, ge=0)  # of the triplet, un-normalised Euclidean
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)  # of the identity term
-    weights: dict[str, float] = {}  # replaces single weights of the loss terms; 0 switches a term and its parts off
-    pretrained: Path | None = None  # ImageNet weights, torchvision's or timm's; or ``trunk``, one of the suite's
+    gem_p: float = Field(default=3.0, gt=0)
+    """Of gem; average has none."""
+    margin: float = Field(default=0.3, ge=0)
+    """Of the triplet, un-normalised Euclidean."""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """Of the identity term."""
+    weights: dict[str, float] = {}
+    """Replaces single weights of the loss terms; 0 switches a term and its parts off."""
+    pretrained: Path | None = None
+    """ImageNet weights, torchvision's or timm's; or ``trunk``, one of the suite's."""
 
     teacher: TeacherConfig | None = None
-    teacher_features: int | None = Field(default=None, ge=1)  # width of its embedding; kd_feature projects to it
+    teacher_features: int | None = Field(default=None, ge=1)
+    """Width of its embedding; kd_feature projects to it."""
     feature_loss: FeatureLoss = "cosine"
-    relation_temperature: float = Field(default=0.2, gt=0)  # of distances between L2-normalised features
+    relation_temperature: float = Field(default=0.2, gt=0)
+    """Of distances between L2-normalised features."""
     logit_temperature: float = Field(default=4.0, gt=0)
 
     @model_validator(mode="after")

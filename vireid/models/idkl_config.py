@@ -56,35 +56,48 @@ class IDKLConfig(Component):
 
     name: str = "idkl"
     backbone: Depth = "resnet50"
-    width: float = Field(default=1.0, gt=0, le=4)  # scales every channel count of the trunk
+    width: float = Field(default=1.0, gt=0, le=4)
+    """Scales every channel count of the trunk."""
     last_stride: Literal[1, 2] = 1
-    ibn: IBNKind = "none"  # see vireid.models.resnet
-    # guidance: positions of the shared map attend to the purified specific map; the attended feature has a neck and a
-    #   classifier of its own (term guidance_id), and shared and attended logits are pulled together (guidance_kl).
-    # refine: positions of the shared map attend to each other before pooling; deployed, so it costs inference.
-    # fork: as the fork's code acts, the shared feature is pulled to a fixed random projection of the specific one.
+    ibn: IBNKind = "none"
+    """See vireid.models.resnet."""
     mha: MHAKind = "none"
-    heads: int = Field(default=2, ge=1)  # of the attention; without it they decide nothing
+    """What attends to what in the shared map.
+
+    - ``guidance``: its positions attend to the purified specific map; the attended feature has a neck and a classifier
+      of its own (term guidance_id), and shared and attended logits are pulled together (guidance_kl).
+    - ``refine``: its positions attend to each other before pooling; deployed, so it costs inference.
+    - ``fork``: as the fork's code acts, the shared feature is pulled to a fixed random projection of the specific one.
+    """
+    heads: int = Field(default=2, ge=1)
+    """Of the attention; without it they decide nothing."""
     gem_p: float = Field(default=3.0, gt=0)
     gem_learnable: bool = False
-    margin: float = Field(default=1.3, ge=0)  # of the triplet terms, un-normalised Euclidean
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)  # of the identity terms
-    weights: dict[str, float] = {}  # replaces single weights of the loss terms; 0 switches a term and its parts off
-    pretrained: Path | None = None  # ImageNet weights, torchvision's or IBN-Net's; or ``trunk``, one of the suite's
+    margin: float = Field(default=1.3, ge=0)
+    """Of the triplet terms, un-normalised Euclidean."""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """Of the identity terms."""
+    weights: dict[str, float] = {}
+    """Replaces single weights of the loss terms; 0 switches a term and its parts off."""
+    pretrained: Path | None = None
+    """ImageNet weights, torchvision's or IBN-Net's; or ``trunk``, one of the suite's."""
 
-    # What the released codes do otherwise.
-    # Labels of pseudo_modality. balanced; released: the formula of 1KK077/IDKL, which on alternating rows gives these
-    # too (but for one label where half the batch is odd); visible: what that formula gives in the fork, where the
-    # visible rows of a batch come first.
     pseudo_labels: PseudoLabels = "balanced"
-    # Whether tgsa_intra compares the cross graph X with V and I too, or V with I alone (the release off batch 120).
+    """Labels of pseudo_modality.
+
+    ``balanced``; ``released``: the formula of 1KK077/IDKL, which on alternating rows gives these too
+    (but for one label where half the batch is odd); ``visible``: what that formula gives in the fork, where the visible
+    rows of a batch come first.
+    """
     tgsa_cross: bool = True
-    # Smoothing of the two-way discriminators, at the rate of label_smoothing: identities spreads it over the number of
-    # identities instead of 2, as the fork does.
+    """Whether tgsa_intra compares the cross graph X with V and I too, or V with I alone (the release off batch 120)."""
     smooth_discriminators: DiscriminatorSmoothing = "none"
-    classifier_init: ClassifierInit = "normal"  # normal: N(0, 0.001²); uniform: PyTorch's own, as in both releases
-    # With ibn=fork: load published weights as the fork does, leaving every norm that they do not name at its start.
+    """Smoothing of the two-way discriminators, at the rate of label_smoothing: identities spreads it over the number of
+    identities instead of 2, as the fork does."""
+    classifier_init: ClassifierInit = "normal"
+    """``normal``: N(0, 0.001²); uniform: PyTorch's own, as in both releases."""
     pretrained_partial: bool = False
+    """With ibn=fork: load published weights as the fork does, leaving every norm that they do not name at its start."""
 
     @model_validator(mode="after")
     def _trunk_is_possible(self) -> IDKLConfig:

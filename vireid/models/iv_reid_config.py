@@ -22,12 +22,16 @@ class IVREIDConfig(TrunkConfig):
     )
 
     name: str = "iv_reid"
-    margin: float = Field(default=0.3, ge=0)  # of the triplet, un-normalised Euclidean; released for RegDB: 0.2
-    kl: Reduction = "batchmean"  # mean (over rows and classes) in the released script for RegDB
-    head_width: int = Field(default=512, ge=1)  # of the auxiliary branches
-    head_lr_scale: float = Field(default=10.0, gt=0)  # of the auxiliary head
-    # The released ResNet has a bias in every convolution, each before a batch norm, which removes it in training.
+    margin: float = Field(default=0.3, ge=0)
+    """Of the triplet, un-normalised Euclidean; released for RegDB: 0.2."""
+    kl: Reduction = "batchmean"
+    """Mean (over rows and classes) in the released script for RegDB."""
+    head_width: int = Field(default=512, ge=1)
+    """Of the auxiliary branches."""
+    head_lr_scale: float = Field(default=10.0, gt=0)
+    """Of the auxiliary head."""
     conv_bias: bool = True
+    """The released ResNet has a bias in every convolution, each before a batch norm, which removes it in training."""
 
     @model_validator(mode="after")
     def _branches_are_trained(self) -> IVREIDConfig:

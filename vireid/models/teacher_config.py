@@ -16,18 +16,24 @@ class TeacherConfig(Strict):
     A run's identity holds the teacher's fit id or the digest of its files, never where they lie.
     """
 
-    run: str | None = Field(default=None, pattern=r"^[0-9a-f]{12}$")  # id of a finished fit in the store
-    # Overrides that choose the teacher's model and what else it does not share with its student, such as [model=idkl,
-    # recipe=idkl]: the fit of these in the store, on the student's images.
+    run: str | None = Field(default=None, pattern=r"^[0-9a-f]{12}$")
+    """Id of a finished fit in the store."""
     training: list[str] | None = Field(default=None, min_length=1)
-    file: Path | None = None  # directory that `vireid import --output` wrote
-    digest: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")  # of that; checked when given
-    # Pixels of the images that the teacher was trained at. A run's record says it; `training` takes the student's where
-    # it is not given; a file does not say, and needs it unless input=student.
+    """Overrides that choose the teacher's model and what else it does not share with its student, such as [model=idkl,
+    recipe=idkl]: the fit of these in the store, on the student's images."""
+    file: Path | None = None
+    """Directory that `vireid import --output` wrote."""
+    digest: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    """Of that; checked when given."""
     height: int | None = Field(default=None, gt=0)
+    """Pixels of the images that the teacher was trained at.
+
+    A run's record says it; `training` takes the student's where it is not given; a file does not say, and needs it
+    unless input=student.
+    """
     width: int | None = Field(default=None, gt=0)
-    # own: the student's batch is resized (bilinear) to what the teacher was trained at. student: shown as it is.
     input: Literal["own", "student"] = "own"
+    """``own``: the student's batch is resized (bilinear) to what the teacher was trained at; ``student``: as it is."""
 
     @field_validator("run", mode="before")
     @classmethod

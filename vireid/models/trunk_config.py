@@ -19,10 +19,13 @@ class TrunkConfig(Component):
     term_weights: ClassVar[dict[str, float]]  # every loss term with the method's own weight
 
     backbone: Depth = "resnet50"
-    width: float = Field(default=1.0, gt=0, le=4)  # scales every channel count of the trunk
+    width: float = Field(default=1.0, gt=0, le=4)
+    """Scales every channel count of the trunk."""
     last_stride: Literal[1, 2] = 1
-    weights: dict[str, float] = {}  # replaces single weights of the loss terms; 0 switches a term and its parts off
-    pretrained: Path | None = None  # ImageNet weights of the trunk, torchvision's; or ``trunk``, one of the suite's
+    weights: dict[str, float] = {}
+    """Replaces single weights of the loss terms; 0 switches a term and its parts off."""
+    pretrained: Path | None = None
+    """ImageNet weights of the trunk, torchvision's; or ``trunk``, one of the suite's."""
 
     @model_validator(mode="after")
     def _trunk_and_weights_are_possible(self) -> TrunkConfig:

@@ -21,11 +21,15 @@ class TSKDConfig(AGWNetworkConfig):
     visible_views: ClassVar[int] = VIEWS  # what the augmentation must give
 
     name: str = "tskd"
-    margin: float = Field(default=0.2, ge=0)  # of the triplet, un-normalised Euclidean
+    margin: float = Field(default=0.2, ge=0)
+    """Of the triplet, un-normalised Euclidean."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    # The discrepancies of the two views add up in the related code, whose weight is the paper's; how the paper joins
-    # them is not known. mean: half of that.
     mutual_views: Literal["sum", "mean"] = "sum"
-    # Mode of the network in the pass that computes prototypes. The related code leaves it in training mode: batch
-    # statistics, as the features that mimic them have, and running statistics move on. The paper says nothing.
+    """The discrepancies of the two views add up in the related code, whose weight is the paper's; how the paper joins
+    them is not known. mean: half of that."""
     prototype_mode: Literal["train", "eval"] = "train"
+    """Mode of the network in the pass that computes prototypes.
+
+    The related code leaves it in training mode: batch statistics, as the features that mimic them have, and running
+    statistics move on. The paper says nothing.
+    """

@@ -23,23 +23,27 @@ class TVILFMConfig(TrunkConfig):
     visible_views: ClassVar[int] = 2  # of every visible image, which the augmentation must give
 
     name: str = "tvi_lfm"
-    # filter: f = ir + t_rgb − t_ir. add: f = ir + t_rgb. none: the base network, which reads no text.
     fusion: Literal["none", "add", "filter"] = "filter"
-    # Modality joint learning: the text terms see {visible, augmented visible, ir, f, t_rgb}; without it
-    # {visible, augmented visible, f}.
+    """``filter``: f = ir + t_rgb − t_ir. add: f = ir + t_rgb. none: the base network, which reads no text."""
     joint: bool = True
-    # How a query with text is scored. ensemble: cos(f, g) + cos(ir, g) + cos(t, g). fused: cos(f, g).
+    """Modality joint learning: the text terms see {visible, augmented visible, ir, f, t_rgb}; without it {visible,
+    augmented visible, f}."""
     retrieval: Literal["fused", "ensemble"] = "ensemble"
-    gem_p: float = Field(default=3.0, gt=0)  # start of the learnable exponent
-    # paper: softmax weights over an anchor's positives and over its negatives; released: see AGW's configuration.
+    """How a query with text is scored. ensemble: cos(f, g) + cos(ir, g) + cos(t, g). fused: cos(f, g)."""
+    gem_p: float = Field(default=3.0, gt=0)
+    """Start of the learnable exponent."""
     triplet: Literal["paper", "released"] = "paper"
-    classifier_lr_scale: float = Field(default=2.0, gt=0)  # of the batch norm and the classifier after it
+    """``paper``: softmax weights over an anchor's positives and over its negatives; ``released``: as in AGW."""
+    classifier_lr_scale: float = Field(default=2.0, gt=0)
+    """Of the batch norm and the classifier after it."""
     text_lr_scale: float = Field(default=1.0, gt=0)
     text_library: Literal["open_clip", "transformers"] = "open_clip"
-    text_width: int = Field(default=512, gt=0)  # of CLIP RN50's tower, as are the other three
+    text_width: int = Field(default=512, gt=0)
+    """Of CLIP RN50's tower, as are the other three."""
     text_layers: int = Field(default=12, gt=0)
     text_heads: int = Field(default=8, gt=0)
-    text_context: int = Field(default=77, ge=8)  # tokens of a caption, longer ones are cut
+    text_context: int = Field(default=77, ge=8)
+    """Tokens of a caption, longer ones are cut."""
     text_weights: Annotated[Path | None, OrHub()] = (
         None  # pretrained tower: file, folder or hub name (vireid.models.text.encoder)
     )

@@ -18,14 +18,15 @@ class QuantisationConfig(Strict):
     float model on dev images, in both runtimes (docs/export.md).
     """
 
-    quantiser: Quantiser = "onnxruntime"  # its files run in OpenVINO too
+    quantiser: Quantiser = "onnxruntime"
+    """Its files run in OpenVINO too."""
     activations: Literal["asymmetric", "symmetric"] = "asymmetric"
-    # Ranges of activations over the calibration images. minmax: the widest. percentile, of nncf: without the outermost
-    # 0.01 % of an image's values, averaged over images.
     ranges: Literal["minmax", "percentile"] = "minmax"
-    # Of nncf: what quantisation shifts a layer's mean output by is taken out of its bias, estimated layer by layer
-    # (fast) or with all layers before it quantised already (full).
+    """Ranges of activations over the calibration images. minmax: the widest. percentile, of nncf: without the outermost
+    0.01 % of an image's values, averaged over images."""
     bias_correction: Literal["none", "fast", "full"] = "none"
+    """Of nncf: what quantisation shifts a layer's mean output by is taken out of its bias, estimated layer by layer
+    (fast) or with all layers before it quantised already (full)."""
     images: int = Field(default=256, ge=1, description="calibration images, half of each modality")
 
     @model_validator(mode="after")

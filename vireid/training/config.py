@@ -100,12 +100,15 @@ class StageConfig(Strict):
 
     name: str
     epochs: int = Field(gt=0)
-    trainable: list[str] = Field(default=["*"], min_length=1)  # globs over parameter names; the rest stays as it is
-    terms: list[str] | None = Field(default=None, min_length=1)  # loss terms that count; all when null
-    schedule: ScheduleConfig | None = None  # counted from the stage's start; null: the recipe's, from training's start
-    # Share of data.height and data.width that this stage trains at, and is evaluated at on dev: progressive resizing,
-    # whose early stages see many small images in the time of few large ones (Tan and Le, EfficientNetV2, ICML 2021).
+    trainable: list[str] = Field(default=["*"], min_length=1)
+    """Globs over parameter names; the rest stays as it is."""
+    terms: list[str] | None = Field(default=None, min_length=1)
+    """Loss terms that count; all when null."""
+    schedule: ScheduleConfig | None = None
+    """Counted from the stage's start; null: the recipe's, from training's start."""
     scale: float = Field(default=1.0, gt=0, le=1)
+    """Share of data.height and data.width that this stage trains at, and is evaluated at on dev: progressive resizing,
+    whose early stages see many small images in the time of few large ones (Tan and Le, EfficientNetV2, ICML 2021)."""
 
 
 class RecipeConfig(Strict):
@@ -118,13 +121,15 @@ class RecipeConfig(Strict):
     optimiser: OptimiserConfig
     schedule: ScheduleConfig = ConstantSchedule()
     accumulation: int = Field(default=1, gt=0, description="batches whose mean gradient makes one optimiser step")
-    clip_norm: Positive | None = None  # of the gradient over all model parameters
+    clip_norm: Positive | None = None
+    """Of the gradient over all model parameters."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     channels_last: bool = False
     activation_checkpointing: bool = Field(
         default=False, description="residual blocks run again in backward instead of keeping their activations"
     )
-    selection: Literal["last"] = "last"  # which epoch's weights are the result
+    selection: Literal["last"] = "last"
+    """Which epoch's weights are the result."""
     evaluate_every: int = Field(default=0, ge=0, description="epochs between evaluations on dev; 0 for none")
 
     @model_validator(mode="before")

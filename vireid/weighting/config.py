@@ -23,9 +23,12 @@ class UncertaintyConfig(Component):
     version: ClassVar[str] = "1"
 
     name: Literal["uncertainty"] = "uncertainty"
-    adapt: list[str] = Field(default=["*"], min_length=1)  # globs over term names; the others keep their base weight
-    lr_scale: float = Field(default=1.0, gt=0)  # learning rate of s relative to the recipe's
-    bound: float = Field(default=5.0, gt=0)  # |s| stays within; a weight stays within e^±bound of its base
+    adapt: list[str] = Field(default=["*"], min_length=1)
+    """Globs over term names; the others keep their base weight."""
+    lr_scale: float = Field(default=1.0, gt=0)
+    """Learning rate of s relative to the recipe's."""
+    bound: float = Field(default=5.0, gt=0)
+    """|s| stays within; a weight stays within e^±bound of its base."""
 
 
 class DWAConfig(Component):
@@ -34,8 +37,10 @@ class DWAConfig(Component):
     version: ClassVar[str] = "1"
 
     name: Literal["dwa"] = "dwa"
-    adapt: list[str] = Field(default=["*"], min_length=1)  # globs over term names; the others keep their base weight
-    temperature: float = Field(default=2.0, gt=0)  # the larger, the more even
+    adapt: list[str] = Field(default=["*"], min_length=1)
+    """Globs over term names; the others keep their base weight."""
+    temperature: float = Field(default=2.0, gt=0)
+    """The larger, the more even."""
 
 
 class GradNormConfig(Component):
@@ -46,15 +51,22 @@ class GradNormConfig(Component):
     model_methods: ClassVar[tuple[str, ...]] = ("shared_parameters",)  # of a model, which it cannot do without
 
     name: Literal["gradnorm"] = "gradnorm"
-    adapt: list[str] = Field(default=["*"], min_length=1)  # globs over term names; the others keep their base weight
-    alpha: float = Field(default=1.5, ge=0)  # 0: equal gradient norms; the larger, the more a slow term pulls
-    lr: float = Field(default=0.025, gt=0)  # of Adam on w, whatever the recipe's optimiser and schedule
-    # What L(0) is: a term's first positive value, as in the paper, or the highest so far. A term that starts near 0 and
-    # grows (a distillation between untrained branches) would with ``first`` look thousands of times slower than the
-    # others and take all of the weight.
+    adapt: list[str] = Field(default=["*"], min_length=1)
+    """Globs over term names; the others keep their base weight."""
+    alpha: float = Field(default=1.5, ge=0)
+    """0: equal gradient norms; the larger, the more a slow term pulls."""
+    lr: float = Field(default=0.025, gt=0)
+    """Of Adam on w, whatever the recipe's optimiser and schedule."""
     initial: Literal["first", "highest"] = "first"
-    minimum: float = Field(default=0.01, gt=0, lt=1)  # w is raised to this before it is renormalised
-    every: int = Field(default=1, ge=1)  # batches of an epoch per measurement
+    """What L(0) is: a term's first positive value, as in the paper, or the highest so far.
+
+    A term that starts near 0 and grows (a distillation between untrained branches) would with ``first`` look thousands
+    of times slower than the others and take all of the weight.
+    """
+    minimum: float = Field(default=0.01, gt=0, lt=1)
+    """W is raised to this before it is renormalised."""
+    every: int = Field(default=1, ge=1)
+    """Batches of an epoch per measurement."""
 
 
 class OffConfig(Component):
@@ -71,12 +83,18 @@ class RampConfig(Component):
     version: ClassVar[str] = "1"
 
     name: Literal["ramp"] = "ramp"
-    # Globs over term names; the default names IDKL's distillation terms. Globs that fit no active term are passed over
-    # as long as one fits: cells of a study may have some terms switched off.
     terms: list[str] = ["tgsa_*", "csa1_*", "csa2_*", "guidance_kl", "fork_attention"]
-    start: float = Field(default=0.0, ge=0, lt=1)  # up to here nothing of them
-    end: float = Field(default=0.5, gt=0, le=1)  # from here on all of them
-    augmentation: bool = True  # whether the strength of augmentation rises likewise
+    """Globs over term names; the default names IDKL's distillation terms.
+
+    Globs that fit no active term are passed over as long as one fits: cells of a study may have some terms switched
+    off.
+    """
+    start: float = Field(default=0.0, ge=0, lt=1)
+    """Up to here nothing of them."""
+    end: float = Field(default=0.5, gt=0, le=1)
+    """From here on all of them."""
+    augmentation: bool = True
+    """Whether the strength of augmentation rises likewise."""
 
     @model_validator(mode="after")
     def _rises(self) -> RampConfig:

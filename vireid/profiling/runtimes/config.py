@@ -16,7 +16,8 @@ Optimisation = Literal["none", "basic", "extended", "all"]
 class QuantisingConfig(Component):
     """Configuration of a runtime with int8 among its precisions."""
 
-    quantisation: QuantisationConfig | None = None  # of int8, where it is filled in when not given; null elsewhere
+    quantisation: QuantisationConfig | None = None
+    """Of int8, where it is filled in when not given; null elsewhere."""
 
     @model_validator(mode="before")
     @classmethod
@@ -38,7 +39,8 @@ class EagerConfig(Component):
     version: ClassVar[str] = "1"
 
     name: str = "eager"
-    precision: Literal["fp32", "bf16"] = "fp32"  # bf16: autocast, weights stay fp32
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """``bf16``: autocast, weights stay fp32."""
     channels_last: bool = False
 
 
@@ -59,7 +61,8 @@ class CompileConfig(Component):
 
     name: str = "compile"
     precision: Literal["fp32", "bf16"] = "fp32"
-    freezing: bool = True  # casts and packs weights for oneDNN ahead of time
+    freezing: bool = True
+    """Casts and packs weights for oneDNN ahead of time."""
 
 
 class OnnxRuntimeConfig(QuantisingConfig):
@@ -69,7 +72,8 @@ class OnnxRuntimeConfig(QuantisingConfig):
 
     name: str = "onnxruntime"
     precision: Literal["fp32", "int8"] = "fp32"
-    optimisation: Optimisation = "all"  # all: layout changes too
+    optimisation: Optimisation = "all"
+    """``all``: layout changes too."""
 
     @model_validator(mode="after")
     def _bias_stays(self) -> OnnxRuntimeConfig:

@@ -23,12 +23,17 @@ from vireid.data.transforms import normalise as normalise_torch
 from vireid.profiling.complexity import example_images as example_torch
 from vireid.profiling.device import describe_device, device_identity
 from vireid.profiling.export.check import difference
-from vireid.profiling.isolation import THREAD_VARIABLES
 
 SUITE = Path(vireid.__file__).parent
 DEVICE = sorted((SUITE / "bundle/device").glob("*.py"))
 ALLOWED = {*sys.stdlib_module_names, "numpy", "onnxruntime"}
-COPIED = ("vireid.bundle.device", "vireid.core.processor", "vireid.profiling.sampling", "vireid.profiling.sensors")
+COPIED = (
+    "vireid.bundle.device",
+    "vireid.core.child",
+    "vireid.core.processor",
+    "vireid.profiling.sampling",
+    "vireid.profiling.sensors",
+)
 
 
 def _imported(file: Path) -> list[str]:
@@ -116,10 +121,6 @@ def test_canonical_json_and_ids_are_those_of_the_suite():
         record.canonical_json({"x": float("nan")})
 
 
-def test_threads_are_set_by_every_name_that_the_suite_knows():
-    assert isolation.THREAD_VARIABLES == THREAD_VARIABLES
-
-
 def test_the_network_is_set_up_and_fed_as_in_the_suite():
     pytest.importorskip("onnxruntime")
     from vireid.bundle.device import network
@@ -193,7 +194,7 @@ def test_a_record_file_is_written_whole_or_not_at_all(tmp_path):
 
 
 def test_the_packages_are_imported_by_the_child_after_it_was_pinned():
-    code = "import sys, vireid.bundle.device.child; print({'numpy', 'onnxruntime'} & set(sys.modules))"
+    code = "import sys, vireid.bundle.device.isolation; print({'numpy', 'onnxruntime'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "set()", done.stderr
 

@@ -1,27 +1,21 @@
 """One measurement in a process of its own, so that nothing which ran before it has a part in it.
 
-The child is a fresh interpreter, started with its number of threads in the environment, held to its cores and memory
-before it imports PyTorch, and killed when its time is over. However it ends, the caller gets an answer.
+The process is started with its number of threads in the environment, held to its cores and memory before it imports
+PyTorch, and killed when its time is over. However it ends, the caller gets an answer. Run as a module, this file is
+that process.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import subprocess
+import importlib
 import sys
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vireid.profiling.limits import Limit, LimitRefusedError, here
-from vireid.profiling.memory_group import MemoryGroup
-from vireid.profiling.sampling import THREAD_VARIABLES
-
-LOG_CHARACTERS = 400  # of a dead child's last words that go into the reason
+from vireid.core.child import answer, ask, failure, pin
+from vireid.profiling.limits import Limit, LimitRefusedError, MemoryGroup, here, join_group, limit_data
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +53,7 @@ def run_isolated(
     try:
         own = None if limit is None else here(limit)
     except LimitRefusedError as error:
-        return _unstarted(str(error))
+        return Answer("skipped", str(error), {}, None, None, [])
     if own is not None and own.memory_bytes is not None:
         try:
             group = MemoryGroup(own.memory_bytes)
@@ -76,90 +70,61 @@ def run_isolated(
         "data_bytes": data_bytes,
     }
     try:
-        answer = _carry_out(request, threads, timeout_seconds)
-        if answer["status"] != "ok" and own is not None:
+        given = ask(__name__, request, threads=threads, timeout_seconds=timeout_seconds)
+        if given["status"] != "ok" and own is not None:
             killed = group is not None and group.killed()
-            answer["reason"] = f"within '{own.name}': {'out of memory, ' if killed else ''}{answer['reason']}"
+            given["reason"] = f"within '{own.name}': {'out of memory, ' if killed else ''}{given['reason']}"
     finally:
         if group is not None:
             group.close()
-    process = answer.get("process", {})
-    stated = None
-    if own is not None and answer["status"] != "skipped":
-        stated = {
+    process = given.get("process", {})
+    applied = None
+    if own is not None and given["status"] != "skipped":
+        applied = {
             "name": own.name,
             "cores": process.get("affinity"),
             "memory_bytes": own.memory_bytes,
             "memory_by": memory_by,
         }
     return Answer(
-        status=answer["status"],
-        reason=answer["reason"],
-        result=answer.get("result", {}),
+        status=given["status"],
+        reason=given["reason"],
+        result=given.get("result", {}),
         affinity=process.get("affinity"),
-        limit=stated,
+        limit=applied,
         notes=process.get("notes", []),
     )
 
 
-def _unstarted(reason: str) -> Answer:
-    return Answer("skipped", reason, {}, None, None, [])
+def _carry_out(request: dict[str, Any]) -> dict[str, Any]:
+    try:
+        process = _confine(request)
+    except LimitRefusedError as error:
+        return {"status": "skipped", "reason": str(error)}
+    try:
+        module, _, function = request["task"].partition(":")
+        result = getattr(importlib.import_module(module), function)(**request["arguments"])
+    except Exception as error:  # whatever fails in here is the answer; the parent records it
+        return {"status": "failed", "reason": failure(error), "process": process}
+    return {"status": "ok", "reason": None, "process": process, "result": result}
 
 
-def _carry_out(request: dict[str, Any], threads: int, timeout_seconds: float) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory(prefix="vireid-measurement-") as name:
-        folder = Path(name)
-        asked, answered, log = folder / "request.json", folder / "answer.json", folder / "log"
-        asked.write_text(json.dumps(request), encoding="utf-8")
-        with log.open("wb") as stream:
-            child = subprocess.Popen(
-                [sys.executable, "-P", "-m", "vireid.profiling.child", str(asked), str(answered)],
-                stdin=subprocess.PIPE,
-                stdout=stream,
-                stderr=subprocess.STDOUT,
-                env=_environment(threads),
-                start_new_session=True,
-            )
-            try:
-                code = child.wait(timeout_seconds)
-            except subprocess.TimeoutExpired:
-                return _failed(f"no answer within {timeout_seconds:g} s: killed", log)
-            finally:
-                _end(child)
-        if answered.is_file():
-            answer: dict[str, Any] = json.loads(answered.read_text(encoding="utf-8"))
-            return answer
-        return _failed(_how_it_ended(code), log)
+def _confine(request: dict[str, Any]) -> dict[str, Any]:
+    """Apply what the request asks of this process; what was applied."""
+    started = sorted({"torch", "numpy", "openvino", "onnxruntime"} & sys.modules.keys())
+    if started:
+        raise RuntimeError(f"{', '.join(started)} was imported before the limits were applied")
+    cores, unpinned = pin(request["cores"])
+    if unpinned and request["must_pin"]:
+        raise LimitRefusedError(unpinned)
+    if request.get("group") is not None:
+        join_group(Path(request["group"]))
+    elif request.get("data_bytes") is not None:
+        limit_data(request["data_bytes"])
+    if unpinned:
+        return {"notes": [f"not pinned to {unpinned}"]}
+    return {"affinity": cores}
 
 
-def _environment(threads: int) -> dict[str, str]:
-    """The present environment with the child's threads, and the places that modules are imported from here."""
-    paths = [path or str(Path.cwd()) for path in sys.path]
-    return {
-        **os.environ,
-        **dict.fromkeys(THREAD_VARIABLES, str(threads)),
-        "PYTHONPATH": os.pathsep.join(paths),
-        "PYTHONUNBUFFERED": "1",
-    }
-
-
-def _end(child: subprocess.Popen[bytes]) -> None:
-    """Kill a child that still runs, with what it has started, and wait for it."""
-    if child.poll() is None:
-        os.killpg(child.pid, signal.SIGKILL)
-    if child.stdin is not None:
-        child.stdin.close()
-    child.wait()
-
-
-def _how_it_ended(code: int) -> str:
-    if code < 0:
-        word = "killed" if -code == signal.SIGKILL else "ended"
-        hint = ", most likely for want of memory" if -code == signal.SIGKILL else ""
-        return f"process {word} by {signal.Signals(-code).name}{hint}"
-    return f"process ended with exit status {code} and gave no answer"
-
-
-def _failed(reason: str, log: Path) -> dict[str, Any]:
-    words = log.read_text(encoding="utf-8", errors="replace").strip()[-LOG_CHARACTERS:]
-    return {"status": "failed", "reason": f"{reason}; last words: {words}" if words else reason}
+if __name__ == "__main__":
+    answer(_carry_out)

@@ -18,15 +18,6 @@ from typing import Any, Protocol
 
 import numpy as np
 
-# Every name by which BLAS, OpenMP and the runtimes' pools read their number of threads.
-THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "BLIS_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-)
 STEADY_WITHIN = 0.05  # relative change of the median between two windows of warm-up calls
 STEADY_WINDOW = 3  # calls
 STEADY_AFTER = 0.2  # share of the warm-up time before which no timing counts as settled (clocks ramp up)

@@ -32,6 +32,7 @@ from vireid.data.captions import CaptionConfig
 from vireid.data.synthetic.config import SyntheticConfig
 from vireid.evaluation.protocols import ProtocolConfig
 from vireid.models import MODELS
+from vireid.models.base import declared, has_method
 from vireid.profiling import RUNTIMES
 from vireid.profiling.config import ProfileConfig
 from vireid.training.config import RecipeConfig
@@ -149,14 +150,15 @@ class ExperimentConfig(Strict):
     @model_validator(mode="after")
     def _weighting_fits_model(self) -> ExperimentConfig:
         for method in WEIGHTINGS.declared(self.weighting.name, "model_methods", ()):
-            if not hasattr(MODELS.load(self.model.name), method):
+            if not has_method(MODELS.load(self.model.name), method):
                 raise ValueError(
                     f"weighting '{self.weighting.name}' needs a model with the method {method}(), which "
                     f"'{self.model.name}' lacks; use another weighting, or give the model that method"
                 )
-        if not hasattr(self.model, "active_weights"):
+        active_weights = declared(self.model).active_weights
+        if active_weights is None:
             return self  # its terms are known once it is built; the patterns are checked then
-        terms = self.model.active_weights()
+        terms = active_weights()
         try:
             fitting(getattr(self.weighting, "adapt", []), terms, "weighting.adapt", every=True)
             fitting(getattr(self.curriculum, "terms", []), terms, "curriculum.terms", every=False)
@@ -166,7 +168,7 @@ class ExperimentConfig(Strict):
 
     @model_validator(mode="after")
     def _text_is_there(self) -> ExperimentConfig:
-        reads = getattr(self.model, "uses_text", False)
+        reads = declared(self.model).uses_text
         if reads and self.data.captions is None:
             raise ValueError(
                 f"model '{self.model.name}' reads text: set data.captions={{captioner: Blip}}, which reads the Text/ "

@@ -15,9 +15,9 @@ from vireid.losses.numeric import euclidean
 from vireid.losses.weighted_triplet import weighted_triplet
 from vireid.models.agw import AGW
 from vireid.models.agw_config import AGWConfig
-from vireid.models.nonlocal_block import NonLocal
 from vireid.models.pooling import OffsetGeM
 from vireid.models.resnet import Branch, Stem
+from vireid.models.two_stream import NonLocal
 
 MakeBatch = Callable[..., Batch]
 SMALL = {"name": "agw", "backbone": "resnet18", "width": 0.25, "nonlocal_blocks": (0, 2, 2, 0)}

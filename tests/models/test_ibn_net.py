@@ -14,7 +14,7 @@ from torch import nn
 from vireid.core.errors import UserError
 from vireid.models.pretrained import load_trunk
 from vireid.models.resnet import Branch, Stem
-from vireid.models.trunk_spec import IBNKind, TrunkSpec
+from vireid.models.trunk import IBNKind, TrunkSpec
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "ibn_net_keys.json").read_text())
 

@@ -8,8 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from vireid.models.instance_norm import ChannelsLastInstanceNorm
-from vireid.models.norm import InstanceNorm2d
+from vireid.models.norm import ChannelsLastInstanceNorm, InstanceNorm2d
 
 
 def norms(channels: int, tracking: bool) -> tuple[InstanceNorm2d, nn.InstanceNorm2d]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vireid.models.masking import ApplyMasks, apply_masks
-from vireid.models.purifier import Purifier
+from vireid.models.purifier import ApplyMasks, Purifier, apply_masks
 
 
 def maps(*shape: int, dtype: torch.dtype = torch.float32) -> list[torch.Tensor]:

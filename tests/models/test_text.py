@@ -11,9 +11,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 
 from vireid.core.errors import UserError
-from vireid.models.text.encoder import TextEncoder, TowerShape
-from vireid.models.text.tokens import tokenize
-from vireid.models.text.towers import resized
+from vireid.models.text import TextEncoder, TowerShape, resized, tokenize
 
 WHY = "text needs open_clip and transformers, which belong to every installation"
 CAPTIONS = ["a person in a red t-shirt", "a tall person with a backpack, wearing trousers and sneakers"]
@@ -21,7 +19,7 @@ LONG = " ".join(["word"] * 200)
 
 
 def test_a_missing_library_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
-    from vireid.models.text.extra import text_library
+    from vireid.models.text import text_library
 
     monkeypatch.setitem(sys.modules, "open_clip", None)
     monkeypatch.setitem(sys.modules, "open_clip.transformer", None)

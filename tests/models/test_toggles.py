@@ -16,7 +16,7 @@ from vireid.losses.modality import modality_labels
 from vireid.losses.pairs import pair_rows
 from vireid.models.idkl import IDKL, IDKLConfig
 from vireid.models.idkl_config import MHA_WEIGHTS, RELEASED_WEIGHTS, SPECIFIC_TERMS, MHAKind
-from vireid.models.trunk_spec import IBNKind
+from vireid.models.trunk import IBNKind
 from vireid.profiling.parameters import parameter_counts, without_gradient
 
 MakeBatch = Callable[..., Batch]

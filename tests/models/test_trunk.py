@@ -16,7 +16,7 @@ from vireid.models.norm import IBN, InstanceNorm2d
 from vireid.models.pretrained import load_trunk
 from vireid.models.purifier import Purifier
 from vireid.models.resnet import Branch, Stem
-from vireid.models.trunk_spec import TrunkSpec
+from vireid.models.trunk import TrunkSpec
 
 
 def trunk(depth: str = "resnet50", width: float = 1.0, last_stride: int = 2, ibn: str = "none") -> tuple[Stem, Branch]:

@@ -18,9 +18,8 @@ from vireid.core.records import FitRecord, read_record
 from vireid.core.shipped import shipped
 from vireid.experiment.fit import build_model
 from vireid.experiment.identity import component_specification, fit_id
-from vireid.models import trunks
-from vireid.models.trunk_spec import TrunkSpec
-from vireid.models.trunks import TRUNKS, trunk_file
+from vireid.models import trunk
+from vireid.models.trunk import TRUNKS, TrunkSpec, trunk_file
 
 FILES = sorted(TRUNKS.glob("*.safetensors"))
 BASE = ["data=sysu_quick", "recipe=from_trunk", "model.pretrained=trunk"]
@@ -56,8 +55,8 @@ def test_a_trunk_s_content_decides_the_run(tmp_path: Path, monkeypatch: pytest.M
         (tmp_path / file.name).write_bytes(file.read_bytes())
     overrides = [*BASE[:2], "model=idkl_small", BASE[2]]
     before = fit_id(compose(overrides))
-    monkeypatch.setattr(trunks, "TRUNKS", tmp_path)
-    monkeypatch.setattr(trunks, "trunk_file", lambda spec: trunk_file(spec, tmp_path))
+    monkeypatch.setattr(trunk, "TRUNKS", tmp_path)
+    monkeypatch.setattr(trunk, "trunk_file", lambda spec: trunk_file(spec, tmp_path))
     assert fit_id(compose(overrides)) == before, "the same file elsewhere"
     named = component_specification("model", compose(overrides).model)["pretrained"]
     assert named.startswith("resnet18-width_0.25-ibn_none.safetensors@sha256:")

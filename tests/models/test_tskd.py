@@ -13,8 +13,7 @@ from vireid.core.config import parse
 from vireid.core.errors import UserError
 from vireid.core.seeding import torch_generator
 from vireid.core.types import Batch
-from vireid.models.prototypes import Prototypes
-from vireid.models.tskd import TSKD
+from vireid.models.tskd import TSKD, Prototypes
 from vireid.models.tskd_config import TSKDConfig
 from vireid.training.config import RecipeConfig
 from vireid.training.loop import fit

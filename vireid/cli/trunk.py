@@ -19,7 +19,7 @@ def trunk(
 ) -> None:
     """Write a fit's ResNet as a trunk, which `model.pretrained=trunk` finds."""
     from vireid.experiment.trunk import write_trunk
-    from vireid.models.trunks import TRUNKS
+    from vireid.models.trunk import TRUNKS
     from vireid.store import Store
 
     place = Store(store)

@@ -130,8 +130,8 @@ class Model(Protocol):
     ``Config``. All method state (prototypes, learned weights) lives in buffers or parameters, so that a checkpoint
     holds it. Loss terms are *unweighted*; ``default_weights`` names every term and what the method multiplies it by.
 
-    Optional: ``shared_parameters() -> list[Parameter]``, those of the last layer that all terms share; a weighting by
-    gradient norms needs it.
+    Optional methods stand in the protocols below. ``vireid.models.base`` has the default of everything else that may be
+    asked of a model.
     """
 
     Config: ClassVar[type[Any]]
@@ -175,6 +175,33 @@ class LearnsFromEpoch(Protocol):
 
     def after_epoch(self, batches: Iterable[Batch]) -> None:
         """Called before ``end_epoch`` with the epoch's batches again, on the model's device and without gradients."""
+        ...
+
+
+@runtime_checkable
+class SharesParameters(Protocol):
+    """What a weighting by gradient norms asks of a model."""
+
+    def shared_parameters(self) -> list[nn.Parameter]:
+        """Those of the last layer that all terms share."""
+        ...
+
+
+@runtime_checkable
+class DeclaresRoles(Protocol):
+    """What the cost table asks of a model whose training-only parameters it is to tell apart."""
+
+    def parameter_roles(self) -> Mapping[str, str]:
+        """``deployed``, ``training_only`` or ``dead``, for every parameter by name."""
+        ...
+
+
+@runtime_checkable
+class LearnsFromTeacher(Protocol):
+    """What a model with the configuration key ``teacher`` fulfils."""
+
+    def learn_from(self, teacher: Any) -> None:
+        """Take the frozen teacher (``vireid.models.teacher.Teacher``) that its distillation terms compare with."""
         ...
 
 

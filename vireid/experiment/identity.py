@@ -20,7 +20,7 @@ from vireid.data.synthetic.card import read_card
 from vireid.evaluation.protocols import ProtocolConfig
 from vireid.experiment.teacher_training import exported_digest, teacher_of, teacher_training
 from vireid.models import MODELS
-from vireid.models.teacher_config import TeacherConfig
+from vireid.models.base import declared
 from vireid.profiling import RUNTIMES
 from vireid.weighting import CURRICULA, WEIGHTINGS
 
@@ -133,7 +133,7 @@ def component_specification(kind: str, config: Component, dump: Dump = resolved)
 
     A teacher is left out: it costs nothing where a model is deployed, and a fit has it in its own specification.
     """
-    if isinstance(getattr(config, "teacher", None), TeacherConfig):
+    if declared(config).teacher is not None:
         config = config.model_copy(update={"teacher": None})
     return {**dump(_by_content(config, kind, dump)), "version": REGISTRIES[kind].version(config.name)}
 

@@ -44,13 +44,13 @@ def cost_step(config: ExperimentConfig, store: Store, progress: ProgressCallback
         counters=config.profile.counters,
         others=[model.deployable(Modality.VISIBLE)],
     )
-    encoder = getattr(model, "text", None)
+    encoder = dict(model.named_children()).get("text")
     record = CostRecord(
         id=run,
         status="ok",
         model=component_specification("model", config.model),
         num_classes=REFERENCE_CLASSES,
-        text_parameters=sum(p.numel() for p in encoder.parameters()) if isinstance(encoder, nn.Module) else 0,
+        text_parameters=sum(p.numel() for p in encoder.parameters()) if encoder is not None else 0,
         **{key: found[key] for key in CostRecord.model_fields if key in found},
         **common(config, started),
     )

@@ -16,7 +16,7 @@ from vireid.core.files import without_digest
 from vireid.core.records import FitRecord, Record
 from vireid.experiment.identity import REGISTRIES, fit_id, other_data
 from vireid.experiment.roots import last_root
-from vireid.models.teacher_config import TeacherConfig
+from vireid.models.base import declared
 from vireid.store import Store
 from vireid.training import WEIGHTS
 
@@ -107,7 +107,7 @@ def changed_versions(record: Record) -> list[str]:
 def _files_by_name(config: ExperimentConfig) -> list[str]:
     """Files of a recorded configuration that come without a digest; a teacher has its own."""
     parts = {kind: getattr(config, kind) for kind in REGISTRIES if kind != "dataset"}
-    if isinstance(getattr(config.model, "teacher", None), TeacherConfig):
+    if declared(config.model).teacher is not None:
         parts["model"] = config.model.model_copy(update={"teacher": None})
     parts["data.dataset"] = config.data.dataset
     return [file for key, part in parts.items() for file in without_digest(part, key)]

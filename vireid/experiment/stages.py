@@ -153,8 +153,8 @@ class Split:
 
     def attach(self, module: nn.Module) -> None:
         """Watch ``module.pool``, which every network of the suite has between its last map and its neck."""
-        pool = getattr(module, "pool", None)
-        if isinstance(pool, nn.Module):
+        pool = dict(module.named_children()).get("pool")
+        if pool is not None:
             split = self
 
             def pooling_begins(*_: Any) -> None:

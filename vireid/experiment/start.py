@@ -15,7 +15,8 @@ from vireid.core.errors import UserError
 from vireid.core.types import Model
 from vireid.experiment.reload import EarlierFit, earlier_fit
 from vireid.models import MODELS
-from vireid.models.parts import Parts, load_parts
+from vireid.models.base import Parts
+from vireid.models.pretrained import load_parts
 from vireid.store import Store
 
 
@@ -80,5 +81,5 @@ def _shapes(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:
 
 
 def _parts(name: str) -> Parts:
-    parts: Parts = getattr(MODELS.load(name), "parts", {})
+    parts: Parts = MODELS.declared(name, "parts", {})
     return parts

@@ -14,12 +14,13 @@ from torch import nn
 from vireid.config import ExperimentConfig
 from vireid.core.config import Component
 from vireid.core.errors import UserError
-from vireid.core.types import Model
+from vireid.core.types import LearnsFromTeacher, Model
 from vireid.experiment.identity import teacher_fit
 from vireid.experiment.model_card import read_card
 from vireid.experiment.reload import earlier_fit
 from vireid.experiment.teacher_training import exported_digest, teacher_of, teacher_training, training_command
 from vireid.models import MODELS
+from vireid.models.base import declared
 from vireid.models.teacher import Teacher, head_name
 from vireid.store import Store
 from vireid.training import WEIGHTS
@@ -46,7 +47,7 @@ def check_teacher(config: ExperimentConfig, store: Store) -> None:
     if teacher_of(config) is None:
         return
     found = _find(config, store)
-    head = f"{head_name(MODELS.load(found.model.name), found.model.name)}.weight"
+    head = f"{head_name(found.model.name)}.weight"
     try:
         with safe_open(found.weights, framework="pt") as file:
             classes, features = file.get_slice(head).get_shape()
@@ -57,7 +58,7 @@ def check_teacher(config: ExperimentConfig, store: Store) -> None:
         ) from error
     if classes != found.classes:
         raise UserError(f"{found.name}: its classifier has {classes} classes, its record says {found.classes}")
-    wanted = getattr(config.model, "teacher_features", None)
+    wanted = declared(config.model).teacher_features
     if wanted is not None and wanted != features:
         raise UserError(f"{found.name}: its embedding has {features} values: set model.teacher_features={features}")
 
@@ -78,7 +79,7 @@ def bring_teacher(model: Model, config: ExperimentConfig, store: Store, fingerpr
     teacher = teacher_of(config)
     if teacher is None:
         return
-    if not hasattr(model, "learn_from"):
+    if not isinstance(model, LearnsFromTeacher):
         raise UserError(f"model '{config.model.name}' has the key 'teacher' and lacks the method learn_from(teacher)")
     found = _find(config, store)
     if found.fingerprint not in (None, fingerprint):
@@ -87,12 +88,12 @@ def bring_teacher(model: Model, config: ExperimentConfig, store: Store, fingerpr
             f"{fingerprint}): train it again on these"
         )
     size = found.size if teacher.input == "own" else None
-    cast(Any, model).learn_from(_load(found, size))
+    model.learn_from(_load(found, size))
 
 
 def _load(found: _Found, size: tuple[int, int] | None) -> Teacher:
     model_class = MODELS.load(found.model.name)
-    name = head_name(model_class, found.model.name)
+    name = head_name(found.model.name)
     settings = found.model.model_copy(update={key: None for key, value in found.model if isinstance(value, Path)})
     with torch.random.fork_rng(devices=[]):
         model = cast(nn.Module, model_class(settings, found.classes))

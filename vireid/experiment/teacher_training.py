@@ -14,6 +14,7 @@ from vireid.core.errors import UserError
 from vireid.core.files import file_digest
 from vireid.experiment.model_card import CARD, read_card
 from vireid.models import MODELS
+from vireid.models.base import declared
 from vireid.models.teacher_config import TeacherConfig
 from vireid.training import WEIGHTS
 
@@ -24,8 +25,7 @@ _INHERITED = ("recipe", "augmentation", "weighting", "curriculum")
 
 def teacher_of(config: ExperimentConfig) -> TeacherConfig | None:
     """The teacher that a model's configuration names in its key ``teacher``."""
-    teacher = getattr(config.model, "teacher", None)
-    return teacher if isinstance(teacher, TeacherConfig) else None
+    return declared(config.model).teacher
 
 
 def teacher_training(config: ExperimentConfig) -> ExperimentConfig | None:

@@ -14,7 +14,8 @@ from vireid.core.errors import UserError
 from vireid.core.records import Record
 from vireid.experiment.reload import config_of_fit
 from vireid.models import MODELS
-from vireid.models.trunks import TRUNKS, trunk_file
+from vireid.models.base import declared
+from vireid.models.trunk import TRUNKS, trunk_file
 from vireid.store import Store, write_atomically
 from vireid.training import WEIGHTS
 
@@ -32,8 +33,8 @@ def write_trunk(record: Record, store: Store, folder: Path = TRUNKS) -> Path:
             precision.
     """
     config = config_of_fit(record, [], None, store)
-    spec = getattr(config.model, "trunk", None)
-    parts = getattr(MODELS.load(config.model.name), "parts", {})
+    spec = declared(config.model).trunk
+    parts = MODELS.declared(config.model.name, "parts", {})
     if spec is None or any(name not in parts for name in _PARTS):
         raise UserError(f"run {record.id}: model '{config.model.name}' has no ResNet that others could begin with")
     if config.data.training_modalities != "visible":

@@ -6,12 +6,14 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from vireid.models.trunk import BLOCKS
 from vireid.models.trunk_config import TrunkConfig
-from vireid.models.trunk_spec import BLOCKS
 
 
 class AGWNetworkConfig(TrunkConfig):
     """Configuration of the network. Defaults are AGW's released code."""
+
+    identity_head: ClassVar[str | None] = "classifier"
 
     nonlocal_blocks: tuple[int, int, int, int] = (0, 2, 3, 0)
     """How many blocks of layers 1, 2, 3, 4, counted from the last, a non-local block follows."""

@@ -8,30 +8,27 @@ the projection to its feature serve training alone.
 from __future__ import annotations
 
 from collections.abc import Callable
-from copy import deepcopy
 from functools import cache
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from vireid.core.errors import UserError
-from vireid.core.types import Batch, Modality, ModelOutput
+from vireid.core.types import Batch, ModelOutput
 from vireid.losses.distillation import feature_distillation, logit_distillation, relation_distillation
 from vireid.losses.identity import cross_entropy
 from vireid.losses.numeric import euclidean
 from vireid.losses.pairs import Pairs, pair_rows
 from vireid.losses.triplet import batch_hard_triplet
 from vireid.models.backbones import build_backbone
+from vireid.models.base import ReIDModel
 from vireid.models.compact_config import DISTILLATION_WEIGHTS, CompactConfig
 from vireid.models.heads import GeM, bn_neck, classifier
-from vireid.models.parts import Parts
 from vireid.models.pooling import AveragePool
 from vireid.models.teacher import Teacher
 
 __all__ = ["Compact", "CompactConfig", "CompactEmbedder"]
-
-ParameterRole = Literal["deployed", "training_only", "dead"]
 
 
 class CompactEmbedder(nn.Module):
@@ -53,18 +50,10 @@ class CompactEmbedder(nn.Module):
         return pooled, self.neck(pooled.to(self.neck.weight.dtype))
 
 
-class Compact(nn.Module):
+class Compact(ReIDModel, nn.Module):
     """The network and its loss terms; a head or projection exists only where an active term trains it."""
 
     Config: ClassVar[type[CompactConfig]] = CompactConfig
-    version: ClassVar[str] = CompactConfig.version
-    identity_head: ClassVar[str] = "heads.id"
-    parts: ClassVar[Parts] = {
-        "stem": ("embedder.backbone.stem",),
-        "branch": ("embedder.backbone.branch",),
-        "neck": ("embedder.neck",),
-        "identity": ("heads.id",),
-    }
 
     def __init__(self, config: CompactConfig, num_classes: int) -> None:
         super().__init__()
@@ -108,10 +97,6 @@ class Compact(nn.Module):
             teacher._apply(fn)  # type: ignore[no-untyped-call]
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
-
-    def default_weights(self) -> dict[str, float]:
-        """Weight of every active loss term."""
-        return dict(self._weights)
 
     def forward(self, batch: Batch) -> ModelOutput:
         """Features ``pooled`` (before the neck) and ``embedding``; logits ``id``.
@@ -167,36 +152,11 @@ class Compact(nn.Module):
         with torch.autocast(device_type=batch.labels.device.type, enabled=False):
             return {name: table[name]() for name in self._weights}
 
-    def embed(self, batch: Batch) -> dict[str, Tensor]:
-        """Feature after the neck (B×D), in evaluation mode."""
-        return {"embedding": self.embedder(batch.images)}
-
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Backbone and the rest, both at the recipe's learning rate."""
-        backbone: list[nn.Parameter] = []
-        rest: list[nn.Parameter] = []
-        for name, parameter in self.named_parameters():
-            if parameter.requires_grad:
-                (backbone if name.startswith("embedder.backbone.") else rest).append(parameter)
-        return [
-            {"params": backbone, "lr_scale": 1.0, "name": "backbone"},
-            {"params": rest, "lr_scale": 1.0, "name": "heads"},
-        ]
-
-    def parameter_roles(self) -> dict[str, ParameterRole]:
-        """Role of every parameter in the cost table: classifier and projection are not deployed."""
-        return {
-            name: "deployed" if name.startswith("embedder.") else "training_only" for name, _ in self.named_parameters()
-        }
+        return self.grouped(("backbone", ("embedder.backbone.",), 1.0), ("heads", ("",), 1.0))
 
     def shared_parameters(self) -> list[nn.Parameter]:
         """Those of the backbone's last block, for weightings by gradient norms."""
         found: list[nn.Parameter] = self.embedder.backbone.last_parameters()
         return found
-
-    def end_epoch(self) -> None:
-        """Nothing to update: a compact model keeps no state between epochs."""
-
-    def deployable(self, modality: Modality) -> CompactEmbedder:  # noqa: ARG002 - one network serves both modalities
-        """Independent copy of backbone, pooling and neck, in evaluation mode."""
-        return deepcopy(self.embedder).eval()

@@ -7,24 +7,29 @@ from typing import ClassVar, Literal, cast
 
 from pydantic import Field, model_validator
 
-from vireid.core.config import Component
-from vireid.core.errors import did_you_mean
 from vireid.losses.choices import FeatureLoss
 from vireid.models.backbones import LastStride, check_backbone
+from vireid.models.base import ModelConfig, Parts
 from vireid.models.teacher_config import TeacherConfig
-from vireid.models.trunk_spec import BLOCKS, Depth, IBNKind, TrunkSpec
-from vireid.models.trunks import TRUNK, pretrained_file
+from vireid.models.trunk import BLOCKS, TRUNK, Depth, IBNKind, TrunkSpec, pretrained_file
 
-WEIGHTS: dict[str, float] = {"id": 1.0, "triplet": 1.0}
 # Terms that a teacher adds. Relations and logits count as IDKL weighs them between its two branches (Ren & Zhang, CVPR
 # 2024); the feature term, which IDKL does not have, counts as an identity term.
 DISTILLATION_WEIGHTS: dict[str, float] = {"kd_feature": 1.0, "kd_relation": 0.6, "kd_csa1": 0.8, "kd_csa2": 0.8}
 
 
-class CompactConfig(Component):
+class CompactConfig(ModelConfig):
     """Configuration of a compact model."""
 
     version: ClassVar[str] = "1"
+    term_weights: ClassVar[dict[str, float]] = {"id": 1.0, "triplet": 1.0}
+    parts: ClassVar[Parts] = {
+        "stem": ("embedder.backbone.stem",),
+        "branch": ("embedder.backbone.branch",),
+        "neck": ("embedder.neck",),
+        "identity": ("heads.id",),
+    }
+    identity_head: ClassVar[str | None] = "heads.id"
 
     name: str = "compact"
     backbone: str = "resnet18"
@@ -41,8 +46,6 @@ class CompactConfig(Component):
     """Of the triplet, un-normalised Euclidean."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Of the identity term."""
-    weights: dict[str, float] = {}
-    """Replaces single weights of the loss terms; 0 switches a term and its parts off."""
     pretrained: Path | None = None
     """ImageNet weights, torchvision's or timm's; or ``trunk``, one of the suite's."""
 
@@ -62,9 +65,8 @@ class CompactConfig(Component):
     @model_validator(mode="after")
     def _trunk_is_found(self) -> CompactConfig:
         if self.trunk is not None:
-            self.__dict__["pretrained"] = pretrained_file(
-                self.pretrained, self.trunk
-            )  # before anyone sees the frozen model
+            # Set past the freeze, before anyone sees the model.
+            self.__dict__["pretrained"] = pretrained_file(self.pretrained, self.trunk)
         elif self.pretrained == TRUNK:
             raise ValueError(f"pretrained=trunk: the suite's trunks are ResNets, not '{self.backbone}'")
         return self
@@ -75,19 +77,6 @@ class CompactConfig(Component):
         if self.backbone not in BLOCKS:
             return None
         return TrunkSpec(cast(Depth, self.backbone), self.width, self.last_stride, self.ibn)
-
-    @model_validator(mode="after")
-    def _weights_are_possible(self) -> CompactConfig:
-        valid = self._weights_of_terms()
-        for term, weight in self.weights.items():
-            if term not in valid:
-                needs = " needs model.teacher" if term in DISTILLATION_WEIGHTS else did_you_mean(term, valid)
-                raise ValueError(f"unknown loss term '{term}' in weights{needs}")
-            if weight < 0:
-                raise ValueError(f"the weight of '{term}' is {weight}; weights are not negative")
-        if not self.active_weights():
-            raise ValueError("every loss weight is 0: nothing would be trained")
-        return self
 
     @model_validator(mode="after")
     def _teacher_teaches(self) -> CompactConfig:
@@ -105,10 +94,10 @@ class CompactConfig(Component):
             raise ValueError("teacher_features serves kd_feature, which is off: leave it out")
         return self
 
-    def _weights_of_terms(self) -> dict[str, float]:
-        return WEIGHTS if self.teacher is None else WEIGHTS | DISTILLATION_WEIGHTS
+    def possible_weights(self) -> dict[str, float]:
+        """The baseline's terms, and those that a teacher adds."""
+        return self.term_weights if self.teacher is None else self.term_weights | DISTILLATION_WEIGHTS
 
-    def active_weights(self) -> dict[str, float]:
-        """Weight of every loss term that is on."""
-        weights = self._weights_of_terms() | self.weights
-        return {term: weight for term, weight in weights.items() if weight > 0}
+    def hint(self, term: str) -> str:
+        """That a term needs a teacher, else the nearest term."""
+        return " needs model.teacher" if term in DISTILLATION_WEIGHTS else super().hint(term)

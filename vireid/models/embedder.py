@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from vireid.models.attention import SelfAttention
 from vireid.models.heads import GeM, bn_neck
 from vireid.models.resnet import Branch, Stem, match_memory
-from vireid.models.trunk_spec import TrunkSpec
+from vireid.models.trunk import TrunkSpec
 
 
 class Embedder(nn.Module):

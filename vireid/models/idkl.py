@@ -8,34 +8,31 @@ shared branch is deployed. Toggles of the "optimized" fork (code quocnhut134/IDK
 
 from __future__ import annotations
 
-from copy import deepcopy
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from vireid.core.types import Batch, Modality, ModelOutput
+from vireid.core.types import Batch, ModelOutput
 from vireid.losses.pairs import pair_rows
 from vireid.models.attention import CrossAttention, ForkAttention
+from vireid.models.base import ParameterRole, ReIDModel
 from vireid.models.embedder import Embedder
 from vireid.models.heads import Discriminator, bn_neck, classifier
 from vireid.models.idkl_config import SPECIFIC_TERMS, IDKLConfig
 from vireid.models.idkl_terms import LOGITS_OF, idkl_terms
-from vireid.models.parts import Parts
 from vireid.models.pretrained import load_trunk
 from vireid.models.purifier import SpecificBranch
 
 __all__ = ["IDKL", "IDKLConfig"]
 
-ParameterRole = Literal["deployed", "training_only", "dead"]
-_ROLE_OF: dict[str, ParameterRole] = {"embedder": "deployed", "fork_attention": "dead"}
 _HEAD_OF = {
     "raw": "purifier",
     "purified": "purifier",
 }  # one classifier judges both; every other head is named as its logits
 
 
-class IDKL(nn.Module):
+class IDKL(ReIDModel, nn.Module):
     """The network and its loss terms.
 
     Parts exist only where an active loss term trains them, so that no parameter is dead (but for ``mha=fork``, whose
@@ -43,13 +40,6 @@ class IDKL(nn.Module):
     """
 
     Config: ClassVar[type[IDKLConfig]] = IDKLConfig
-    version: ClassVar[str] = IDKLConfig.version
-    parts: ClassVar[Parts] = {
-        "stem": ("embedder.stem",),
-        "branch": ("embedder.branch", "specific.branch"),
-        "neck": ("embedder.neck", "necks.specific"),
-        "identity": ("heads.shared", "heads.specific"),
-    }
 
     def __init__(self, config: IDKLConfig, num_classes: int) -> None:
         super().__init__()
@@ -84,10 +74,6 @@ class IDKL(nn.Module):
             load_trunk(
                 config.pretrained, self.embedder.stem, branches, ibn=config.ibn, partial=config.pretrained_partial
             )
-
-    def default_weights(self) -> dict[str, float]:
-        """Weight of every active loss term."""
-        return dict(self._weights)
 
     def forward(self, batch: Batch) -> ModelOutput:
         """Run all branches.
@@ -134,31 +120,18 @@ class IDKL(nn.Module):
             pairs = pair_rows(batch.labels, batch.infrared)
             return idkl_terms(self._weights, output, pairs, self.config, self._num_classes)
 
-    def embed(self, batch: Batch) -> dict[str, Tensor]:
-        """Shared feature after the neck (B×D), in evaluation mode; nothing else of the model runs."""
-        return {"embedding": self.embedder(batch.images)}
-
     def parameter_groups(self) -> list[dict[str, Any]]:
         """The trunk and the rest, both at the recipe's learning rate as released."""
-        trunk: list[nn.Parameter] = []
-        rest: list[nn.Parameter] = []
-        for name, parameter in self.named_parameters():
-            if parameter.requires_grad:
-                in_trunk = name.startswith(("embedder.stem.", "embedder.branch.", "specific.branch."))
-                (trunk if in_trunk else rest).append(parameter)
-        return [{"params": trunk, "lr_scale": 1.0, "name": "trunk"}, {"params": rest, "lr_scale": 1.0, "name": "heads"}]
+        trunk = ("embedder.stem.", "embedder.branch.", "specific.branch.")
+        return self.grouped(("trunk", trunk, 1.0), ("heads", ("",), 1.0))
 
     def parameter_roles(self) -> dict[str, ParameterRole]:
-        """Role of every parameter in the cost table; dead are those of the fork's attention, which nothing trains."""
-        return {name: _ROLE_OF.get(name.partition(".")[0], "training_only") for name, _ in self.named_parameters()}
+        """As ``ReIDModel``; dead are those of the fork's attention, which nothing trains."""
+        dead: dict[str, ParameterRole] = {
+            name: "dead" for name, _ in self.named_parameters() if name.startswith("fork_attention.")
+        }
+        return super().parameter_roles() | dead
 
     def shared_parameters(self) -> list[nn.Parameter]:
         """Those of the last block before the branches part, for weightings by gradient norms."""
         return list(self.embedder.stem.layer2[-1].parameters())
-
-    def end_epoch(self) -> None:
-        """Nothing to update: IDKL keeps no state between epochs."""
-
-    def deployable(self, modality: Modality) -> Embedder:  # noqa: ARG002 - one branch serves both modalities
-        """Independent copy of the shared branch, in evaluation mode."""
-        return deepcopy(self.embedder).eval()

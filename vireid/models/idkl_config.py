@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from vireid.core.config import Component
-from vireid.core.errors import did_you_mean
 from vireid.losses.choices import PseudoLabels
-from vireid.models.trunk_spec import Depth, IBNKind, TrunkSpec
-from vireid.models.trunks import pretrained_file
+from vireid.models.base import Parts
+from vireid.models.trunk import IBNKind, TrunkSpec
+from vireid.models.trunk_config import TrunkConfig
 
 ClassifierInit = Literal["normal", "uniform"]
 MHAKind = Literal["none", "guidance", "refine", "fork"]
@@ -49,16 +47,19 @@ _SPECIFIC_ONLY = frozenset({"id_specific", "triplet_specific", "modality", "puri
 SPECIFIC_TERMS = _SPECIFIC_ONLY | {"tgsa_inter", "csa1_inter", "csa2_inter"} | frozenset(MHA_WEIGHTS["guidance"])
 
 
-class IDKLConfig(Component):
+class IDKLConfig(TrunkConfig):
     """Configuration of IDKL. Defaults are the paper's intent, on ResNet-50."""
 
     version: ClassVar[str] = "1"
+    parts: ClassVar[Parts] = {
+        "stem": ("embedder.stem",),
+        "branch": ("embedder.branch", "specific.branch"),
+        "neck": ("embedder.neck", "necks.specific"),
+        "identity": ("heads.shared", "heads.specific"),
+    }
+    identity_head: ClassVar[str | None] = "heads.shared"
 
     name: str = "idkl"
-    backbone: Depth = "resnet50"
-    width: float = Field(default=1.0, gt=0, le=4)
-    """Scales every channel count of the trunk."""
-    last_stride: Literal[1, 2] = 1
     ibn: IBNKind = "none"
     """See vireid.models.resnet."""
     mha: MHAKind = "none"
@@ -77,11 +78,6 @@ class IDKLConfig(Component):
     """Of the triplet terms, un-normalised Euclidean."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Of the identity terms."""
-    weights: dict[str, float] = {}
-    """Replaces single weights of the loss terms; 0 switches a term and its parts off."""
-    pretrained: Path | None = None
-    """ImageNet weights, torchvision's or IBN-Net's; or ``trunk``, one of the suite's."""
-
     pseudo_labels: PseudoLabels = "balanced"
     """Labels of pseudo_modality.
 
@@ -100,10 +96,7 @@ class IDKLConfig(Component):
     """With ibn=fork: load published weights as the fork does, leaving every norm that they do not name at its start."""
 
     @model_validator(mode="after")
-    def _trunk_is_possible(self) -> IDKLConfig:
-        channels = 64 * self.width
-        if channels != int(channels) or int(channels) % 8:
-            raise ValueError(f"width {self.width} gives {channels:g} channels in the stem; 64·width must divide by 8")
+    def _toggles_are_possible(self) -> IDKLConfig:
         if self.pretrained_partial and self.ibn != "fork":
             raise ValueError(f"pretrained_partial needs ibn=fork; the weights of ibn={self.ibn} load whole")
         inner = self.trunk.features // (1 if self.mha == "fork" else REDUCTION)
@@ -112,25 +105,8 @@ class IDKLConfig(Component):
         return self
 
     @model_validator(mode="after")
-    def _trunk_is_found(self) -> IDKLConfig:
-        self.__dict__["pretrained"] = pretrained_file(
-            self.pretrained, self.trunk
-        )  # before anyone sees the frozen model
-        return self
-
-    @model_validator(mode="after")
-    def _weights_are_possible(self) -> IDKLConfig:
-        valid = RELEASED_WEIGHTS | MHA_WEIGHTS[self.mha]
-        for term, weight in self.weights.items():
-            if term not in valid:
-                level = next((level for level, terms in MHA_WEIGHTS.items() if term in terms), None)
-                needs = did_you_mean(term, valid) if level is None else f" needs mha={level}"
-                raise ValueError(f"unknown loss term '{term}' in weights{needs}")
-            if weight < 0:
-                raise ValueError(f"the weight of '{term}' is {weight}; weights are not negative")
+    def _shared_branch_is_trained(self) -> IDKLConfig:
         active = set(self.active_weights())
-        if not active:
-            raise ValueError("every loss weight is 0: nothing would be trained")
         if active <= _SPECIFIC_ONLY:
             raise ValueError(
                 f"only {', '.join(sorted(active))} have a weight: nothing would train the shared branch, which is "
@@ -160,7 +136,11 @@ class IDKLConfig(Component):
         """Shape of the trunk."""
         return TrunkSpec(self.backbone, self.width, self.last_stride, self.ibn)
 
-    def active_weights(self) -> dict[str, float]:
-        """Weight of every loss term that is on, in the order of the method's description."""
-        weights = RELEASED_WEIGHTS | MHA_WEIGHTS[self.mha] | self.weights
-        return {term: weight for term, weight in weights.items() if weight > 0}
+    def possible_weights(self) -> dict[str, float]:
+        """The released terms, and those that the level of ``mha`` adds."""
+        return RELEASED_WEIGHTS | MHA_WEIGHTS[self.mha]
+
+    def hint(self, term: str) -> str:
+        """The level of ``mha`` that a term needs, else the nearest term."""
+        level = next((level for level, terms in MHA_WEIGHTS.items() if term in terms), None)
+        return super().hint(term) if level is None else f" needs mha={level}"

@@ -6,24 +6,22 @@ the identities and is pulled towards what the other branch says of them. The hea
 
 from __future__ import annotations
 
-from copy import deepcopy
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from vireid.core.types import Batch, Modality, ModelOutput
+from vireid.core.types import Batch, ModelOutput
 from vireid.losses.fixed_target import kl_from_fixed
 from vireid.losses.identity import cross_entropy
 from vireid.losses.numeric import euclidean
 from vireid.losses.triplet import batch_hard_triplet
+from vireid.models.base import ReIDModel
 from vireid.models.iv_reid_config import IVREIDConfig
 from vireid.models.pooling import AveragePool
 from vireid.models.pretrained import load_trunk
 from vireid.models.resnet import Branch, Stem, match_memory
-from vireid.models.trunk_spec import TrunkSpec
-
-ParameterRole = Literal["deployed", "training_only", "dead"]
+from vireid.models.trunk import TrunkSpec
 
 
 class IVREIDEmbedder(nn.Module):
@@ -44,11 +42,10 @@ class IVREIDEmbedder(nn.Module):
         return feature
 
 
-class IVREID(nn.Module):
+class IVREID(ReIDModel, nn.Module):
     """The network and its loss terms; a branch of the head exists only where an active term trains it."""
 
     Config: ClassVar[type[IVREIDConfig]] = IVREIDConfig
-    version: ClassVar[str] = IVREIDConfig.version
 
     def __init__(self, config: IVREIDConfig, num_classes: int) -> None:
         super().__init__()
@@ -70,10 +67,6 @@ class IVREID(nn.Module):
             for part in self.embedder.modules():
                 if isinstance(part, nn.Conv2d):
                     part.bias = nn.Parameter(torch.zeros(part.out_channels))
-
-    def default_weights(self) -> dict[str, float]:
-        """Weight of every active loss term."""
-        return dict(self._weights)
 
     def forward(self, batch: Batch) -> ModelOutput:
         """Feature ``embedding`` (f, after batch norm); logits ``id`` and of the branches, ``visible`` and ``infrared``.
@@ -107,38 +100,14 @@ class IVREID(nn.Module):
                     terms[name] = kl_from_fixed(target, logits, self.config.kl)
         return terms
 
-    def embed(self, batch: Batch) -> dict[str, Tensor]:
-        """Feature f after batch norm (B×D), in evaluation mode."""
-        return {"embedding": self.embedder(batch.images)}
-
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Network with its identity classifier, and the auxiliary head, whose rate is scaled by ``head_lr_scale``."""
-        network: list[nn.Parameter] = []
-        auxiliary: list[nn.Parameter] = []
-        for name, parameter in self.named_parameters():
-            if parameter.requires_grad:
-                (auxiliary if name.startswith(("heads.visible.", "heads.infrared.")) else network).append(parameter)
-        return [
-            {"params": network, "lr_scale": 1.0, "name": "network"},
-            {"params": auxiliary, "lr_scale": self.config.head_lr_scale, "name": "auxiliary head"},
-        ]
-
-    def parameter_roles(self) -> dict[str, ParameterRole]:
-        """Role of every parameter in the cost table: heads are not deployed."""
-        return {
-            name: "deployed" if name.startswith("embedder.") else "training_only" for name, _ in self.named_parameters()
-        }
+        auxiliary = ("heads.visible.", "heads.infrared.")
+        return self.grouped(("network", ("",), 1.0), ("auxiliary head", auxiliary, self.config.head_lr_scale))
 
     def shared_parameters(self) -> list[nn.Parameter]:
         """Those of the last block of layer 4, for weightings by gradient norms."""
         return list(self.embedder.branch.layer4[-1].parameters())
-
-    def end_epoch(self) -> None:
-        """Nothing to update: IV-REID keeps no state between epochs."""
-
-    def deployable(self, modality: Modality) -> IVREIDEmbedder:  # noqa: ARG002 - one network serves both modalities
-        """Independent copy of the network up to f, in evaluation mode."""
-        return deepcopy(self.embedder).eval()
 
 
 def _linear(inputs: int, outputs: int) -> nn.Linear:

@@ -21,6 +21,8 @@ class IVREIDConfig(TrunkConfig):
         ("id", "id_visible", "id_infrared", "kl_visible", "kl_infrared", "triplet"), 1.0
     )
 
+    identity_head: ClassVar[str | None] = "heads.id"
+
     name: str = "iv_reid"
     margin: float = Field(default=0.3, ge=0)
     """Of the triplet, un-normalised Euclidean; released for RegDB: 0.2."""

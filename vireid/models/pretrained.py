@@ -1,4 +1,4 @@
-"""Loading published trunk weights strictly: every key is used, none is missing, or a message names the culprits."""
+"""What a model begins with: a ResNet's published weights, or the parts it has in common with another trained model."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from vireid.core.errors import UserError
+from vireid.models.base import Parts
 from vireid.models.importers.state_file import COUNTER, read_state
-from vireid.models.trunk_spec import IBNKind
+from vireid.models.trunk import IBNKind
 
 _PLACE = "pretrained weights"
 _IBN_A = re.compile(r"(layer\d\.\d+\.bn1)\.(IN|BN)\.\w+")  # norms of the official IBN-a
@@ -71,3 +72,29 @@ def _check(path: Path, state: Mapping[str, Tensor], expected: Mapping[str, Tenso
                 f"{_PLACE} {path}: '{key}' has shape {tuple(value.shape)}, the model "
                 f"{tuple(expected[key].shape)}; published weights fit width 1 only"
             )
+
+
+_TRUNK = ("stem", "branch")  # without which two models have nothing in common
+
+
+def load_parts(state: Mapping[str, Tensor], theirs: Parts, model: nn.Module, ours: Parts) -> None:
+    """Load the parts that another model and ``model`` have in common; everything else of ``model`` keeps its start.
+
+    Args:
+        state: all weights of the other model, trained on the same identities.
+        theirs: its parts.
+        model: gets the weights.
+        ours: its parts; modules that its configuration leaves out are skipped.
+
+    Raises:
+        RuntimeError: a ResNet of another depth, width or kind of norms, or none at all.
+    """
+    modules = dict(model.named_modules())
+    for part, places in ours.items():
+        source = f"{theirs[part][0]}."
+        weights = {name.removeprefix(source): value for name, value in state.items() if name.startswith(source)}
+        found = [modules[place] for place in places if place in modules]
+        if part in _TRUNK and not (weights and found):
+            raise RuntimeError(f"one of the two backbones is no ResNet of the suite's: it has no {part}")
+        for module in found if weights else []:
+            module.load_state_dict(weights, strict=True)

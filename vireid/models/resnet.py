@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from vireid.models.norm import IBN, InstanceNorm2d, norm_first_channels
-from vireid.models.trunk_spec import BLOCKS, IBNKind, TrunkSpec
+from vireid.models.trunk import BLOCKS, IBNKind, TrunkSpec
 
 
 class _Block(nn.Module):

@@ -11,10 +11,7 @@ from torch import Tensor, nn
 
 from vireid.core.errors import UserError
 from vireid.core.types import Batch, Model
-
-# Linear layer from a model's embedding to identity logits. Another model names its own in a class attribute
-# ``identity_head``.
-_HEADS = {"idkl": "heads.shared", "iv_reid": "heads.id", "agw": "classifier", "tskd": "classifier"}
+from vireid.models import MODELS
 
 
 class Teacher(nn.Module):
@@ -61,16 +58,17 @@ class Teacher(nn.Module):
             return embedding, self.head(embedding)
 
 
-def head_name(model_class: Any, name: str) -> str:
+def head_name(name: str) -> str:
     """Name of the layer from a model's embedding to its identity logits.
 
     Raises:
-        UserError: none is known for this kind of model.
+        UserError: the model names none.
     """
-    found: str | None = getattr(model_class, "identity_head", None) or _HEADS.get(name)
-    if found is None:
+    head: str | None = MODELS.declared(name, "identity_head", None)
+    if head is None:
+        able = [known for known in MODELS.names() if MODELS.declared(known, "identity_head", None)]
         raise UserError(
             f"model '{name}' cannot teach: nothing says which of its layers makes identity logits of the embedding; "
-            f"use one of {', '.join([*_HEADS, 'compact'])}, or name it in a class attribute 'identity_head'"
+            f"use one of {', '.join(able)}, or name it in a class attribute 'identity_head'"
         )
-    return found
+    return head

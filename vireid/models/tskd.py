@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vireid.core.errors import UserError
 from vireid.core.types import Batch, ModelOutput
@@ -21,17 +21,44 @@ from vireid.losses.numeric import euclidean
 from vireid.losses.pairs import pair_rows
 from vireid.losses.self_mimic import self_mimic
 from vireid.losses.triplet import batch_hard_triplet
-from vireid.models.agw_network import AGWNetwork
-from vireid.models.prototypes import Prototypes
+from vireid.models.agw import AGWNetwork
 from vireid.models.tskd_config import VIEWS, TSKDConfig
+
+
+class Prototypes(nn.Module):
+    """Means of G groups × C classes × D dimensions, and which of them exist."""
+
+    means: Tensor
+    known: Tensor
+
+    def __init__(self, groups: int, classes: int, features: int) -> None:
+        super().__init__()
+        self.register_buffer("means", torch.zeros(groups, classes, features))
+        self.register_buffer("known", torch.zeros(groups, classes, dtype=torch.bool))
+
+    @torch.no_grad()
+    def update(self, rows: Iterable[tuple[Tensor, Tensor, Tensor]]) -> None:
+        """Replace the means by those over ``rows``: pieces of features (n×D), labels (n) and groups (n).
+
+        A class that has no row in a group keeps what it had there.
+        """
+        groups, classes, features = self.means.shape
+        sums = torch.zeros_like(self.means).view(groups * classes, features)
+        counts = torch.zeros(groups * classes, device=self.means.device)
+        for feature, label, group in rows:
+            place = group * classes + label
+            sums.index_add_(0, place, feature.to(sums.dtype))
+            counts.index_add_(0, place, torch.ones_like(label, dtype=counts.dtype))
+        seen = counts > 0
+        means = (sums / counts.clamp(min=1)[:, None]).view_as(self.means)
+        self.means.copy_(torch.where(seen.view(groups, classes, 1), means, self.means))
+        self.known.logical_or_(seen.view(groups, classes))
 
 
 class TSKD(AGWNetwork):
     """The AGW network trained on two views of every visible image, with prototypes per identity, modality and view."""
 
     Config: ClassVar[type[TSKDConfig]] = TSKDConfig
-    version: ClassVar[str] = TSKDConfig.version
-    visible_views: ClassVar[int] = TSKDConfig.visible_views
 
     def __init__(self, config: TSKDConfig, num_classes: int) -> None:
         super().__init__(config, num_classes)
@@ -39,10 +66,6 @@ class TSKD(AGWNetwork):
         self.prototypes: Prototypes | None = None
         if "self_mimic" in config.active_weights():
             self.prototypes = Prototypes(VIEWS + 1, num_classes, config.trunk.features)
-
-    def default_weights(self) -> dict[str, float]:
-        """Weight of every active loss term."""
-        return self.config.active_weights()
 
     def forward(self, batch: Batch) -> ModelOutput:
         """Features ``pooled`` (z, before the neck) and ``embedding``; logits ``id``."""
@@ -80,9 +103,6 @@ class TSKD(AGWNetwork):
         self.prototypes.update(self._rows(batches))
         for part, training in modes:
             part.training = training
-
-    def end_epoch(self) -> None:
-        """Nothing more to update: prototypes come from ``after_epoch``."""
 
     def _rows(self, batches: Iterable[Batch]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         for batch in batches:

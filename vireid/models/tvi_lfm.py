@@ -8,7 +8,9 @@ needs none of its time. The release leaves the frozen part's batch norms in trai
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from copy import deepcopy
+from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -21,21 +23,52 @@ from vireid.losses.numeric import euclidean
 from vireid.losses.pairs import pair_rows
 from vireid.losses.weighted_triplet import weighted_triplet
 from vireid.models.agw import RELEASED_NULL_WEIGHT
-from vireid.models.heads import classifier
-from vireid.models.text.encoder import TextEncoder, TowerShape
+from vireid.models.base import ReIDModel
+from vireid.models.heads import GeM, classifier
+from vireid.models.pretrained import load_trunk
+from vireid.models.text import TextEncoder, TowerShape
+from vireid.models.trunk import TrunkSpec
 from vireid.models.tvi_lfm_config import TVILFMConfig
-from vireid.models.tvi_lfm_network import VisualPart
-from vireid.models.two_stream import ModalityPath
-
-ParameterRole = Literal["deployed", "training_only", "dead"]
+from vireid.models.two_stream import ModalityPath, ModalityStem, SharedTrunk, through_stems
 
 
-class TVILFM(nn.Module):
+class VisualPart(nn.Module):
+    """A stem per modality without activation, shared layers, GeM with a learnable exponent.
+
+    Args:
+        spec: shape of the trunk.
+        p: start of the exponent.
+        pretrained: ImageNet weights for both stems and the layers.
+    """
+
+    def __init__(self, spec: TrunkSpec, p: float, pretrained: Path | None) -> None:
+        super().__init__()
+        self.visible = ModalityStem(spec, relu=False)
+        self.infrared = ModalityStem(spec, relu=False)
+        self.trunk = SharedTrunk(spec)
+        self.pool = GeM(p, learnable=True)
+        if pretrained is not None:
+            load_trunk(pretrained, self.visible, [self.trunk.layers, self.infrared])
+
+    def forward(self, images: Tensor, infrared: Tensor) -> Tensor:
+        """Pooled features (B×D) of images (B×3×H×W), each through its modality's stem, then all together."""
+        return through_stems(self.visible, self.infrared, self._rest, images, infrared)
+
+    def _rest(self, maps: Tensor) -> Tensor:
+        pooled: Tensor = self.pool(self.trunk(maps))
+        return pooled
+
+    def path(self, modality: Modality, neck: nn.BatchNorm1d) -> ModalityPath:
+        """Independent copy of one modality's path with the batch norm after it, in evaluation mode."""
+        stem = self.infrared if modality is Modality.INFRARED else self.visible
+        return deepcopy(ModalityPath(stem, self.trunk, self.pool, neck)).eval()
+
+
+class TVILFM(ReIDModel, nn.Module):
     """Two stems without activation, shared layers, learnable GeM, one batch norm and classifier, a CLIP text tower."""
 
     Config: ClassVar[type[TVILFMConfig]] = TVILFMConfig
-    version: ClassVar[str] = TVILFMConfig.version
-    visible_views: ClassVar[int] = TVILFMConfig.visible_views
+    deployed: ClassVar[tuple[str, ...]] = ("visual.", "neck.")  # the text encoder runs for queries with text alone
 
     def __init__(self, config: TVILFMConfig, num_classes: int) -> None:
         super().__init__()
@@ -50,10 +83,6 @@ class TVILFM(nn.Module):
                 config.text_library, config.text_width, config.text_layers, config.text_heads, config.text_context
             )
             self.text = TextEncoder(shape, width, config.text_weights)
-
-    def default_weights(self) -> dict[str, float]:
-        """Weight of every active loss term."""
-        return self.config.active_weights()
 
     def forward(self, batch: Batch) -> ModelOutput:
         """Features ``pooled`` and ``embedding`` of the images (B×D) and logits ``id``.
@@ -125,19 +154,9 @@ class TVILFM(nn.Module):
             groups.append({"params": text, "lr_scale": self.config.text_lr_scale, "name": "text"})
         return groups
 
-    def parameter_roles(self) -> dict[str, ParameterRole]:
-        """Role of every parameter where images alone are deployed; the text encoder runs for queries with text."""
-        return {
-            name: "deployed" if name.startswith(("visual.", "neck.")) else "training_only"
-            for name, _ in self.named_parameters()
-        }
-
     def shared_parameters(self) -> list[nn.Parameter]:
         """Those of the batch norm, which all terms share, for weightings by gradient norms."""
         return list(self.neck.parameters())
-
-    def end_epoch(self) -> None:
-        """Nothing to update: TVI-LFM keeps no state between epochs."""
 
     def deployable(self, modality: Modality) -> ModalityPath:
         """Independent copy of the modality's stem and everything shared, in evaluation mode; images alone."""

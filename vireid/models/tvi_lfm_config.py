@@ -45,7 +45,7 @@ class TVILFMConfig(TrunkConfig):
     text_context: int = Field(default=77, ge=8)
     """Tokens of a caption, longer ones are cut."""
     text_weights: Annotated[Path | None, OrHub()] = (
-        None  # pretrained tower: file, folder or hub name (vireid.models.text.encoder)
+        None  # pretrained tower: file, folder or hub name (vireid.models.text)
     )
 
     @model_validator(mode="after")

@@ -2,15 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
 
 from vireid.core.types import Modality
-from vireid.models.nonlocal_block import NonLocal
 from vireid.models.resnet import initialise, match_memory, residual_layer
-from vireid.models.trunk_spec import TrunkSpec
+from vireid.models.trunk import TrunkSpec
+
+
+class NonLocal(nn.Module):
+    """x + BN(W·y), y = θ(x)ᵀφ(x)·g(x) / N over the N positions; BN starts at 0, so the block starts as the identity.
+
+    Parameter names are those of AGW's public code. Without a softmax the product is associative: φ·gᵀ (w×w) is formed
+    first, and the N×N affinities never exist.
+
+    Args:
+        channels: of the map.
+        width: channels w of θ, φ and g. AGW's code has 1 (``reduc_ratio//reduc_ratio``); the non-local paper has half.
+    """
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        norm = nn.BatchNorm2d(channels)
+        nn.init.zeros_(norm.weight)
+        self.g = nn.Sequential(nn.Conv2d(channels, width, 1))
+        self.W = nn.Sequential(nn.Conv2d(width, channels, 1), norm)
+        self.theta = nn.Conv2d(channels, width, 1)
+        self.phi = nn.Conv2d(channels, width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """B×C×H×W → the same."""
+        theta, phi, g = (part(x).flatten(2) for part in (self.theta, self.phi, self.g))  # B×w×N each
+        # B×w×w; divided before the sum, so that half precision does not overflow.
+        mixing = g @ (phi / phi.shape[2]).transpose(1, 2)
+        y: Tensor = self.W((mixing @ theta).view(len(x), -1, *x.shape[2:]))
+        return y + x
 
 
 class ModalityStem(nn.Module):
@@ -83,6 +112,17 @@ class ModalityPath(nn.Module):
         return result
 
 
+def through_stems(
+    visible: nn.Module, infrared: nn.Module, rest: Callable[[Tensor], Tensor], images: Tensor, is_infrared: Tensor
+) -> Tensor:
+    """Each row of ``images`` through the stem of its modality, then all rows together, in their order."""
+    order = torch.argsort(is_infrared.to(torch.int8), stable=True)  # visible rows first
+    count = len(is_infrared) - int(is_infrared.sum())
+    parts = zip((visible, infrared), (order[:count], order[count:]), strict=True)
+    maps = [stem(images.index_select(0, rows)) for stem, rows in parts if len(rows)]
+    return rest(torch.cat(maps)).index_select(0, torch.argsort(order))
+
+
 class TwoStream(nn.Module):
     """Images of both modalities to features.
 
@@ -112,12 +152,12 @@ class TwoStream(nn.Module):
         Returns:
             Pooled features and the same after the neck, B×D each, in the order of ``images``.
         """
-        order = torch.argsort(infrared.to(torch.int8), stable=True)  # visible rows first
-        count = len(infrared) - int(infrared.sum())
-        parts = zip((self.visible, self.infrared), (order[:count], order[count:]), strict=True)
-        stems = [stem(images.index_select(0, rows)) for stem, rows in parts if len(rows)]
-        pooled = self.pool(self.trunk(torch.cat(stems))).index_select(0, torch.argsort(order))
+        pooled = through_stems(self.visible, self.infrared, self._rest, images, infrared)
         return pooled, self.neck(pooled.to(self.neck.weight.dtype))
+
+    def _rest(self, maps: Tensor) -> Tensor:
+        pooled: Tensor = self.pool(self.trunk(maps))
+        return pooled
 
     def path(self, modality: Modality) -> ModalityPath:
         """Independent copy of one modality's path, in evaluation mode."""

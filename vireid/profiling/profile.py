@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from vireid.core.types import DeclaresRoles
 from vireid.profiling import RUNTIMES
 from vireid.profiling.artefact import measure_isolated
 from vireid.profiling.complexity import complexity, example_images
@@ -42,9 +43,8 @@ def cost(
     Returns:
         What ``complexity`` returns, with ``parameters`` and ``size_bytes``.
     """
-    declared = getattr(full_model, "parameter_roles", None)
-    if roles is None and callable(declared):
-        roles = declared()
+    if roles is None and isinstance(full_model, DeclaresRoles):
+        roles = full_model.parameter_roles()
     return {
         **complexity(deployable, height, width, counters=counters),
         "parameters": parameter_counts(full_model, [deployable, *others], roles),

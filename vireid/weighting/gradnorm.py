@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vireid.core.errors import UserError
-from vireid.core.types import Model
+from vireid.core.types import Model, SharesParameters
 from vireid.weighting.base import BaseWeighting
 from vireid.weighting.config import GradNormConfig
 
@@ -65,8 +65,7 @@ class GradNormWeighting(BaseWeighting):
         Raises:
             UserError: it names none.
         """
-        named = getattr(model, "shared_parameters", None)
-        self._shared = [] if named is None else list(named())
+        self._shared = list(model.shared_parameters()) if isinstance(model, SharesParameters) else []
         self._scale_loss = scale_loss
         if not self._shared:
             raise UserError(

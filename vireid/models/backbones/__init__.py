@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, cast
 
 from vireid.core.errors import did_you_mean
-from vireid.models.trunk_spec import BLOCKS, IBNKind
+from vireid.models.trunk import BLOCKS, IBNKind
 
 if TYPE_CHECKING:  # a configuration asks for names alone
     from torch import Tensor, nn

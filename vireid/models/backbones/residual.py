@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from vireid.models.backbones import LastStride
 from vireid.models.pretrained import load_trunk
 from vireid.models.resnet import Branch, Stem, match_memory
-from vireid.models.trunk_spec import Depth, IBNKind, TrunkSpec
+from vireid.models.trunk import Depth, IBNKind, TrunkSpec
 
 
 class ResNet(nn.Module):

@@ -1,0 +1,165 @@
+"""What a model says of itself, with the default of everything that it need not say. Imports no torch.
+
+Plans, tables and checks ask a model's configuration, which is to be had without the network; training, cost tables and
+deployment ask the network. Both bases stand here, so that a new model overrides what differs and nothing else is asked
+of it. A user's own model need not derive from either: whatever it leaves out has the same defaults.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
+
+from pydantic import model_validator
+
+from vireid.core.config import Component
+from vireid.core.errors import did_you_mean
+from vireid.models.teacher_config import TeacherConfig
+from vireid.models.trunk import TrunkSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from vireid.core.types import Batch, Modality
+
+    _Module = nn.Module
+else:
+    _Module = object
+
+ParameterRole = Literal["deployed", "training_only", "dead"]
+Parts = Mapping[str, tuple[str, ...]]
+
+
+class ModelConfig(Component):
+    """Configuration of a model of the suite."""
+
+    version: ClassVar[str]
+    """Enters the identity of runs; raised when a change alters results."""
+    term_weights: ClassVar[dict[str, float]]
+    """Every loss term with the method's own weight."""
+    visible_views: ClassVar[int] = 1
+    """Augmented views of every visible image that training needs."""
+    parts: ClassVar[Parts] = {}
+    """Which modules play which part (``stem``, ``branch``, ``neck``, ``identity``: the linear layer from embeddings to
+    identity logits), for each the deployed branch's first, then those that begin as copies of it. What another method
+    may begin with."""
+    identity_head: ClassVar[str | None] = None
+    """The linear layer from the embedding to identity logits; a model that names none cannot teach."""
+
+    weights: dict[str, float] = {}
+    """Replaces single weights of the loss terms; 0 switches a term and its parts off."""
+
+    @model_validator(mode="after")
+    def _weights_are_possible(self) -> ModelConfig:
+        valid = self.possible_weights()
+        for term, weight in self.weights.items():
+            if term not in valid:
+                raise ValueError(f"unknown loss term '{term}' in weights{self.hint(term)}")
+            if weight < 0:
+                raise ValueError(f"the weight of '{term}' is {weight}; weights are not negative")
+        if not self.active_weights():
+            raise ValueError("every loss weight is 0: nothing would be trained")
+        return self
+
+    def possible_weights(self) -> dict[str, float]:
+        """Every loss term that this configuration may have, with the method's own weight."""
+        return self.term_weights
+
+    def hint(self, term: str) -> str:
+        """What a message adds about a loss term that is none of this configuration's."""
+        return did_you_mean(term, self.possible_weights())
+
+    def active_weights(self) -> dict[str, float]:
+        """Weight of every loss term that is on, in the order of the method's description."""
+        return {term: weight for term, weight in (self.possible_weights() | self.weights).items() if weight > 0}
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What others may ask of a model's configuration, with the defaults of one that does not say."""
+
+    trunk: TrunkSpec | None = None
+    """Shape of its ResNet."""
+    teacher: TeacherConfig | None = None
+    teacher_features: int | None = None
+    """Width of the teacher's embedding that the model expects."""
+    uses_text: bool = False
+    """Whether training and queries need captions."""
+    active_weights: Callable[[], dict[str, float]] | None = None
+    """Weight of every loss term that is on, where that is known before the model is built."""
+
+
+def declared(config: Component) -> Declared:
+    """What a model's configuration says of the model, a user's own included."""
+    given = {field.name: getattr(config, field.name) for field in fields(Declared) if hasattr(config, field.name)}
+    if not isinstance(given.get("teacher"), TeacherConfig):
+        given["teacher"] = None
+    return Declared(**given)
+
+
+def has_method(model: Any, name: str) -> bool:
+    """Whether a model, or its class, has an optional method of the contract (``vireid.core.types``)."""
+    return callable(getattr(model, name, None))
+
+
+class ReIDModel(_Module):
+    """Base of the suite's networks, named before ``nn.Module``: what they share of ``vireid.core.types.Model``.
+
+    A subclass sets ``Config`` and ``self.config``; ``version``, ``visible_views`` and the like are the configuration's.
+    It names the module that is deployed ``embedder`` or overrides what is about it.
+    """
+
+    Config: ClassVar[type[Any]]
+    config: Any
+    version: ClassVar[str]
+    visible_views: ClassVar[int]
+    identity_head: ClassVar[str | None]
+    deployed: ClassVar[tuple[str, ...]] = ("embedder.",)
+    """Prefixes of the parameters that are deployed."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Take over what the configuration declares."""
+        super().__init_subclass__(**options)
+        if "Config" in vars(cls):
+            cls.version = cls.Config.version
+            cls.visible_views = cls.Config.visible_views
+            cls.identity_head = cls.Config.identity_head
+
+    def default_weights(self) -> dict[str, float]:
+        """Weight of every active loss term."""
+        weights: dict[str, float] = self.config.active_weights()
+        return weights
+
+    def embed(self, batch: Batch) -> dict[str, Tensor]:
+        """Feature after the neck (B×D), in evaluation mode; nothing else of the model runs."""
+        return {"embedding": cast(Any, self).embedder(batch.images)}
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """All trainable parameters, at the recipe's learning rate."""
+        return self.grouped(("all", ("",), 1.0))
+
+    def grouped(self, *groups: tuple[str, tuple[str, ...], float]) -> list[dict[str, Any]]:
+        """Trainable parameters in groups of a name, prefixes and a learning-rate scale; the longest prefix decides."""
+        found: dict[str, list[nn.Parameter]] = {name: [] for name, _, _ in groups}
+        prefixes = {prefix: name for name, own, _ in groups for prefix in own}
+        for name, parameter in self.named_parameters():
+            if parameter.requires_grad:
+                found[prefixes[max((p for p in prefixes if name.startswith(p)), key=len)]].append(parameter)
+        return [{"params": found[name], "lr_scale": scale, "name": name} for name, _, scale in groups]
+
+    def parameter_roles(self) -> dict[str, ParameterRole]:
+        """Role of every parameter in the cost table: what is not deployed serves training alone."""
+        return {
+            name: "deployed" if name.startswith(self.deployed) else "training_only"
+            for name, _ in self.named_parameters()
+        }
+
+    def end_epoch(self) -> None:
+        """Nothing to update: a model without state between epochs."""
+
+    def deployable(self, modality: Modality) -> nn.Module:  # noqa: ARG002 - one network serves both modalities
+        """Independent copy of the deployed module, in evaluation mode."""
+        copy: nn.Module = deepcopy(cast(Any, self).embedder)
+        return copy.eval()

@@ -1,1 +1,0 @@
-"""CLIP text encoders behind one interface: captions in, one feature each out."""

@@ -53,7 +53,7 @@ def small_zip(tmp_path_factory):
     """A bundle of initial weights, as a ZIP file."""
     for package in ("onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(package)
-    from vireid.experiment.bundle import bundle_step
+    from vireid.experiment.deploy.bundle import bundle_step
     from vireid.store import Store
 
     folder = tmp_path_factory.mktemp("bundle")

@@ -13,10 +13,10 @@ import pytest
 
 from tests.tiny import tiny
 from vireid.core.records import LatencyRecord
-from vireid.experiment.bundle import bundle_step
+from vireid.experiment.cost.profile import cost_step
+from vireid.experiment.deploy.bundle import bundle_step
 from vireid.experiment.evaluate import evaluate_step
 from vireid.experiment.fit import fit_step
-from vireid.experiment.profile import cost_step
 from vireid.store import Store
 
 ROOT = Path(__file__).parents[2]

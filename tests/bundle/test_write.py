@@ -36,13 +36,13 @@ def exported(bundle, model_file, tmp_path):
 
 
 def _bundle(files, tmp_path, target="out"):
-    from vireid.experiment.bundle import bundle_step
+    from vireid.experiment.deploy.bundle import bundle_step
 
     return bundle_step([], files, Store(tmp_path / "store"), tmp_path / target)
 
 
 def test_a_zip_is_the_same_every_time_and_says_so_of_every_file(small_zip, tmp_path):
-    from vireid.experiment.bundle import bundle_step
+    from vireid.experiment.deploy.bundle import bundle_step
 
     bundle_step([compose(SMALL)], [], Store(tmp_path / "store"), tmp_path / "small.zip")
     assert (tmp_path / "small.zip").read_bytes() == small_zip.read_bytes()
@@ -78,7 +78,7 @@ def test_a_bundle_is_replaced_and_anything_else_is_kept(model_file, tmp_path):
 
 @pytest.mark.skipif(not os.path.isdir("/proc"), reason="needs a place where nobody may write")  # noqa: PTH112
 def test_an_unwritable_target_is_named(model_file, tmp_path):
-    from vireid.experiment.bundle import bundle_step
+    from vireid.experiment.deploy.bundle import bundle_step
 
     for name in ("bundle", "bundle.zip"):
         with pytest.raises(UserError, match=f"/proc/{name}: cannot write"):
@@ -142,7 +142,7 @@ def _evaluation(historic, **changes):
 
 
 def test_accuracies_are_those_of_the_file_or_of_its_fit(tmp_path, pytestconfig):
-    from vireid.experiment.bundle import known_accuracies
+    from vireid.experiment.deploy.bundle import known_accuracies
 
     historic = pytestconfig.rootpath / "tests/historic_records/v1-evaluation.json"
     of_fit = _evaluation(historic)

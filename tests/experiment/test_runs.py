@@ -13,21 +13,21 @@ import torch
 
 from tests.tiny import tiny
 from vireid import evaluation
+from vireid.ablation.check import is_finished
 from vireid.core.errors import TrainingDivergedError, UserError
 from vireid.core.files import file_digest
 from vireid.core.records import EvaluationRecord, FitRecord
 from vireid.core.types import ImageIndex
 from vireid.data.check import check
-from vireid.experiment.check import is_finished
 from vireid.experiment.data import RootNotSetError, prepare
 from vireid.experiment.evaluate import evaluate_step, protocol_without_text
-from vireid.experiment.explain import explain_step
 from vireid.experiment.fit import build_model, fit_step, weights_file
 from vireid.experiment.identity import evaluation_id, fit_id
 from vireid.experiment.lists import check_lists, training_lists
 from vireid.experiment.records import failed_fit
 from vireid.experiment.reload import config_of_fit
 from vireid.experiment.sources import stale_components
+from vireid.explain.step import explain_step
 from vireid.report.load import data_label, data_note
 from vireid.store import Store
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from tests.tiny import tiny
+from vireid.experiment.cost.profile import cost_step
 from vireid.experiment.data import prepare
 from vireid.experiment.evaluate import evaluate_step
 from vireid.experiment.fit import fit_step, weights_file
-from vireid.experiment.profile import cost_step
 from vireid.store import Store
 
 STAGES = "recipe.stages=[{name: one, epochs: 1, terms: [id, triplet, self_mimic]}, {name: two, epochs: 1}]"

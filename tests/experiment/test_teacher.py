@@ -12,20 +12,20 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.tiny import tiny
+from vireid.ablation.order import check_earlier_fits, in_waves
 from vireid.ablation.plan import make_plan
 from vireid.ablation.study import Study
 from vireid.config import ExperimentConfig, compose
 from vireid.core.errors import UserError
 from vireid.core.files import file_digest
 from vireid.core.records import FitRecord
+from vireid.experiment.cost.profile import cost_step
 from vireid.experiment.evaluate import evaluate_step
 from vireid.experiment.fit import fit_step, weights_file
 from vireid.experiment.identity import cost_id, evaluation_id, fit_id, fit_specification, teacher_fit
-from vireid.experiment.imports import save_imported
-from vireid.experiment.order import check_earlier_fits, in_waves
-from vireid.experiment.profile import cost_step
 from vireid.experiment.reload import config_of_fit
 from vireid.experiment.teacher import check_teacher
+from vireid.external.checkpoints import save_imported
 from vireid.models.idkl import IDKL, IDKLConfig
 from vireid.models.importers.load import Imported
 from vireid.store import Store

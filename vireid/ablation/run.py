@@ -8,20 +8,20 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
+from vireid.ablation.check import is_finished
 from vireid.ablation.clock import StudyClock
 from vireid.ablation.engines.local import Outcome, run_job
+from vireid.ablation.order import check_earlier_fits, in_waves
 from vireid.ablation.study import Study
 from vireid.config import ExperimentConfig
 from vireid.core.config import canonical_json
 from vireid.core.errors import UserError
 from vireid.core.messages import printer
 from vireid.core.plan import Plan, PlannedRun
-from vireid.experiment.check import is_finished
-from vireid.experiment.deployed import is_deployed
+from vireid.experiment.cost.profile import is_profiled
+from vireid.experiment.deploy.evaluate import is_deployed
 from vireid.experiment.device import check_precisions
 from vireid.experiment.identity import data_specification, fit_id
-from vireid.experiment.order import check_earlier_fits, in_waves
-from vireid.experiment.profile import is_profiled
 from vireid.experiment.progress import Job, ProgressCallback, display, in_words
 from vireid.experiment.records import failed_fit
 from vireid.store import Store, write_atomically

@@ -18,7 +18,7 @@ from vireid.core.errors import UserError
 if TYPE_CHECKING:
     from vireid.core.messages import Table
     from vireid.evaluation.protocols import ProtocolConfig
-    from vireid.experiment.audit import Reading
+    from vireid.external.audit import Reading
 
 Dataset = Literal["sysu", "regdb", "llcm"]
 OF_CHECKPOINTS = ("data", "split", "regdb_split", "height", "width")
@@ -54,10 +54,10 @@ def audit(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Evaluate one model under every protocol of its dataset, raw and normalised, plain and re-ranked, in one table."""
-    from vireid.experiment.audit import audit as read_all
-    from vireid.experiment.audit import to_table
-    from vireid.experiment.audit_models import features_of_checkpoint, features_of_run, run_at
     from vireid.experiment.progress import bars
+    from vireid.external.audit import audit as read_all
+    from vireid.external.audit import to_table
+    from vireid.external.audit_models import features_of_checkpoint, features_of_run, run_at
     from vireid.store import Store, write_atomically
 
     place, path = Store(store), Path(model)

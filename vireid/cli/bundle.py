@@ -12,7 +12,7 @@ from vireid.cli.show import console
 from vireid.core.messages import Table
 
 if TYPE_CHECKING:
-    from vireid.experiment.bundle import Bundled
+    from vireid.experiment.deploy.bundle import Bundled
 
 
 @app.command()
@@ -35,7 +35,7 @@ def bundle(
 ) -> None:
     """Pack models to be measured on a Raspberry Pi, a Jetson or an old laptop with Python, NumPy and ONNX Runtime."""
     from vireid.config import compose
-    from vireid.experiment.bundle import bundle_step
+    from vireid.experiment.deploy.bundle import bundle_step
     from vireid.experiment.progress import bars
     from vireid.experiment.reload import config_of_fit
     from vireid.store import Store

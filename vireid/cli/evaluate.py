@@ -161,13 +161,13 @@ def evaluate(
         refuse(ctx, OF_RERANKING, "works with --rerank only; add --rerank, or leave it out", FLAGS)
 
     from vireid.cli.show_features import metrics_table
-    from vireid.experiment.own_features import by_rule, reranking_config
+    from vireid.external.features import by_rule, reranking_config
 
     again = reranking_config(variant, k1, k2, weight, search) if rerank else None
     if rule:
         files = by_rule(rule, again, cmc=cmc, normalise=normalize, query_cam=query_cam_array)
     else:
-        from vireid.experiment.own_protocol import by_protocol
+        from vireid.external.protocols import by_protocol
 
         choices = {"mode": mode, "direction": direction, "shots": shots, "trials": trials}
         choices["normalise"] = normalize if given(ctx, "normalize") else None

@@ -13,7 +13,7 @@ from vireid.core.errors import UserError, did_you_mean
 from vireid.core.messages import Table
 
 if TYPE_CHECKING:
-    from vireid.experiment.export import Export
+    from vireid.experiment.deploy.export import Export
     from vireid.profiling.export.write import Format
 
 
@@ -42,7 +42,7 @@ def export(
 ) -> None:
     """Write what is deployed of a model for other runtimes, each file checked against PyTorch before it is kept."""
     from vireid.config import compose
-    from vireid.experiment.export import export_step
+    from vireid.experiment.deploy.export import export_step
     from vireid.experiment.progress import bars
     from vireid.experiment.reload import config_of_fit
     from vireid.store import Store

@@ -36,7 +36,7 @@ def import_(
     ] = None,
 ) -> None:
     """Read a public implementation's checkpoint strictly, say what it holds, and keep or run it as our model."""
-    from vireid.experiment.imports import embed_file, save_imported
+    from vireid.external.checkpoints import embed_file, save_imported
     from vireid.models.importers.load import import_state
 
     imported = import_state(file, arch)
@@ -56,7 +56,7 @@ def loss_terms(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
 ) -> None:
     """Evaluate the loss terms of an architecture on given arrays, to compare with another implementation."""
-    from vireid.experiment.loss_arrays import loss_terms_of_file
+    from vireid.external.losses import loss_terms_of_file
 
     terms = loss_terms_of_file(file, arch)
     if as_json:

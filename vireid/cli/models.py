@@ -14,7 +14,7 @@ from vireid.cli.show import console
 from vireid.core.messages import Table
 
 if TYPE_CHECKING:
-    from vireid.experiment.systems import SystemFacts
+    from vireid.experiment.cost.systems import SystemFacts
 
 
 @app.command()
@@ -28,7 +28,7 @@ def models(
 
     Costs are those on record in results/systems; --count makes them again with the code that is installed.
     """
-    from vireid.experiment.systems import system_facts
+    from vireid.experiment.cost.systems import system_facts
 
     if count:
         _count()
@@ -41,8 +41,8 @@ def models(
 
 
 def _count() -> None:
+    from vireid.experiment.cost.systems import count_systems, write_counts
     from vireid.experiment.progress import bars
-    from vireid.experiment.systems import count_systems, write_counts
     from vireid.store import Store
 
     with tempfile.TemporaryDirectory(prefix="vireid-count-") as folder, bars() as progress:

@@ -14,7 +14,7 @@ from vireid.core.errors import UserError, did_you_mean
 from vireid.core.messages import Table
 
 if TYPE_CHECKING:
-    from vireid.experiment.quantise import Quantised
+    from vireid.experiment.deploy.quantise import Quantised
 
 
 @app.command()
@@ -38,8 +38,8 @@ def quantise(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Quantise a trained fit to int8: compare settings on dev, keep the nearest to it, evaluate that very file."""
+    from vireid.experiment.deploy.quantise import CANDIDATES, quantise_step
     from vireid.experiment.progress import bars
-    from vireid.experiment.quantise import CANDIDATES, quantise_step
     from vireid.experiment.reload import config_of_fit
     from vireid.store import Store
 

@@ -40,7 +40,7 @@ def train(overrides: Overrides = None, store: StoreOption = DEFAULT_STORE) -> No
 
     wait_patiently()  # before anything imports torch
     from vireid.config import compose
-    from vireid.experiment.deployed import deployed_step
+    from vireid.experiment.deploy.evaluate import deployed_step
     from vireid.experiment.evaluate import evaluate_step
     from vireid.experiment.fit import fit_step
     from vireid.experiment.progress import bars
@@ -68,7 +68,7 @@ def profile(
 ) -> None:
     """Count parameters and MACs of a configuration and measure its latency here. Needs no data and no training."""
     from vireid.config import compose
-    from vireid.experiment.profile import cost_step, measure_latencies
+    from vireid.experiment.cost.profile import cost_step, measure_latencies
     from vireid.experiment.progress import bars
     from vireid.profiling.config import StagesConfig
     from vireid.store import Store
@@ -101,9 +101,9 @@ def explain(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Write a page beside a run: ranked lists with pictures, hardest queries, people, cameras, similarities."""
-    from vireid.experiment.explain import explain_step
     from vireid.experiment.progress import bars
     from vireid.experiment.reload import config_of_fit
+    from vireid.explain.step import explain_step
     from vireid.store import Store
 
     place = Store(store)

@@ -34,7 +34,7 @@ def run_job(
     job, log = directory / f"{name}.json", directory / f"{name}.log"
     payload = {"config": config.model_dump(mode="json"), "steps": steps}
     write_atomically(job, json.dumps(payload, indent=1))
-    command = [sys.executable, "-P", "-m", "vireid.experiment.worker", str(store.root), str(job)]
+    command = [sys.executable, "-P", "-m", "vireid.ablation.engines.worker", str(store.root), str(job)]
     path = os.pathsep.join(p or str(Path.cwd()) for p in sys.path)  # plug-ins beside the study are found there too
     try:
         errors = log.open("a", encoding="utf-8")

@@ -1,0 +1,91 @@
+"""Fits as deployed files: evaluated as they are, chosen on dev, reused, never chosen on test identities."""
+
+import json
+
+import pytest
+
+from tests.tiny import tiny
+from vireid.core.errors import UserError
+from vireid.core.files import file_digest
+from vireid.core.records import EvaluationRecord
+from vireid.experiment.cost.profile import measure_latencies
+from vireid.experiment.deploy.evaluate import deployed_step, is_deployed
+from vireid.experiment.deploy.export import export_step
+from vireid.experiment.deploy.quantise import quantise_step
+from vireid.experiment.evaluate import evaluate_step
+from vireid.experiment.fit import fit_step
+from vireid.store import Store
+
+ONE = "{name: onnxruntime, precision: fp32}"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    store = Store(tmp_path_factory.mktemp("store"))
+    config = tiny(f"evaluation.deployed=[{ONE}]", f"profile.runtimes=[{ONE}]", "profile.memory=false")
+    fit_step(config, store)
+    return config, store, evaluate_step(config, store)
+
+
+def test_a_float_file_is_as_accurate_as_the_model(trained):
+    config, store, plain = trained
+    assert not is_deployed(config, store)
+    records = deployed_step(config, store)
+    assert is_deployed(config, store)
+    assert [record.protocol for record in records] == [record.protocol for record in plain]
+    for record, model in zip(records, plain, strict=True):
+        assert record.id != model.id
+        assert model.artefact is None
+        assert record.metrics == pytest.approx(model.metrics, abs=1e-6)
+        assert record.artefact is not None
+        assert record.artefact.precision == "fp32"
+        assert record.artefact.calibration is None
+        assert record.artefact.cosine == pytest.approx(1, abs=1e-6)
+        assert record.artefact.overlap10 == pytest.approx(1, abs=1e-2)
+        assert store.per_query(record) is not None
+    before = (store.runs / f"{records[0].id}.json").read_bytes()
+    assert deployed_step(config, store) == records
+    assert (store.runs / f"{records[0].id}.json").read_bytes() == before
+
+
+def test_latencies_are_found_by_what_the_record_says(trained):
+    config, store, _ = trained
+    (latency,) = measure_latencies(config, store)
+    file = deployed_step(config, store)[0].artefact
+    assert file is not None
+    assert (latency.artefact, latency.runtime, latency.resolution) == (file.graph, file.runtime, file.resolution)
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", pytest.param("openvino", marks=pytest.mark.check)])
+def test_the_kept_setting_is_the_nearest(trained, tmp_path, name):
+    config, store, _ = trained
+    options = [{"images": count} for count in (2, 6)]
+    (found,) = quantise_step(config, store, tmp_path / "out", [name], options)
+    file = found.records[0].artefact
+    assert file is not None
+    assert file.precision == "int8"
+    assert [candidate["quantisation"]["images"] for candidate in file.candidates] == [2, 6]
+    assert file.cosine == max(candidate["cosine"] for candidate in file.candidates)
+    assert {candidate["split"] for candidate in file.candidates} == {"dev"}
+    assert file.calibration is not None
+    assert file.calibration["images"] in (2, 6)
+    assert {path.suffix for path in found.files} == ({".onnx"} if name == "onnxruntime" else {".xml", ".bin"})
+    if name == "onnxruntime":
+        onnx = pytest.importorskip("onnx")
+        assert file_digest(found.files[0]) == file.digest
+        said = {entry.key: entry.value for entry in onnx.load(found.files[0]).metadata_props}
+        assert said["precision"] == "int8"
+        assert said["graph"] == file.graph
+        assert json.loads(said["runtime"]) == file.runtime
+        float_file = export_step(config, store, tmp_path / "float", ["onnx"]).files[0]
+        assert found.files[0].stat().st_size < float_file.size_bytes
+    again = store.get(found.records[0].id)
+    assert isinstance(again, EvaluationRecord)
+    assert again.artefact == file
+
+
+def test_nothing_is_chosen_on_test_identities(trained, tmp_path):
+    _, store, _ = trained
+    config = tiny("data.split=test")
+    with pytest.raises(UserError, match="on which nothing may be chosen"):
+        quantise_step(config, store, tmp_path, ["onnxruntime"])

@@ -1,0 +1,1 @@
+"""A run on devices: exported, quantised and bundled files, and the accuracy of those very files."""

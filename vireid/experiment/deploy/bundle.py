@@ -1,0 +1,210 @@
+"""Fits, configurations and exported files → a bundle that measures them on another machine."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from vireid.bundle.manifest import BundledModel, KnownAccuracy, References
+from vireid.bundle.write import write_bundle
+from vireid.config import ExperimentConfig
+from vireid.core.config import parse
+from vireid.core.errors import UserError
+from vireid.core.extras import optional_module
+from vireid.core.identity import run_id
+from vireid.core.records import EvaluationRecord, FitRecord
+from vireid.data.synthetic.config import SyntheticConfig
+from vireid.data.synthetic.render import cameras_for, draw_person, render
+from vireid.experiment.deploy.export import export_step
+from vireid.experiment.progress import ProgressCallback, silent
+from vireid.report.load import data_label, data_note
+from vireid.report.protocols import PLAIN, protocol_key, protocol_title, reranking_label
+from vireid.store import Store
+
+REFERENCE_IMAGES = 4  # rendered people: a bundle shows nobody
+NEEDED = ("graph", "runtime", "precision", "preprocessing", "resolution", "feature_size", "model", "modality")
+
+
+@dataclass(frozen=True, slots=True)
+class Bundled:
+    """What was written."""
+
+    models: list[BundledModel]
+    size_bytes: int
+    one_sided: list[str]  # names of models whose graph is for infrared images, since visible ones have another
+
+
+def bundle_step(
+    configs: Sequence[ExperimentConfig],
+    exported: Sequence[Path],
+    store: Store,
+    target: Path,
+    progress: ProgressCallback = silent,
+) -> Bundled:
+    """Write a bundle of configurations (float32, the weights of their fits) and of files that were exported before.
+
+    A system with a graph for each modality is bundled with the infrared one, which queries go through.
+
+    Raises:
+        UserError: nothing to bundle, a file that is not of `vireid export`, or a target that cannot be written.
+    """
+    models: list[BundledModel] = []
+    files: dict[str, bytes] = {}
+    evaluations = [record for record in store.records() if isinstance(record, EvaluationRecord)]
+    contents = [*_export(configs, store, progress), *((str(path), _read(path)) for path in exported)]
+    if not contents:
+        raise UserError("nothing to bundle: name fits, a configuration, or exported files with --file")
+    for done, (place, content) in enumerate(contents):
+        progress("references", done, len(contents), Path(place).name)
+        said = _metadata(content, place)
+        name = _name(said, {model.name for model in models})
+        model, references = _describe(name, content, said, evaluations, store)
+        models.append(model)
+        files |= {model.file: content, **references}
+    progress("references", len(contents), len(contents))
+    written = write_bundle(target, models, files)
+    one_sided = [model.name for model in models if model.modality == "infrared"]
+    return Bundled(models, sum(map(len, written.values())), one_sided)
+
+
+def _export(configs: Sequence[ExperimentConfig], store: Store, progress: ProgressCallback) -> list[tuple[str, bytes]]:
+    """ONNX files, each checked against PyTorch, of what infrared queries go through."""
+    found = []
+    for config in configs:
+        with tempfile.TemporaryDirectory(prefix="vireid-bundle-") as name:
+            written = export_step(config, store, Path(name), ["onnx"], progress).files
+            (file,) = [f.path for f in written if f.path.stem in ("model", "model-infrared")]
+            found.append((f"{config.model.name}: {file.name}", file.read_bytes()))
+    return found
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"--file {path}: cannot be read ({error.strerror})") from error
+
+
+def _metadata(content: bytes, place: str) -> dict[str, str]:
+    """What an exported file says of itself."""
+    onnxruntime = optional_module("onnxruntime", "deploy")
+    try:
+        session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the runtime has many kinds of failure
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"{place}: ONNX Runtime cannot read it as an ONNX model ({reason})") from error
+    said: dict[str, str] = session.get_modelmeta().custom_metadata_map
+    lacking = [key for key in NEEDED if key not in said]
+    if lacking:
+        raise UserError(f"{place}: does not say its {', '.join(lacking)}; export it with this version of vireid")
+    return said
+
+
+def _name(said: Mapping[str, str], taken: set[str]) -> str:
+    parts = [said["model"].rpartition(":")[2], said["resolution"], said["precision"], said["run"][:6] or "initial"]
+    name = "-".join(parts)
+    number = 2
+    while name in taken:
+        name, number = "-".join([*parts, str(number)]), number + 1
+    return name
+
+
+def _describe(
+    name: str, content: bytes, said: Mapping[str, str], evaluations: Sequence[EvaluationRecord], store: Store
+) -> tuple[BundledModel, dict[str, bytes]]:
+    """A model with its references, which are computed here as the device computes them."""
+    # The device's own code, which needs onnxruntime: imported where it is known to be there.
+    from vireid.bundle.device.network import Network, normalise
+
+    preprocessing = json.loads(said["preprocessing"])
+    height, width = preprocessing["height"], preprocessing["width"]
+    images = reference_images(height, width)
+    with tempfile.NamedTemporaryFile(suffix=".onnx") as file:
+        file.write(content)
+        file.flush()
+        network = Network(Path(file.name), json.loads(said["runtime"]), 1)
+        pixels = normalise(images, preprocessing["mean"], preprocessing["std"])
+        features = np.concatenate([network(pixel[None]) for pixel in pixels]).astype(np.float32)
+    places = References(images=f"references/images-{said['resolution']}.npy", features=f"references/{name}.npy")
+    described = {
+        "name": name,
+        "file": f"models/{name}.onnx",
+        "bytes": len(content),
+        **{key: said[key] for key in ("model", "modality", "dataset", "data_kind", "graph", "precision")},
+        "run": said["run"] or None,
+        "runtime": json.loads(said["runtime"]),
+        "resolution": (height, width),
+        "feature_size": int(said["feature_size"]),
+        "mean": preprocessing["mean"],
+        "std": preprocessing["std"],
+        "references": places,
+        "accuracy": known_accuracies(hashlib.sha256(content).hexdigest(), said, evaluations, store),
+    }
+    return parse(BundledModel, described, name), {places.images: _npy(images), places.features: _npy(features)}
+
+
+def reference_images(height: int, width: int) -> npt.NDArray[np.uint8]:
+    """Rendered people in near infrared, N×H×W: what a bundle's features are compared on."""
+    settings = SyntheticConfig()
+    cameras = cameras_for(settings.layout, settings.seed).values()
+    camera = min((c for c in cameras if c.spectrum == "nir"), key=lambda c: c.number)
+    found = []
+    for person in range(1, REFERENCE_IMAGES + 1):
+        drawn = draw_person(settings.seed, person)
+        shown = render(drawn, camera, seed=settings.seed, shot=1, height=settings.height, width=settings.width)
+        picture = Image.fromarray(shown.image).convert("L").resize((width, height), Image.Resampling.BILINEAR)
+        found.append(np.asarray(picture))
+    return np.stack(found)
+
+
+def known_accuracies(
+    digest: str, said: Mapping[str, str], evaluations: Sequence[EvaluationRecord], store: Store
+) -> list[KnownAccuracy]:
+    """Evaluations of the file with that SHA-256; of a float32 file also those of the fit whose features it has.
+
+    Those of one forward per image alone: text, re-ranking and averaged views cost what a bundle does not measure.
+    """
+    of_file = [e for e in evaluations if e.artefact is not None and e.artefact.digest == digest]
+    of_fit = [e for e in evaluations if e.artefact is None and e.fit == said["run"] and said["precision"] == "fp32"]
+    found = [_known(record, store) for record in (*of_file, *of_fit) if "mAP" in record.metrics and _plain(record)]
+    return sorted(found, key=lambda known: known.protocol)
+
+
+def _plain(record: EvaluationRecord) -> bool:
+    card = record.protocol
+    extras = (card.get("text"), card.get("test_time_augmentation"))
+    return all(extra in (None, False, "none") for extra in extras) and reranking_label(card) == PLAIN
+
+
+def _known(record: EvaluationRecord, store: Store) -> KnownAccuracy:
+    fit, interval = store.get(record.fit), record.intervals.get("mAP")
+    card: dict[str, Any] = record.protocol
+    label = data_label(fit) if isinstance(fit, FitRecord) else record.data_kind
+    note = data_note(label)
+    return KnownAccuracy(
+        evaluation=record.id,
+        key=run_id([protocol_key(card), record.fingerprint]),
+        protocol=protocol_title(card),
+        mAP=record.metrics["mAP"],
+        low=None if interval is None else interval.low,
+        high=None if interval is None else interval.high,
+        level=None if interval is None else interval.level,
+        over=None if interval is None else interval.over,
+        note=f"; {note}" if note else "",
+    )
+
+
+def _npy(array: Any) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()

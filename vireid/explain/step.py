@@ -1,0 +1,202 @@
+"""What a run sees: ranked lists, hardest queries, people, cameras and similarities, on a page beside the run.
+
+``explain/retrieval.json`` and its pictures are the material of a report's retrieval panel; ``explain/index.html`` shows
+everything. Pictures of people stay in the store, which is not committed.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from vireid.config import ExperimentConfig
+from vireid.core.records import FitRecord
+from vireid.core.seeding import generator
+from vireid.core.types import FloatArray, ImageIndex
+from vireid.data.images import read_image
+from vireid.evaluation.evaluate import EvaluationResult
+from vireid.evaluation.protocols import ProtocolConfig
+from vireid.evaluation.trials import Trial
+from vireid.experiment.data import prepare
+from vireid.experiment.evaluate import embeddings, evaluate_again, finished_fit, protocol_without_text
+from vireid.experiment.progress import ProgressCallback, silent
+from vireid.explain import data as explain_data
+from vireid.explain import figures as explain_figures
+from vireid.explain import page as explain_page
+from vireid.report.html import join
+from vireid.report.load import as_sentence, data_label, data_note
+from vireid.report.protocols import protocol_title, reranking_label
+from vireid.store import Store, unwritable, write_atomically
+
+QUERIES = 6
+HARDEST = 12
+HARDEST_OF_ONE = 2
+PICTURES = "pictures"
+PICTURE_HEIGHT = 192
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A fit with its features of the evaluation images and what its first protocol without text makes of them."""
+
+    fit: FitRecord
+    config: ProtocolConfig
+    index: ImageIndex
+    features: FloatArray
+    trial: Trial
+    result: EvaluationResult
+    folder: Path
+
+    def row(self, path: str) -> int:
+        """Row of an image in the index."""
+        return self.index.paths.index(path)
+
+
+def explain_step(config: ExperimentConfig, store: Store, progress: ProgressCallback = silent) -> Path:
+    """Write the ``explain/`` folder of a fit, under its first protocol without text; returns the folder.
+
+    The ranked lists show queries drawn at random (by the run's id), half of them among those whose best match is right
+    and half among those where it is wrong, so that the panel flatters nobody.
+    """
+    fit = finished_fit(config, store)
+    data = prepare(config, store, progress)
+    features = embeddings(config, store, data, progress)
+    protocol = protocol_without_text(config)
+    result, trial = evaluate_again(config, protocol, features, data)
+    folder = store.directory(fit.id) / "explain"
+    seen = _Seen(fit, protocol, data.evaluation, features, trial, result, folder)
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+        (folder / PICTURES).mkdir(parents=True)
+        panel = [_ranked(seen, query, f"query{number}") for number, query in enumerate(_choose(result.top, fit.id))]
+        hardest = _hardest(seen)
+    except OSError as error:
+        raise unwritable(folder, error) from error
+    _write_page(seen, panel, hardest)
+    content = {"protocol": result.card, "queries": panel}
+    write_atomically(folder / "retrieval.json", json.dumps(content, indent=1))
+    return folder
+
+
+def _choose(top: pd.DataFrame, key: str) -> list[str]:
+    first = top[top["rank"] == 1]
+    draw = generator(key, "retrieval panel")
+    chosen: list[str] = []
+    for right in (True, False):
+        candidates = np.sort(first.loc[first["correct"] == right, "query"].to_numpy(dtype=str))
+        chosen += draw.permutation(candidates)[: QUERIES // 2].tolist()
+    return chosen
+
+
+def _hardest(seen: _Seen) -> list[dict[str, Any]]:
+    table = explain_data.hardest_queries(seen.result.per_query, HARDEST, HARDEST_OF_ONE)
+    rows = [seen.row(query) for query in table["query"]]
+    matches = explain_data.best_matches(seen.features, seen.index, seen.trial, seen.config, rows)
+    entries = []
+    for number, (query, ap, row) in enumerate(zip(table["query"], table["ap"], rows, strict=True)):
+        name = f"hard{number}"
+        match, rank = matches[row]
+        truth = _picture(seen, match, f"{name}-match") | {"rank": rank}
+        entries.append(_ranked(seen, query, name) | {"words": f"AP {100 * ap:.1f} %", "truth": truth})
+    return entries
+
+
+def _ranked(seen: _Seen, query: str, name: str) -> dict[str, Any]:
+    """A query with its ranked list; pictures are ``<name>.jpg`` and ``<name>-rank<n>.jpg``."""
+    ranked = seen.result.top[seen.result.top["query"] == query].sort_values("rank")
+    entry = _picture(seen, seen.row(query), name)
+    entry["ranked"] = [
+        _picture(seen, seen.row(str(path)), f"{name}-rank{rank}") | {"correct": bool(correct)}
+        for rank, path, correct in ranked[["rank", "gallery", "correct"]].to_numpy()
+    ]
+    return entry
+
+
+def _picture(seen: _Seen, row: int, name: str) -> dict[str, Any]:
+    image = read_image(seen.index.root, seen.index.paths[row])
+    image.thumbnail((PICTURE_HEIGHT, PICTURE_HEIGHT))
+    file = f"{PICTURES}/{name}.jpg"
+    image.save(seen.folder / file, quality=90)
+    return {"image": file, "identity": int(seen.index.identity[row]), "camera": int(seen.index.camera[row])}
+
+
+def _write_page(seen: _Seen, panel: Sequence[dict[str, Any]], hardest: Sequence[dict[str, Any]]) -> None:
+    result, folder = seen.result, seen.folder
+    note = as_sentence(data_note(data_label(seen.fit)))
+    people = explain_data.identity_table(result.per_query)
+    cameras = explain_data.camera_table(seen.features, seen.index, seen.trial, seen.config, result.per_query)
+    pairs = explain_data.similarities(seen.features, seen.index, seen.fit.id)
+    histograms = pd.concat(
+        pd.DataFrame(
+            {
+                "pairs": name,
+                "from": found.edges[:-1],
+                "to": found.edges[1:],
+                "same_person": found.same,
+                "different_people": found.different,
+                "same_person_and_camera": found.same_camera,
+            }
+        )
+        for name, found in pairs.items()
+    )
+    for name, table in (("identities", people), ("cameras", cameras), ("similarities", histograms)):
+        write_atomically(folder / f"{name}.csv", table.to_csv(index=False))
+    valid = result.per_query[result.per_query["valid"]].sort_values(["ap", "query"], kind="stable")
+    hardest_of = valid.drop_duplicates("identity")
+    worst = dict(zip(hardest_of["identity"].tolist(), hardest_of["query"].tolist(), strict=True))
+    words = f"{protocol_title(result.card)}, {reranking_label(result.card)}"
+    sections = [
+        ("Result", explain_page.outcome(result, words)),
+        (
+            "Ranked lists",
+            join([explain_page.method(_RANDOM), explain_page.ranked_lists(panel)]),
+        ),
+        ("Hardest queries", join([explain_page.method(_HARD), explain_page.ranked_lists(hardest)])),
+        (
+            "People",
+            join(
+                [
+                    explain_figures.identity_bars(people, note, folder),
+                    explain_page.identity_rows(people, worst, "identities.csv"),
+                ]
+            ),
+        ),
+        (
+            "Cameras",
+            join(
+                [
+                    explain_figures.camera_bars(cameras, note, folder),
+                    explain_page.camera_rows(cameras, "cameras.csv"),
+                ]
+            ),
+        ),
+        (
+            "Similarities",
+            join(
+                [
+                    explain_figures.similarity_histograms(pairs, note, folder),
+                    explain_page.similarity_rows(pairs, "similarities.csv"),
+                ]
+            ),
+        ),
+    ]
+    title = f"Run {seen.fit.id}: {seen.fit.config['model']['name']}, seed {seen.fit.seed}"
+    write_atomically(folder / "index.html", explain_page.page(title, note.strip(), sections))
+
+
+_RANDOM = (
+    f"Queries drawn at random: {QUERIES // 2} of those whose best match is right (fewer where there are not so many), "
+    f"{QUERIES // 2} of those where it is wrong. "
+    "Green and ✓: same person; red and ✗: another."
+)
+_HARD = (
+    f"The queries with the lowest average precision in the first trial, at most {HARDEST_OF_ONE} of one person. "
+    "Dashed: the person's most similar gallery image and its place in the whole ranking, before any re-ranking."
+)

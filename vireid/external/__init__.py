@@ -1,0 +1,1 @@
+"""Other people's files: their features, their checkpoints, and audits of both."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from vireid.config import ExperimentConfig
+from vireid.core import child
 from vireid.experiment.progress import ProgressCallback
 from vireid.store import Store, unwritable, write_atomically
 
@@ -34,8 +33,6 @@ def run_job(
     job, log = directory / f"{name}.json", directory / f"{name}.log"
     payload = {"config": config.model_dump(mode="json"), "steps": steps}
     write_atomically(job, json.dumps(payload, indent=1))
-    command = [sys.executable, "-P", "-m", "vireid.ablation.engines.worker", str(store.root), str(job)]
-    path = os.pathsep.join(p or str(Path.cwd()) for p in sys.path)  # plug-ins beside the study are found there too
     try:
         errors = log.open("a", encoding="utf-8")
     except OSError as error:
@@ -43,17 +40,17 @@ def run_job(
     with (
         errors,
         subprocess.Popen(
-            command,
+            child.command("vireid.ablation.engines.worker", str(store.root), str(job)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
-            env={**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"},
-        ) as child,
+            env=child.environment(),  # plug-ins beside the study are found there too
+        ) as process,
     ):
         reason: str | None = None
-        assert child.stdout is not None
-        for line in child.stdout:
+        assert process.stdout is not None
+        for line in process.stdout:
             try:
                 event = json.loads(line)
                 kind = event["event"]
@@ -65,8 +62,7 @@ def run_job(
                 progress(event["phase"], event["done"], event["total"], event["note"])
             elif kind == "error":
                 reason = event["message"]
-        code = child.wait()
+        code = process.wait()
     if code != 0 and reason is None:
-        how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        reason = f"the process {how}; its log: {log}"
+        reason = f"the process {'was ' if code < 0 else ''}{child.how_it_ended(code)}; its log: {log}"
     return Outcome(reason, log)

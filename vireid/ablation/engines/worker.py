@@ -8,17 +8,17 @@ when its parent does (its standard input closes), so that a killed study leaves 
 from __future__ import annotations
 
 import json
-import os
 import sys
-import threading
 import traceback
 from pathlib import Path
 from typing import Any
 
+from vireid.core.child import end_with_parent
+
 
 def main() -> None:
     """Run the job named on the command line; exit 0 when every step gave its record."""
-    _end_with_parent()
+    end_with_parent()
     store_root, job_file = Path(sys.argv[1]), Path(sys.argv[2])
     job = json.loads(job_file.read_text(encoding="utf-8"))
 
@@ -52,17 +52,6 @@ def main() -> None:
 def _say(**event: Any) -> None:
     sys.stdout.write(json.dumps(event) + "\n")
     sys.stdout.flush()
-
-
-def _end_with_parent() -> None:
-    """Leave at once when standard input closes: the parent has ended, however it ended."""
-
-    def watch() -> None:
-        while os.read(0, 1):  # not sys.stdin, whose lock would be held at interpreter shutdown
-            pass
-        os._exit(143)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 if __name__ == "__main__":

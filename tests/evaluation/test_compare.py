@@ -108,5 +108,5 @@ def test_tables_give_their_trials_back():
 
 def test_many_identities_are_drawn_in_bounded_blocks(monkeypatch):
     whole = identity_intervals([trial(1)])
-    monkeypatch.setattr("vireid.evaluation.compare._BLOCK_CELLS", 300)
+    monkeypatch.setattr("vireid.statistics.bootstrap._BLOCK_CELLS", 300)
     assert identity_intervals([trial(1)]) == whole

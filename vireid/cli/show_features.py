@@ -9,8 +9,8 @@ import numpy as np
 from rich import box
 
 from vireid.core.messages import Table
-from vireid.evaluation.compare import TEST_SAMPLING, Interval
 from vireid.evaluation.metrics import METRICS
+from vireid.statistics.bootstrap import TEST_SAMPLING, Interval
 
 if TYPE_CHECKING:
     from vireid.evaluation.features import FeatureResult

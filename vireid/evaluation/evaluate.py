@@ -14,7 +14,7 @@ from torch import Tensor
 from vireid.core.errors import UserError
 from vireid.core.records import MetricInterval
 from vireid.core.types import FloatArray, ImageIndex, IntArray
-from vireid.evaluation.compare import LEVEL, REPLICATES, TrialMetrics, identity_intervals
+from vireid.evaluation.compare import DRAWS, TrialMetrics, identity_intervals
 from vireid.evaluation.config import KReciprocal
 from vireid.evaluation.metrics import (
     METRICS,
@@ -32,6 +32,7 @@ from vireid.evaluation.protocols import ProtocolConfig, Split, card
 from vireid.evaluation.reranking import feature_distances, rerank, rerank_blocks
 from vireid.evaluation.scorers import SCORERS
 from vireid.evaluation.trials import Permutations, Trial, plan_trials
+from vireid.statistics.bootstrap import LEVEL
 
 TOP_COLUMNS = ("query", "rank", "gallery", "correct")
 PRODUCT_CELLS = 4_000_000  # scores that one product gives: 16 MB in single precision
@@ -235,7 +236,7 @@ def _intervals(labels: Labels, trials: list[Trial], per_query: list[QueryMetrics
         return {}
     found = identity_intervals([TrialMetrics(*pair) for pair in zip(identities, per_query, strict=True)])
     return {
-        name: MetricInterval(low=interval.low, high=interval.high, level=LEVEL, resamples=REPLICATES)
+        name: MetricInterval(low=interval.low, high=interval.high, level=LEVEL, resamples=DRAWS)
         for name, interval in found.items()
     }
 

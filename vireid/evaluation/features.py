@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from vireid.core.errors import UserError
-from vireid.evaluation.compare import Interval, TrialMetrics, identity_intervals, paired_differences
+from vireid.evaluation.compare import TrialMetrics, identity_intervals, paired_differences
 from vireid.evaluation.config import CmcConvention, KReciprocal, Variant
 from vireid.evaluation.feature_arrays import CAMERA_ARRAYS, ArrayLike, FeatureRule, FeatureSet, checked_set
 from vireid.evaluation.feature_files import FeatureFile
 from vireid.evaluation.metrics import require_matches
 from vireid.evaluation.search import rank_features
+from vireid.statistics.bootstrap import Interval
 
 # The convention of the datasets that a rule belongs to: SYSU-MM01 and LLCM keep one image per identity, RegDB all.
 CMC_OF_RULE: Mapping[str, CmcConvention] = {"sysu": "dedup", "same_id_same_cam": "dedup", "none": "plain"}

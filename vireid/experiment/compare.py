@@ -10,7 +10,8 @@ import numpy as np
 from vireid.core.config import canonical_json
 from vireid.core.errors import UserError
 from vireid.core.records import EvaluationRecord, Record
-from vireid.evaluation.compare import Interval, paired_differences, trials_of_table
+from vireid.evaluation.compare import paired_differences, trials_of_table
+from vireid.statistics.bootstrap import Interval
 from vireid.store import Store
 
 

@@ -17,12 +17,12 @@ from PIL import Image
 
 from vireid.core.config import Strict
 from vireid.core.errors import UserError
-from vireid.core.seeding import generator
 from vireid.core.types import IntArray, Modality
 from vireid.data.images import read_image
 from vireid.data.synthetic.card import read_card
 from vireid.data.synthetic.dataset import ATTRIBUTES, SILHOUETTES
 from vireid.data.synthetic.rendering_worker import decode_mask
+from vireid.statistics.bootstrap import intervals, resampled
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -30,6 +30,7 @@ Similarity = Callable[[IntArray, IntArray], Floats]
 
 SMALL = (48, 24)  # height and width at which pixels are compared
 STRIPES = 6
+DRAWS = 2000  # for an interval
 _BINS = 4
 
 
@@ -69,24 +70,17 @@ def rank1(similarity: Floats, identity: IntArray, match: Bools, allowed: Bools) 
     tied = similarity >= best - 1e-9 * np.maximum(1.0, np.abs(best))
     hits = (tied & match).sum(axis=1) / tied.sum(axis=1)
     chance = (match & allowed).sum(axis=1) / allowed.sum(axis=1)
-    low, high = _interval(hits, identity)
+    _, person = np.unique(identity, return_inverse=True)
+    found, asked = (np.bincount(person, weights=weights).astype(np.float64) for weights in (hits, None))
+    (rate,) = intervals(resampled(found[None, None], asked[None], DRAWS))
     return Figure(
         rank1=float(hits.mean()),
-        low=low,
-        high=high,
+        low=rate.low,
+        high=rate.high,
         chance=float(chance.mean()),
         queries=len(match),
         gallery=match.shape[1],
     )
-
-
-def _interval(hits: Floats, identity: IntArray, resamples: int = 2000) -> tuple[float, float]:
-    """95 % percentile interval of the mean of ``hits`` when identities are drawn again with replacement."""
-    _, member = np.unique(identity, return_inverse=True)
-    sums, counts = np.bincount(member, weights=hits), np.bincount(member)
-    drawn = generator("credibility").integers(len(counts), size=(resamples, len(counts)))
-    low, high = np.percentile(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1), (2.5, 97.5))
-    return float(low), float(high)
 
 
 def credibility(

@@ -13,7 +13,7 @@ import torch
 from vireid.core.errors import UserError
 from vireid.core.types import Batch, LearnsFromEpoch, Modality, Model
 from vireid.models import MODELS
-from vireid.profiling.parameters import parameter_counts
+from vireid.profiling.complexity import parameter_counts
 
 CLASSES = 11
 # Small settings for speed; a model that is not listed is tested at its defaults.

@@ -26,7 +26,7 @@ from vireid.losses.distillation import feature_distillation, logit_distillation,
 from vireid.models.compact import Compact, CompactConfig
 from vireid.models.idkl import IDKL, IDKLConfig
 from vireid.models.teacher import Teacher
-from vireid.profiling.parameters import parameter_counts
+from vireid.profiling.complexity import parameter_counts
 
 CLASSES = 11
 RUN = {"run": "0123456789ab"}

@@ -17,7 +17,7 @@ from vireid.losses.pairs import pair_rows
 from vireid.models.idkl import IDKL, IDKLConfig
 from vireid.models.idkl_config import MHA_WEIGHTS, RELEASED_WEIGHTS, SPECIFIC_TERMS, MHAKind
 from vireid.models.trunk import IBNKind
-from vireid.profiling.parameters import parameter_counts, without_gradient
+from vireid.profiling.complexity import parameter_counts, without_gradient
 
 MakeBatch = Callable[..., Batch]
 CLASSES = 9

@@ -14,7 +14,7 @@ from vireid.core.errors import UserError
 from vireid.core.records import CostRecord
 from vireid.profiling import COUNTERS
 from vireid.profiling.complexity import artefact_digest, complexity
-from vireid.profiling.latency import thread_limit
+from vireid.profiling.device import thread_limit
 
 ALL = COUNTERS.names()
 

@@ -16,13 +16,14 @@ from vireid.core.config import parse
 from vireid.core.errors import UserError
 from vireid.core.records import CostRecord, LatencyRecord
 from vireid.profiling import RUNTIMES
-from vireid.profiling.complexity import example_images
+from vireid.profiling.complexity import cost, example_images
 from vireid.profiling.config import LatencyBudget, ProfileConfig
-from vireid.profiling.forward import machine_notes
-from vireid.profiling.latency import measure, summarise, thread_limit
-from vireid.profiling.profile import cost, latency
+from vireid.profiling.device import thread_limit
+from vireid.profiling.latency import latency, measure
 from vireid.profiling.runtimes.config import EagerConfig
 from vireid.profiling.runtimes.eager import Eager
+from vireid.profiling.sampling import summarise
+from vireid.profiling.sensors.remarks import machine_notes
 
 SHORT = LatencyBudget(warmup_seconds=0.02, min_seconds=0.02, min_repeats=5, max_seconds=0.5)
 QUICK = {"budget": SHORT.model_dump(), "batches": [1, 3], "threads": [1]}

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from vireid.core.errors import UserError
-from vireid.profiling.parameters import parameter_counts, size_bytes, without_gradient
+from vireid.profiling.complexity import parameter_counts, size_bytes, without_gradient
 
 
 class Method(nn.Module):

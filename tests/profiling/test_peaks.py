@@ -11,10 +11,10 @@ from torch import nn
 
 from tests.profiling.models import Pooled
 from vireid.core.config import parse
-from vireid.profiling import forward
+from vireid.profiling import latency as timing
 from vireid.profiling.config import ProfileConfig
+from vireid.profiling.latency import latency
 from vireid.profiling.peaks import attainable_gflops, last_level_cache, peak_bandwidth, peak_gflops
-from vireid.profiling.profile import latency
 
 
 def test_arithmetic_counts_two_operations_per_product() -> None:
@@ -39,8 +39,8 @@ def test_bandwidth_counts_three_arrays() -> None:
 def test_roofs_are_recorded_where_they_are_asked_for(
     monkeypatch: pytest.MonkeyPatch, precision: str, dtype: str
 ) -> None:
-    monkeypatch.setattr(forward, "peak_gflops", partial(peak_gflops, size=64, seconds=0.001))
-    monkeypatch.setattr(forward, "peak_bandwidth", partial(peak_bandwidth, array_bytes=4000, seconds=0.001))
+    monkeypatch.setattr(timing, "peak_gflops", partial(peak_gflops, size=64, seconds=0.001))
+    monkeypatch.setattr(timing, "peak_bandwidth", partial(peak_bandwidth, array_bytes=4000, seconds=0.001))
     given = {
         "budget": {"warmup_seconds": 0, "min_seconds": 0, "min_repeats": 3, "max_seconds": 0.5},
         "runtimes": [{"name": "eager", "precision": precision}],

@@ -1,22 +1,57 @@
-"""MACs per image of a built module by several counters side by side, and the digest of the graph they counted."""
+"""What a model costs before it is run: parameters by role, MACs per image by several counters side by side."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from vireid.core.config import canonical_json
+from vireid.core.errors import UserError
+from vireid.core.types import DeclaresRoles
 from vireid.profiling import COUNTERS
 from vireid.profiling.counters.base import MAC_CONVENTION, counting_copy
 from vireid.profiling.counters.execution import OperatorCall, log_execution
 
 HEADLINE = "torch"  # counts what is executed
 FLAG_ABOVE = 0.01  # relative difference between counters that a table must show
+
+
+def cost(
+    full_model: nn.Module,
+    deployable: nn.Module,
+    height: int,
+    width: int,
+    *,
+    counters: Sequence[str] = ("torch", "fvcore", "thop"),
+    roles: Mapping[str, str] | None = None,
+    others: Sequence[nn.Module] = (),
+) -> dict[str, Any]:
+    """Parameters by role, MACs per image and size of the deployed graph.
+
+    Args:
+        full_model: the model as trained; asked for ``parameter_roles()`` if it has one and ``roles`` is not given.
+        deployable: images (B×3×H×W) → embedding (B×D).
+        height: pixels.
+        width: pixels.
+        counters: names in ``COUNTERS``.
+        roles: role of parameters by name.
+        others: deployable modules of the other modalities; they count among the deployed parameters.
+
+    Returns:
+        What ``complexity`` returns, with ``parameters`` and ``size_bytes``.
+    """
+    if roles is None and isinstance(full_model, DeclaresRoles):
+        roles = full_model.parameter_roles()
+    return {
+        **complexity(deployable, height, width, counters=counters),
+        "parameters": parameter_counts(full_model, [deployable, *others], roles),
+        "size_bytes": size_bytes(deployable),
+    }
 
 
 def complexity(
@@ -107,3 +142,72 @@ def _row(name: str, module: nn.Module, images: Tensor, executed: Sequence[Operat
         return {"name": name, "status": "failed", "reason": f"{type(error).__name__}: {error}", "macs": None}
     row = asdict(count)
     return {"name": name, "status": "ok", "reason": None, **row, "notes": list(count.notes)}
+
+
+Role = Literal["deployed", "training_only", "dead"]
+ROLES: tuple[Role, ...] = ("deployed", "training_only", "dead")
+
+
+def parameter_counts(
+    full: nn.Module, deployable: nn.Module | Sequence[nn.Module], roles: Mapping[str, str] | None = None
+) -> dict[str, int]:
+    """Number of scalars by role; shared tensors count once.
+
+    Args:
+        full: model as trained.
+        deployable: what ``full.deployable(...)`` returned, for one modality or for each; it holds the parameters of
+            ``full`` or copies of them. Where modalities have parts of their own, ``roles`` must say what is deployed.
+        roles: role of parameters of ``full`` by name, as far as the model declares them (``parameter_roles()``).
+            Whatever is undeclared is ``deployed`` if the deployable module holds it, otherwise ``training_only``.
+
+    Raises:
+        UserError: unknown parameter name or role, or roles that contradict the deployable module.
+    """
+    named = dict(full.named_parameters())
+    paths = [deployable] if isinstance(deployable, nn.Module) else list(deployable)
+    sizes = [sum(p.numel() for p in path.parameters()) for path in paths]
+    held = {id(p) for path in paths for p in path.parameters()}
+    dead = declared = 0
+    for name, role in (roles or {}).items():
+        where = f"parameter_roles of {type(full).__name__}: '{name}'"
+        if name not in named:
+            raise UserError(f"{where} is not a parameter of the model; list names as in named_parameters()")
+        if role not in ROLES:
+            raise UserError(f"{where} has the role '{role}'; valid: {', '.join(ROLES)}")
+        if role != "deployed" and id(named[name]) in held:
+            raise UserError(f"{where} is declared {role}, but the deployable module holds it")
+        dead += named[name].numel() if role == "dead" else 0
+        declared += named[name].numel() if role == "deployed" else 0
+    if declared > sum(sizes):
+        raise UserError(
+            f"parameter_roles of {type(full).__name__} declares {declared} deployed parameters, but its deployable "
+            f"module holds {sum(sizes)}"
+        )
+    deployed = max(declared, *sizes)
+    total = sum(p.numel() for p in named.values())
+    if total < deployed + dead:
+        raise UserError(
+            f"{type(full).__name__} has {total} parameters, fewer than its deployable module ({deployed}) and the dead "
+            f"ones ({dead}) together; a deployable module must not add parameters"
+        )
+    return {"deployed": deployed, "training_only": total - deployed - dead, "dead": dead}
+
+
+def without_gradient(model: nn.Module, loss: Callable[[], Tensor]) -> set[str]:
+    """Names of the trainable parameters that one training step leaves without a gradient: a check on declared roles.
+
+    Args:
+        model: model whose gradients are cleared, filled and cleared again.
+        loss: computes the total loss of one step. Take a step in which every term is active.
+    """
+    model.zero_grad(set_to_none=True)
+    loss().backward()  # type: ignore[no-untyped-call]
+    names = {name for name, p in model.named_parameters() if p.requires_grad and p.grad is None}
+    model.zero_grad(set_to_none=True)
+    return names
+
+
+def size_bytes(module: nn.Module) -> int:
+    """Bytes of the parameters and buffers of a module; shared tensors count once."""
+    tensors = {id(t): t for t in (*module.parameters(), *module.buffers())}
+    return sum(t.numel() * t.element_size() for t in tensors.values())

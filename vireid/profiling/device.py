@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import platform
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psutil
 import torch
+from threadpoolctl import threadpool_limits
 
 from vireid.core.environment import MACHINE_IDENTITY
 from vireid.core.processor import ISA_FLAGS, cpu_fields, cpu_flags, cpu_model, kernel_flags
@@ -92,3 +95,15 @@ def _accelerators() -> list[dict[str, Any]]:
             }
         )
     return found
+
+
+@contextmanager
+def thread_limit(threads: int) -> Iterator[None]:
+    """Run PyTorch and the native thread pools (BLAS, OpenMP) with ``threads`` threads; restored afterwards."""
+    before = torch.get_num_threads()
+    with threadpool_limits(limits=threads):
+        torch.set_num_threads(threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)

@@ -1,34 +1,290 @@
-"""Latency of a session: the sampling core with PyTorch's threads."""
+"""From a deployed graph to a latency: each combination of a profile, timed here or in a process of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 import psutil
 import torch
-from threadpoolctl import threadpool_limits
-from torch import Tensor
+from torch import Tensor, nn
 
-from vireid.profiling.config import LatencyBudget
-from vireid.profiling.device import available_cores
+from vireid.core.config import parse
+from vireid.core.errors import UserError
+from vireid.profiling import RUNTIMES, sensors
+from vireid.profiling.complexity import example_images
+from vireid.profiling.config import LatencyBudget, ProfileConfig
+from vireid.profiling.device import affinity, available_cores, thread_limit
+from vireid.profiling.isolation import run_isolated
+from vireid.profiling.limits import Limit
+from vireid.profiling.memory import inference_memory, peak_resident_bytes
+from vireid.profiling.peaks import peak_bandwidth, peak_gflops
 from vireid.profiling.runtimes.base import Session
-from vireid.profiling.sampling import LatencySamples, LatencySummary, busy_seconds, sample, summarise
+from vireid.profiling.runtimes.reasons import unavailable
+from vireid.profiling.sampling import LatencySamples, busy_seconds, sample
+from vireid.profiling.sensors.remarks import machine_notes
 
-__all__ = ["LatencySamples", "LatencySummary", "measure", "summarise", "thread_limit"]
+
+def latency(
+    deployable: nn.Module,
+    height: int,
+    width: int,
+    config: ProfileConfig,
+    *,
+    artefact: str,
+    device: torch.device | str = "cpu",
+    emulate: bool = False,
+) -> Iterator[dict[str, Any]]:
+    """Measure ``deployable`` in every runtime, thread count and batch size of ``config``, one result after another.
+
+    Args:
+        deployable: images (B×3×H×W) → embedding (B×D).
+        height: pixels.
+        width: pixels.
+        config: what to measure.
+        artefact: digest of the deployed graph, as ``cost`` gives it.
+        device: where to run.
+        emulate: measure precisions too that the processor has no instructions for.
+
+    Yields:
+        The measured fields of a ``LatencyRecord``, per combination: ``status`` ("ok"; "skipped" where the runtime is
+        not available or the limit cannot be applied; "failed"), ``reason``, ``artefact``, ``runtime`` (its
+        configuration and version), ``precision``, ``batch``, ``resolution``, ``threads``, ``notes``, and what
+        ``measure_forward`` or ``measure_isolated`` measured.
+    """
+    for runtime_config in config.runtimes:
+        for threads in config.thread_counts(available_cores()):
+            for batch in config.batches:
+                update = {"runtimes": [runtime_config], "threads": [threads], "batches": [batch]}
+                yield {
+                    "artefact": artefact,
+                    "batch": batch,
+                    "resolution": [height, width],
+                    "threads": threads,
+                    **_one(deployable, height, width, config.model_copy(update=update), device, emulate),
+                }
 
 
-@contextmanager
-def thread_limit(threads: int) -> Iterator[None]:
-    """Run PyTorch and the native thread pools (BLAS, OpenMP) with ``threads`` threads; restored afterwards."""
-    before = torch.get_num_threads()
-    with threadpool_limits(limits=threads):
-        torch.set_num_threads(threads)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)
+def _one(
+    deployable: nn.Module, height: int, width: int, single: ProfileConfig, device: torch.device | str, emulate: bool
+) -> dict[str, Any]:
+    (runtime_config,), (batch,) = single.runtimes, single.batches
+    runtime = RUNTIMES.load(runtime_config.name)(runtime_config)
+    result: dict[str, Any] = {
+        "runtime": {**runtime_config.model_dump(mode="json"), "version": runtime.version},
+        "precision": runtime.precision,
+        "seconds": [],
+        "notes": [],
+    }
+    reason = unavailable(runtime, torch.device(device).type, emulate=emulate)
+    if reason is not None:
+        return {**result, "status": "skipped", "reason": reason}
+    try:
+        if single.isolated:
+            return {**result, **measure_isolated(deployable, height, width, single, device)}
+        images = example_images(batch, height, width, device)
+        session = runtime.prepare(deployable, images)
+        found = measure_forward(session, lambda: deployable, images, single)
+    except Exception as error:  # recorded as a failed measurement; the other combinations still run
+        return {**result, "status": "failed", "reason": f"{type(error).__name__}: {error}"}
+    return {**result, "status": "ok", "reason": None, "affinity": affinity(), **found}
+
+
+TASK = "vireid.profiling.latency:measure_file"
+
+
+@runtime_checkable
+class StoresFiles(Protocol):
+    """A runtime whose deployed form is a file of its own; of the others it is the pickled PyTorch module."""
+
+    def store(self, module: nn.Module, example: Tensor, folder: Path) -> Path:
+        """Write ``module`` for batches shaped like ``example`` into ``folder``: the file, or a folder of files."""
+        ...
+
+    def load(self, file: Path, example: Tensor) -> Session:
+        """Make ready what ``store`` wrote; nothing of PyTorch's module is needed."""
+        ...
+
+
+def measure_isolated(
+    module: nn.Module, height: int, width: int, single: ProfileConfig, device: torch.device | str
+) -> dict[str, Any]:
+    """Measure ``module`` in a process of its own; ``single`` has one runtime, thread count and batch size.
+
+    Returns and raises as ``run_in_child``; if measured, with the fields of ``measure_forward`` and ``load_seconds``.
+    """
+    return run_in_child(TASK, module, height, width, single, device)
+
+
+def run_in_child(
+    task: str,
+    module: nn.Module,
+    height: int,
+    width: int,
+    single: ProfileConfig,
+    device: torch.device | str,
+    more: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Write the artefact and carry out a task on it in a fresh process.
+
+    Args:
+        task: ``module:function``; called with ``pickled`` and ``stored`` (files), ``profile``, ``height``, ``width``,
+            ``device`` and what ``more`` has; returns fields of a ``LatencyRecord``.
+        module: what is deployed.
+        height: pixels.
+        width: pixels.
+        single: a profile of one runtime, thread count and batch size.
+        device: where to run.
+        more: further arguments, fit for JSON.
+
+    Returns:
+        ``status`` and ``reason``, ``affinity``, ``limit``, ``size_bytes``, and what the task returned.
+
+    Raises:
+        UserError: the module cannot be pickled.
+    """
+    (runtime_config,), (threads,), (batch,) = single.runtimes, single.threads or [1], single.batches
+    runtime = RUNTIMES.load(runtime_config.name)(runtime_config)
+    with tempfile.TemporaryDirectory(prefix="vireid-artefact-") as name:
+        pickled = Path(name) / "module.pt"
+        save_module(module, pickled)
+        stored = pickled
+        if isinstance(runtime, StoresFiles):
+            (Path(name) / "stored").mkdir()
+            stored = runtime.store(module, example_images(batch, height, width, device), Path(name) / "stored")
+        answer = run_isolated(
+            task,
+            {
+                "pickled": str(pickled),
+                "stored": str(stored),
+                "profile": single.model_dump(mode="json"),
+                "height": height,
+                "width": width,
+                "device": str(device),
+                **(more or {}),
+            },
+            threads=threads,
+            limit=None if single.limit is None else Limit.parse(single.limit),
+            timeout_seconds=single.timeout_seconds + (single.sustained_seconds or 0.0),
+        )
+        size = _bytes_on_disk(stored)
+    return {
+        "status": answer.status,
+        "reason": answer.reason,
+        "isolated": True,
+        "affinity": answer.affinity,
+        "limit": answer.limit,
+        "size_bytes": size,
+        **answer.result,
+        "notes": [*answer.notes, *answer.result.get("notes", [])],
+    }
+
+
+def save_module(module: nn.Module, file: Path) -> None:
+    """Write a module with its weights.
+
+    Raises:
+        UserError: it cannot be pickled.
+    """
+    try:
+        torch.save(module, file)
+    except Exception as error:  # pickling runs the module's own code, which may raise anything
+        raise UserError(
+            f"{type(module).__name__} cannot be handed to another process ({type(error).__name__}: {error}); "
+            "define it and what it holds at the top of a module, or set profile.isolate=false"
+        ) from error
+
+
+def load_module(file: Path, device: torch.device | str) -> nn.Module:
+    """Read what ``save_module`` wrote: a whole pickled module, which only this suite's own process may have made."""
+    module: nn.Module = torch.load(file, map_location=device, weights_only=False)
+    return module
+
+
+def measure_file(
+    pickled: str, stored: str, profile: Mapping[str, Any], height: int, width: int, device: str
+) -> dict[str, Any]:
+    """The task of the isolated process: from a file to its first answer, then as ``measure_forward``."""
+    single = parse(ProfileConfig, profile, "profile")
+    (runtime_config,), (threads,), (batch,) = single.runtimes, single.threads or [1], single.batches
+    runtime = RUNTIMES.load(runtime_config.name)(runtime_config)
+    images = example_images(batch, height, width, device)
+    with thread_limit(threads):
+        begin = time.perf_counter()
+        if isinstance(runtime, StoresFiles):
+            session = runtime.load(Path(stored), images)
+        else:
+            session = runtime.prepare(load_module(Path(stored), device), images)
+        session(images)
+        loaded = time.perf_counter() - begin
+    found = measure_forward(session, lambda: load_module(Path(pickled), device), images, single)
+    return {**found, "load_seconds": loaded}
+
+
+def _bytes_on_disk(path: Path) -> int:
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    return sum(file.stat().st_size for file in files)
+
+
+def measure_forward(
+    session: Session, module: Callable[[], nn.Module], images: Tensor, single: ProfileConfig
+) -> dict[str, Any]:
+    """Time a session and read the machine beside it: the measured fields of a ``LatencyRecord``.
+
+    ``rss_bytes`` (highest resident memory of the whole process so far) is given only where ``single`` isolates, and
+    read before ``module`` is asked for, whose weights ``peak_memory_bytes`` counts.
+    """
+    (threads,) = single.threads or [1]
+    before = sensors.describe()
+    meter = sensors.EnergyMeter()
+    samples = measure(
+        session,
+        images,
+        threads=threads,
+        budget=single.budget,
+        sustained_seconds=single.sustained_seconds,
+        watch=sensors.watch,
+        during=meter,
+    )
+    after = sensors.describe()
+    resident = peak_resident_bytes() if single.isolated else None
+    memory = None
+    if single.memory:
+        with thread_limit(threads):
+            memory = inference_memory(session, module(), images)
+    roofs, unmeasured = _roofs(single, images) if single.peaks else ({}, [])
+    handled = len(samples.seconds) * samples.batch
+    return {
+        "warmup": samples.warmup,
+        "seconds": samples.seconds,
+        "windows": samples.windows,
+        "peaks": roofs,
+        "notes": [*samples.notes, *machine_notes(before, after), *unmeasured],
+        "peak_memory_bytes": None if memory is None else memory["peak_bytes"],
+        "rss_bytes": resident,
+        "joules_per_image": None if meter.joules is None else meter.joules / handled,
+        "sensors": {
+            "before": before,
+            "after": {name: reading for name, reading in after.items() if reading["value"] is not None},
+            "energy_by": meter.method or meter.reason,
+        },
+    }
+
+
+def _roofs(single: ProfileConfig, images: Tensor) -> tuple[dict[str, Any], list[str]]:
+    """The machine's roofs at the profile's threads, in the runtime's arithmetic, or why they were not measured."""
+    (threads,), (runtime,) = single.threads or [1], single.runtimes
+    if images.device.type != "cpu":
+        return {}, [f"roofs not measured: the network ran on {images.device}, and they are the processor's"]
+    if single.limit is not None and Limit.parse(single.limit).memory_bytes is not None:
+        return {}, [f"roofs not measured: arrays larger than every cache may not fit into '{single.limit}'"]
+    dtype = torch.bfloat16 if getattr(runtime, "precision", "fp32") == "bf16" else torch.float32
+    return {"gflops": asdict(peak_gflops(threads, dtype=dtype)), "bandwidth": asdict(peak_bandwidth(threads))}, []
 
 
 def measure(

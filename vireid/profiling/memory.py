@@ -13,7 +13,7 @@ import psutil
 import torch
 from torch import Tensor, nn
 
-from vireid.profiling.parameters import size_bytes
+from vireid.profiling.complexity import size_bytes
 from vireid.profiling.runtimes.base import Session
 
 SAMPLING_SECONDS = 0.01

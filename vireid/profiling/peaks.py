@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from vireid.core.processor import emulated
-from vireid.profiling.latency import thread_limit
+from vireid.profiling.device import thread_limit
 from vireid.profiling.sampling import timed
 from vireid.profiling.sensors.reading import text_of
 

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from vireid.profiling.config import ProfileConfig
-from vireid.profiling.forward import measure_forward
+from vireid.profiling.latency import measure_forward
 
 Mark = Callable[[str], None]  # called with a stage's name when it is over
 Way = Callable[[Mark], None]

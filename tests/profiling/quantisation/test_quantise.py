@@ -12,7 +12,7 @@ from vireid.core.errors import UserError
 from vireid.profiling import RUNTIMES
 from vireid.profiling.complexity import example_images
 from vireid.profiling.export.check import check_images
-from vireid.profiling.export.onnx_file import onnx_bytes
+from vireid.profiling.export.formats import onnx_bytes
 from vireid.profiling.quantisation import quantise_onnx
 from vireid.profiling.quantisation_config import QuantisationConfig
 

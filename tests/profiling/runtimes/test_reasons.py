@@ -14,8 +14,7 @@ from vireid.core.config import parse
 from vireid.core.errors import UserError
 from vireid.profiling import RUNTIMES
 from vireid.profiling.config import ProfileConfig
-from vireid.profiling.device import available_cores
-from vireid.profiling.latency import thread_limit
+from vireid.profiling.device import available_cores, thread_limit
 from vireid.profiling.runtimes import reasons
 from vireid.profiling.runtimes.config import EagerConfig
 from vireid.profiling.runtimes.files import FileRuntime

@@ -18,8 +18,9 @@ from vireid.experiment.fit import build_model
 from vireid.experiment.identity import component_specification, cost_id
 from vireid.experiment.progress import ProgressCallback, silent
 from vireid.experiment.records import common
+from vireid.profiling.complexity import cost
 from vireid.profiling.config import ProfileConfig
-from vireid.profiling.profile import cost, latency
+from vireid.profiling.latency import latency
 from vireid.store import Store
 
 Measurement = Callable[[ExperimentConfig, ProfileConfig], dict[str, Any]]

@@ -31,10 +31,10 @@ from vireid.data.transforms import normalise
 from vireid.evaluation.neighbours import nearest
 from vireid.evaluation.products import Multiplied, unit_
 from vireid.profiling import RUNTIMES
-from vireid.profiling.artefact import StoresFiles, load_module, run_in_child
 from vireid.profiling.complexity import example_images
 from vireid.profiling.config import ProfileConfig, StagesConfig
-from vireid.profiling.latency import thread_limit
+from vireid.profiling.device import thread_limit
+from vireid.profiling.latency import StoresFiles, load_module, run_in_child
 from vireid.profiling.runtimes.base import Session
 from vireid.profiling.runtimes.reasons import unavailable
 from vireid.profiling.stages import Mark, measure_way

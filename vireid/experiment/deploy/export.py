@@ -23,7 +23,7 @@ from vireid.experiment.fit import build_model
 from vireid.experiment.identity import component_specification, data_kind, fit_id
 from vireid.experiment.progress import ProgressCallback, silent
 from vireid.profiling.complexity import artefact_digest, example_images
-from vireid.profiling.export.onnx_file import INPUT, OPSET, OUTPUT
+from vireid.profiling.export.formats import INPUT, OPSET, OUTPUT
 from vireid.profiling.export.write import FORMATS, Exported, Format, Graph, export
 from vireid.profiling.runtimes.config import OnnxRuntimeConfig
 from vireid.profiling.runtimes.onnxruntime import OnnxRuntime

@@ -23,8 +23,8 @@ from vireid.experiment.deploy.calibration import calibration_images
 from vireid.experiment.deploy.export import deployed_graphs, metadata
 from vireid.experiment.identity import data_kind, fit_id
 from vireid.profiling import RUNTIMES
-from vireid.profiling.artefact import StoresFiles
 from vireid.profiling.complexity import example_images
+from vireid.profiling.latency import StoresFiles
 from vireid.profiling.quantisation.runtime import Quantising
 from vireid.profiling.runtimes.base import Session
 from vireid.profiling.runtimes.reasons import unavailable

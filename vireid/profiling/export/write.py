@@ -16,9 +16,7 @@ from torch import nn
 
 from vireid.core.errors import UserError
 from vireid.profiling.export.check import check_equal
-from vireid.profiling.export.onnx_file import onnx_bytes
-from vireid.profiling.export.openvino_ir import write_ir
-from vireid.profiling.export.weights import write_weights
+from vireid.profiling.export.formats import onnx_bytes, write_ir, write_weights
 from vireid.profiling.runtimes.onnxruntime import OrtSession
 from vireid.profiling.runtimes.openvino import OpenVinoSession
 

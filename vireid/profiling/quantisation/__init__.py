@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vireid.core.extras import optional_module
 from vireid.core.types import FloatArray
-from vireid.profiling.export.openvino_ir import save_ir
+from vireid.profiling.export.formats import save_ir
 from vireid.profiling.quantisation import nncf_graph, onnxruntime_graph
 from vireid.profiling.quantisation_config import QuantisationConfig
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from vireid.core.extras import optional_module
 from vireid.core.types import FloatArray
-from vireid.profiling.export.onnx_file import INPUT
+from vireid.profiling.export.formats import INPUT
 from vireid.profiling.quantisation_config import QuantisationConfig
 
 CUT = 1e-4  # share of an image's values that a percentile range leaves out at either end

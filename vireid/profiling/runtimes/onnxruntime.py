@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vireid.core.config import Component
 from vireid.core.extras import optional_module
-from vireid.profiling.export.onnx_file import INPUT, onnx_bytes
+from vireid.profiling.export.formats import INPUT, onnx_bytes
 from vireid.profiling.quantisation import quantise_onnx
 from vireid.profiling.quantisation.runtime import Quantising
 from vireid.profiling.runtimes.base import on_cpu

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from vireid.core.config import Component
 from vireid.core.extras import optional_module
-from vireid.profiling.export.onnx_file import onnx_bytes
-from vireid.profiling.export.openvino_ir import write_ir
+from vireid.profiling.export.formats import onnx_bytes, write_ir
 from vireid.profiling.quantisation import write_quantised_ir
 from vireid.profiling.quantisation.runtime import Quantising
 from vireid.profiling.runtimes.base import on_cpu

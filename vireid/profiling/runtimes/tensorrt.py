@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from vireid.core.config import Component
 from vireid.core.errors import UserError
 from vireid.core.extras import optional_module
-from vireid.profiling.export.onnx_file import onnx_bytes
+from vireid.profiling.export.formats import onnx_bytes
 from vireid.profiling.runtimes.base import on_cpu
 from vireid.profiling.runtimes.config import TensorRTConfig
 from vireid.profiling.runtimes.files import FileRuntime

@@ -1,13 +1,15 @@
-"""ONNX files of a deployed graph: the one export that every runtime and ``vireid export`` share."""
+"""The formats of an exported graph: ONNX bytes, OpenVINO's IR, safetensors weights."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from vireid.core.errors import UserError
@@ -101,3 +103,38 @@ def _quiet() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+SECTION = "vireid"  # of the IR's ``rt_info``, which holds the metadata
+
+
+def write_ir(onnx: bytes, path: Path, metadata: Mapping[str, str] | None = None) -> None:
+    """Write ``path`` (``….xml``) and the ``.bin`` beside it, weights in float32.
+
+    Raises:
+        UserError: OpenVINO is not installed.
+    """
+    save_ir(optional_module("openvino", "deploy").Core().read_model(onnx), path, metadata)
+
+
+def save_ir(model: Any, path: Path, metadata: Mapping[str, str] | None = None) -> None:
+    """Write an OpenVINO model that is in memory, floating-point weights as they are."""
+    for key, value in (metadata or {}).items():
+        model.set_rt_info(value, [SECTION, key])
+    optional_module("openvino", "deploy").save_model(model, path, compress_to_fp16=False)
+
+
+def write_weights(module: nn.Module, path: Path, metadata: Mapping[str, str] | None = None) -> None:
+    """Write the module's state, read it again, and compare bit by bit.
+
+    Raises:
+        UserError: what was read is not what was written.
+    """
+    state = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in module.state_dict().items()
+    }
+    save_file(state, path, None if metadata is None else dict(metadata))
+    again = load_file(path)
+    if again.keys() != state.keys() or not all(torch.equal(again[name], state[name]) for name in state):
+        raise UserError(f"{path.name}: reads back otherwise than it was written; nothing was kept. Check the disk")

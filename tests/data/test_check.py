@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from vireid.cli.data import app
 from vireid.core.errors import UserError
-from vireid.data import pixels
+from vireid.data import check as pixels
 from vireid.data.check import check, detect
 
 

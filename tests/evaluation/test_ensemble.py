@@ -1,7 +1,7 @@
 import torch
 import torch.nn.functional as F
 
-from vireid.evaluation.ensemble import modality_ensemble
+from vireid.evaluation.scorers import modality_ensemble
 
 
 def test_the_ensemble_ranks_by_the_sum_of_cosines():

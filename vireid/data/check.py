@@ -1,20 +1,177 @@
-"""A user's first contact with their data: counts against the literature, protocol sizes, and what is the matter."""
+"""`vireid data check`: a dataset against the literature's counts, and its image files with every kind of trouble."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from vireid.core.config import Strict
 from vireid.core.errors import UserError
+from vireid.core.seeding import generator
 from vireid.core.types import ImageIndex, Modality
 from vireid.data import DATASETS
+from vireid.data.files import SUFFIXES, left_behind
 from vireid.data.fingerprint import Progress
+from vireid.data.images import Header, RefusedImageError, file_of, read_header, read_image
 from vireid.data.layout import Counts, Layout
-from vireid.data.pixels import CheckRow, Finding, leftovers, look_at, pixel_findings, pixel_rows
+
+SAMPLE = 400  # images decoded without being asked to decode all
+FLAT = 2  # grey levels between the darkest and the brightest pixel of an image that shows nothing
+
+_REMEDIES = {
+    "missing": "restore them from the dataset's archive, or take them out of the lists",
+    "unreadable": "restore them from the dataset's archive",
+    "transparent": "write them without alpha, over one background for all",
+    "flat": "they show nothing: often a conversion to eight bits went wrong; convert the originals again, or take them "
+    "out of the lists",
+}
+_WORDS = {
+    "missing": "missing or empty images",
+    "unreadable": "truncated or unreadable images",
+    "transparent": "partly transparent images, which are refused",
+    "flat": "flat images, of one grey level",
+}
+
+
+class CheckRow(Strict):
+    """One count; ``ok`` is None where there is nothing to compare with."""
+
+    name: str
+    found: int | None
+    expected: int | None = None
+    ok: bool | None = None
+    note: str = ""
+
+
+class Finding(Strict):
+    """What is the matter with some images, identities or folders, named once; ``wrong`` where a result would be."""
+
+    what: str
+    count: int
+    example: str
+    remedy: str
+    wrong: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.count:,} ({'' if self.count == 1 else 'such as '}{self.example}); {self.remedy}"
+
+
+class Look(NamedTuple):
+    """What one image file turned out to be."""
+
+    path: str
+    header: Header | None  # None of stored arrays and of files that could not be read
+    trouble: str | None  # kind
+    said: str  # the reader's message, where it refused the file
+    decoded: bool
+
+
+def look_at(root: Path, paths: Sequence[str], *, decode: bool, progress: Progress | None) -> list[Look]:
+    """Read the header of every image, and decode all or a seeded sample."""
+    count = len(paths)
+    sample = set(generator("data check", count).permutation(count)[: count if decode else SAMPLE].tolist())
+    with ThreadPoolExecutor(4) as pool:
+        looks = []
+        for look in pool.map(lambda row: _look(root, paths[row], row in sample), range(count)):
+            looks.append(look)
+            if progress is not None:
+                progress(len(looks), count)
+    return looks
+
+
+def _look(root: Path, path: str, decode: bool) -> Look:
+    file = root / file_of(path)
+    header = None
+    try:
+        if not file.is_file() or not file.stat().st_size:
+            return Look(path, None, "missing", f"image {file} is missing or empty", decode)
+        if file.suffix != ".npy":
+            header = read_header(root, path)
+        flat = decode and int(np.ptp(np.asarray(read_image(root, path)), axis=(0, 1)).max()) <= FLAT
+    except RefusedImageError as error:
+        return Look(path, header, error.kind, str(error), decode)
+    except UserError as error:
+        return Look(path, header, "unreadable", str(error), decode)
+    return Look(path, header, "flat" if flat else None, "", decode)
+
+
+def pixel_rows(looks: Sequence[Look]) -> list[CheckRow]:
+    """Modes and sizes of the images, and how many of them were decoded."""
+    headers = [look.header for look in looks if look.header is not None]
+    modes, sizes = Counter(header.mode for header in headers), Counter((h.width, h.height) for h in headers)
+    rows = [CheckRow(name=f"images of mode {mode}", found=found) for mode, found in modes.most_common()]
+    if sizes:
+        words = ", ".join(f"{width}×{height}: {found:,}" for (width, height), found in sizes.most_common(3))
+        note = f"width×height {words}{'' if len(sizes) <= 3 else ' …'}"
+        rows.append(CheckRow(name="image sizes", found=len(sizes), note=note))
+    decoded = sum(look.decoded for look in looks)
+    note = "" if decoded == len(looks) else f"a sample of {len(looks):,}; --decode decodes all"
+    return [*rows, CheckRow(name="images decoded", found=decoded, note=note)]
+
+
+def pixel_findings(root: Path, looks: Sequence[Look]) -> list[Finding]:
+    """Every kind of trouble among the images, with its count, an example and its remedy."""
+    found: dict[str, list[Look]] = {}
+    for look in looks:
+        if look.trouble is not None:
+            found.setdefault(look.trouble, []).append(look)
+    findings = []
+    for kind, group in found.items():
+        example = str(root / group[0].path)
+        if kind in _WORDS:
+            sampled = kind in ("unreadable", "transparent", "flat") and not all(look.decoded for look in looks)
+            what = _WORDS[kind] + (" in the sample" if sampled else "")
+            findings.append(Finding(what=what, count=len(group), example=example, remedy=_REMEDIES[kind]))
+        else:
+            words = group[0].said.partition(" is ")[2].partition("): ")
+            findings.append(
+                Finding(
+                    what=f"{kind} images, which are refused",
+                    count=len(group),
+                    example=f"{example}, {words[0].partition(' (')[2]}",
+                    remedy=words[2],
+                )
+            )
+    turned = [look for look in looks if look.header is not None and look.header.orientation != 1]
+    if turned:
+        remedy = "nothing to do: they are turned as viewers show them (records made before that was so are refused)"
+        example = str(root / turned[0].path)
+        findings.append(
+            Finding(
+                what="images with an EXIF orientation", count=len(turned), example=example, remedy=remedy, wrong=False
+            )
+        )
+    return findings
+
+
+def leftovers(root: Path) -> list[Finding]:
+    """Files that no layout reads: what other systems leave behind, and images of formats that the reader leaves out."""
+    behind, others = [], []
+    for folder, folders, files in os.walk(root):
+        folders[:] = sorted(name for name in folders if not left_behind(name))
+        behind += [f"{folder}/{name}" for name in sorted(files) if left_behind(name)]
+        if Path(folder).parent != root.parent and Path(folder).parent != root:  # layouts hold images further down
+            others += [f"{folder}/{name}" for name in sorted(files) if Path(name).suffix.lower() in _OTHER_IMAGES]
+    findings = []
+    if behind:
+        remedy = "nothing to do: they are left alone; delete them with find ROOT -name '._*' -delete"
+        what = "files left behind by other systems"
+        findings.append(Finding(what=what, count=len(behind), example=behind[0], remedy=remedy, wrong=False))
+    if others:
+        remedy = f"write them as one of {', '.join(sorted(SUFFIXES))}"
+        what = "images of formats that are not read"
+        findings.append(Finding(what=what, count=len(others), example=others[0], remedy=remedy))
+    return findings
+
+
+_OTHER_IMAGES = frozenset({".webp", ".gif", ".heic", ".jp2", ".pgm", ".ppm", ".exr", ".avif"})
 
 
 class CheckReport(Strict):

@@ -13,8 +13,7 @@ from typing import Any
 from vireid.core.errors import UserError
 from vireid.evaluation.compare import TrialMetrics, identity_intervals, paired_differences
 from vireid.evaluation.config import CmcConvention, KReciprocal, Variant
-from vireid.evaluation.feature_arrays import CAMERA_ARRAYS, ArrayLike, FeatureRule, FeatureSet, checked_set
-from vireid.evaluation.feature_files import FeatureFile
+from vireid.evaluation.feature_files import CAMERA_ARRAYS, ArrayLike, FeatureFile, FeatureRule, FeatureSet, checked_set
 from vireid.evaluation.metrics import require_matches
 from vireid.evaluation.search import rank_features
 from vireid.statistics.bootstrap import Interval

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from vireid.evaluation.products import inner, squared_distances, squares_lost, unit_
+from vireid.evaluation.products import inner, squared_distances, squares_lost, unit, unit_
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,3 +64,15 @@ negative_squared_euclidean = Scorer(
 )
 
 SCORERS: Mapping[str, Scorer] = {"cosine": cosine, "negative squared Euclidean": negative_squared_euclidean}
+
+
+def modality_ensemble(parts: Iterable[Tensor]) -> Tensor:
+    """One query feature for the sum of the cosines of several: Q×D each → Q×D.
+
+    With unit features p̂ₖ and a unit gallery feature ĝ, Σₖ cos(pₖ, g) = (Σₖ p̂ₖ)·ĝ. The cosine of the sum itself divides
+    this by the sum's length, which is one number for a query's whole gallery, so that the ranking stays.
+    """
+    first, *others = (unit(part.float()) for part in parts)
+    for other in others:
+        first = first + other
+    return first

@@ -33,7 +33,7 @@ _PARTS = {
     "evaluator": (
         "vireid.evaluation.evaluate",
         "vireid.evaluation.extraction",
-        "vireid.evaluation.ensemble",
+        "vireid.evaluation.scorers",
         "vireid.data.loader",
         "vireid.data.cache",
         "vireid.core.seeding",

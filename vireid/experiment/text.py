@@ -14,8 +14,8 @@ from vireid.core.seeding import generator
 from vireid.core.types import FloatArray, ImageIndex, Modality
 from vireid.data.captions import read_captions
 from vireid.data.loader import EvaluationLoader
-from vireid.evaluation.ensemble import modality_ensemble
 from vireid.evaluation.protocols import ProtocolConfig
+from vireid.evaluation.scorers import modality_ensemble
 from vireid.experiment.device import device_of
 
 

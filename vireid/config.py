@@ -200,22 +200,22 @@ class ExperimentConfig(Strict):
         return self
 
 
-def compose(overrides: Sequence[str] = (), place: str = "command line") -> ExperimentConfig:
+def compose(overrides: Sequence[str] = (), where: str = "command line") -> ExperimentConfig:
     """Compose and validate a configuration from ``key=value`` and ``group=choice`` overrides, later ones winning.
 
     Raises:
         UserError: what is wrong, where, and the nearest valid name.
     """
-    groups, values = _split(overrides, place)
+    groups, values = _split(overrides, where)
     tree = OmegaConf.create(_compose_groups(tuple(f"{group}={choice}" for group, choice in groups.items())))
     try:
         for text in values:
-            key, value = _read(text, tree, place)
+            key, value = _read(text, tree, where)
             OmegaConf.update(tree, key, value, force_add=True, merge=False)
         resolved = OmegaConf.to_container(tree, resolve=True)
     except OmegaConfBaseException as error:
-        raise UserError(f"{place}: {str(error).splitlines()[0]}") from error
-    return parse(ExperimentConfig, resolved, place)
+        raise UserError(f"{where}: {str(error).splitlines()[0]}") from error
+    return parse(ExperimentConfig, resolved, where)
 
 
 def choices(group: str) -> list[str]:
@@ -233,7 +233,7 @@ def override_key(override: str) -> str:
     return override.partition("=")[0].lstrip("+~").strip()
 
 
-def _split(overrides: Sequence[str], place: str) -> tuple[dict[str, str], list[str]]:
+def _split(overrides: Sequence[str], where: str) -> tuple[dict[str, str], list[str]]:
     """Separate choices of config groups from overrides of single keys, which are read once the groups are composed.
 
     A later ``group=choice`` replaces the whole section, so what earlier overrides set inside it is dropped: the
@@ -244,41 +244,41 @@ def _split(overrides: Sequence[str], place: str) -> tuple[dict[str, str], list[s
     known = group_names()
     for text in overrides:
         if "=" not in text:
-            raise UserError(f"{place}: '{text}' is not of the form key=value")
+            raise UserError(f"{where}: '{text}' is not of the form key=value")
         key = override_key(text)
-        if key not in known or isinstance(value := _parsed(text, place)[1], dict):
+        if key not in known or isinstance(value := _parsed(text, where)[1], dict):
             values.append(text)
             continue
         if value not in choices(key):
-            raise UserError(f"{place}: {key}={value}: unknown choice{did_you_mean(str(value), choices(key))}")
+            raise UserError(f"{where}: {key}={value}: unknown choice{did_you_mean(str(value), choices(key))}")
         groups[key] = str(value)
         values = [v for v in values if not override_key(v).startswith(f"{key}.")]
     return groups, values
 
 
-def _read(text: str, tree: DictConfig, place: str) -> tuple[str, Any]:
+def _read(text: str, tree: DictConfig, where: str) -> tuple[str, Any]:
     """Key and value of an override: in Hydra's grammar, or as it stands where the key holds a path or a text."""
     key, given = override_key(text), text.partition("=")[2]
     types = _types_at(key, tree) if not text.startswith("~") else frozenset()
     if not types & {Path, str} or given in ("", "null"):
-        return _parsed(text, place)
+        return _parsed(text, where)
     quoted = len(given) > 1 and given[0] == given[-1] and given[0] in "'\""
-    value = _parsed(text, place)[1] if quoted or (given.startswith("${") and not _HOME.match(given)) else given
+    value = _parsed(text, where)[1] if quoted or (given.startswith("${") and not _HOME.match(given)) else given
     if Path in types and isinstance(value, str):
         value = _HOME.sub(lambda _: str(Path.home()), value)
         value = str(Path(value).expanduser()) if value.startswith("~") else value
     return key, value
 
 
-def _parsed(text: str, place: str) -> tuple[str, Any]:
+def _parsed(text: str, where: str) -> tuple[str, Any]:
     try:
         override = _override(text)
     except HydraException as error:
         if (found := _as_yaml(text)) is not None:
             return override_key(text), found
-        raise UserError(f"{place}: '{text}': {str(error).splitlines()[0]}") from error
+        raise UserError(f"{where}: '{text}': {str(error).splitlines()[0]}") from error
     if override.is_delete() or override.is_sweep_override():
-        raise UserError(f"{place}: '{text}': only key=value is understood; sweeps belong into a study's factors")
+        raise UserError(f"{where}: '{text}': only key=value is understood; sweeps belong into a study's factors")
     return override.key_or_group, override.value()
 
 

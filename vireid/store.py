@@ -60,7 +60,9 @@ def unwritable(path: Path, error: OSError) -> UserError:
     """Turn an operating-system error about ``path`` into a message with a remedy."""
     if error.errno == errno.ENOSPC:
         return UserError(f"{path}: the disk is full; free some space and run the same command again")
-    return UserError(f"{path}: cannot write ({error.strerror}); choose another place with --store or mend its rights")
+    return UserError(
+        f"{path}: cannot write ({error.strerror}); choose another directory with --store or fix its permissions"
+    )
 
 
 class Store:

@@ -53,7 +53,7 @@ def make_plan(
                 twin = next(other for other in runs if other.fit == run.fit)
                 raise UserError(
                     f"study {study.name}: cell {twin.cell} at seed {twin.seed} and cell {cell.name} at seed {seed} are "
-                    f"one run ({run.fit}): nothing that decides a result differs; drop one or mend its overrides"
+                    f"one run ({run.fit}): nothing that decides a result differs; drop one or fix its overrides"
                 )
             configs[run.fit] = config
             runs.append(run)

@@ -49,23 +49,23 @@ def read_records(path: Path) -> list[LatencyRecord]:
     return [_checked(entry, f"{path}: record {number}") for number, entry in enumerate(content["records"], 1)]
 
 
-def _checked(entry: Any, place: str) -> LatencyRecord:
+def _checked(entry: Any, where: str) -> LatencyRecord:
     parts = {"specification": dict, "digest": str, "record": dict}
     if not isinstance(entry, dict) or any(not isinstance(entry.get(key), kind) for key, kind in parts.items()):
-        raise UserError(f"{place}: has no {', '.join(parts)}; copy the file from the device again")
+        raise UserError(f"{where}: has no {', '.join(parts)}; copy the file from the device again")
     plain, specified = entry["record"], entry["specification"]
     if plain.get("kind") != "latency":
-        raise UserError(f"{place}: of kind '{plain.get('kind')}'; devices make latency records alone")
-    record = parse(LatencyRecord, plain, place)
+        raise UserError(f"{where}: of kind '{plain.get('kind')}'; devices make latency records alone")
+    record = parse(LatencyRecord, plain, where)
     if run_id(specified) != record.id:
-        raise UserError(f"{place}: its id {record.id} does not match its specification ({run_id(specified)}): edited")
+        raise UserError(f"{where}: its id {record.id} does not match its specification ({run_id(specified)}): edited")
     machine = {key: record.environment.device.get(key) for key in MACHINE_IDENTITY}
     said = {**{key: plain.get(key) for key in SPECIFIED}, "device": machine}
     for key, value in said.items():
         if specified.get(key) != value:
-            raise UserError(f"{place}: its {key} is not the one that its id {record.id} is of: edited")
+            raise UserError(f"{where}: its {key} is not the one that its id {record.id} is of: edited")
     if digest_of(plain) != entry["digest"]:
-        raise UserError(f"{place}: record {record.id} was changed after it was made")
+        raise UserError(f"{where}: record {record.id} was changed after it was made")
     return record
 
 

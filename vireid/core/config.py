@@ -106,8 +106,8 @@ def _deciding_value(value: Any, plain: Any) -> Any:
     return plain
 
 
-def parse(schema: type[T], data: Any, place: str) -> T:
-    """Validate ``data`` against ``schema``; ``place`` (a file or command) opens the message.
+def parse(schema: type[T], data: Any, where: str) -> T:
+    """Validate ``data`` against ``schema``; ``where`` (a file or command) opens the message.
 
     Raises:
         UserError: one line per fault: ``place: key = value: what is wrong``.
@@ -120,14 +120,14 @@ def parse(schema: type[T], data: Any, place: str) -> T:
             key = ".".join(str(part) for part in fault["loc"])
             if fault["type"] == "unknown_key":
                 key = ".".join(filter(None, [key, str(fault["ctx"]["key"])]))
-                lines.append(f"{place}: {key}: {fault['msg']}")
+                lines.append(f"{where}: {key}: {fault['msg']}")
                 continue
             given = "" if isinstance(fault["input"], Mapping | list) else f" = {fault['input']!r}"
             message = fault["msg"].removeprefix("Value error, ")
             if fault["type"] == "literal_error":
                 expected = [part.strip("' ") for part in fault["ctx"]["expected"].replace(" or ", ",").split(",")]
                 message += did_you_mean(str(fault["input"]), expected)
-            lines.append(f"{place}: {key}{given}: {message}" if key else f"{place}: {message}")
+            lines.append(f"{where}: {key}{given}: {message}" if key else f"{where}: {message}")
         raise UserError("\n".join(lines)) from error
 
 

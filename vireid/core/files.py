@@ -51,12 +51,12 @@ def file_digest(path: Path) -> str:
     return _known[key]
 
 
-def by_content(config: M, place: str, *, names: bool = False) -> M:
+def by_content(config: M, where: str, *, names: bool = False) -> M:
     """The configuration with every path in it replaced by the digest of what lies there.
 
     Args:
         config: any configuration; nested ones, lists and mappings are followed.
-        place: its key, for messages.
+        where: its key, for messages.
         names: keep the file's name before the digest, as records do; an identity does without.
 
     Raises:
@@ -70,10 +70,10 @@ def by_content(config: M, place: str, *, names: bool = False) -> M:
         file, digest = (Path(found["file"]), found["digest"]) if found else (path, _digest(key, path))
         return Path(f"{file.name if names else ''}@sha256:{digest}")
 
-    return map_paths(config, place, give)
+    return map_paths(config, where, give)
 
 
-def to_read(config: M, place: str) -> M:
+def to_read(config: M, where: str) -> M:
     """The configuration with plain paths, each checked against the digest that it came with.
 
     Raises:
@@ -90,10 +90,10 @@ def to_read(config: M, place: str) -> M:
             )
         return file
 
-    return map_paths(config, place, give)
+    return map_paths(config, where, give)
 
 
-def without_digest(config: BaseModel, place: str) -> list[str]:
+def without_digest(config: BaseModel, where: str) -> list[str]:
     """Keys of the paths in ``config`` that come without a digest."""
     bare: list[str] = []
 
@@ -102,7 +102,7 @@ def without_digest(config: BaseModel, place: str) -> list[str]:
             bare.append(f"{key} = {path}")
         return path
 
-    map_paths(config, place, note)
+    map_paths(config, where, note)
     return bare
 
 
@@ -112,13 +112,13 @@ def is_hub_name(path: Path) -> bool:
     return _HUB.fullmatch(text) is not None and path.suffix not in _WEIGHTS and not path.exists()
 
 
-def map_paths(config: M, place: str, give: Callable[[str, Path, bool], Path]) -> M:
+def map_paths(config: M, where: str, give: Callable[[str, Path, bool], Path]) -> M:
     """The configuration with ``give(key, path, may name a hub repository)`` in the place of every path."""
     changed = {}
     for name, field in type(config).model_fields.items():
         value = getattr(config, name)
         hub = any(isinstance(mark, OrHub) for mark in field.metadata)
-        if (new := _mapped(value, f"{place}.{name}", give, hub)) is not value:
+        if (new := _mapped(value, f"{where}.{name}", give, hub)) is not value:
             changed[name] = new
     return config.model_copy(update=changed) if changed else config
 

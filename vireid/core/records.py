@@ -216,8 +216,8 @@ Record = FitRecord | EvaluationRecord | CostRecord | LatencyRecord
 _ADAPTER: TypeAdapter[Record] = TypeAdapter(Annotated[Record, Field(discriminator="kind")])
 
 
-def read_record(text: str | bytes, place: str) -> Record:
-    """Parse one record; ``place`` names its file in the message.
+def read_record(text: str | bytes, where: str) -> Record:
+    """Parse one record; ``where`` names its file in the message.
 
     Raises:
         UserError: not a record, or one of a schema that this version cannot read.
@@ -226,7 +226,7 @@ def read_record(text: str | bytes, place: str) -> Record:
         return _ADAPTER.validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
+        key = ".".join(str(part) for part in first["loc"])
         raise UserError(
-            f"{place}: not a readable record ({where}: {first['msg']}); move the file away or update vireid"
+            f"{where}: not a readable record ({key}: {first['msg']}); move the file away or update vireid"
         ) from error

@@ -178,8 +178,8 @@ def _file(module: str) -> str | None:
         return None
     if not rest:
         return spec.origin
-    place = Path(spec.origin).parent.joinpath(*rest)
-    return next((str(file) for file in (place / "__init__.py", place.with_suffix(".py")) if file.is_file()), None)
+    location = Path(spec.origin).parent.joinpath(*rest)
+    return next((str(file) for file in (location / "__init__.py", location.with_suffix(".py")) if file.is_file()), None)
 
 
 @cache

@@ -98,7 +98,7 @@ class Layout(ABC):
         """Folders that hold images where this layout does not look for any."""
         return []
 
-    def require_places(self) -> None:
+    def require_folders(self) -> None:
         """Refuse a dataset of which some folders would be left out.
 
         Raises:
@@ -123,14 +123,14 @@ class Layout(ABC):
         """Counts to compare with the literature, in sections that can fail one by one."""
 
 
-def build_index(root: Path, entries: Sequence[Entry], what: str, places: Iterable[str] = ()) -> ImageIndex:
+def build_index(root: Path, entries: Sequence[Entry], what: str, parents: Iterable[str] = ()) -> ImageIndex:
     """Make an index of ``entries`` (in their order).
 
     Raises:
-        UserError: there are none; ``what`` names them, and what the first of ``places`` holds instead is said.
+        UserError: there are none; ``what`` names them, and what the first of ``parents`` holds instead is said.
     """
     if not entries:
-        seen = next(((place, names) for place in places if (names := contents(root / place))), None)
+        seen = next(((parent, names) for parent in parents if (names := contents(root / parent))), None)
         held = "" if seen is None else f" ({seen[0]} holds {some(seen[1])}; expected folders such as 0001 with images)"
         raise UserError(f"no images found: {what} under {root}{held}; check that the archive was unpacked completely")
     columns = np.array([entry[1:] for entry in entries], dtype=np.int64).T.copy()
@@ -143,14 +143,14 @@ def some(names: Sequence[str], most: int = 3) -> str:
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
-def unpadded(root: Path, places: Iterable[str]) -> list[Misplaced]:
-    """Folders of identities, in any of ``places``, that are not numbered by four digits."""
+def unpadded(root: Path, parents: Iterable[str]) -> list[Misplaced]:
+    """Folders of identities, in any of ``parents``, that are not numbered by four digits."""
     found = [
-        f"{place}/{name}"
-        for place in places
-        if (root / place).is_dir()
-        for name in folders_in(root / place)
-        if name.isdecimal() and name != f"{int(name):04d}" and holds_images(root / place / name)
+        f"{parent}/{name}"
+        for parent in parents
+        if (root / parent).is_dir()
+        for name in folders_in(root / parent)
+        if name.isdecimal() and name != f"{int(name):04d}" and holds_images(root / parent / name)
     ]
     if not found:
         return []

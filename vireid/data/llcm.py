@@ -54,29 +54,29 @@ class LLCM(Layout):
         if part == "dev":
             index = self._listed()
             return only(index, self._dev(index), keep=True)
-        self.require_places()
+        self.require_folders()
         entries = []
         for identity in read_identities(self.root / "idx" / "test_id.txt", REMEDY):
             for modality, name in FOLDERS.items():
                 for camera in CAMERAS[modality]:
-                    place = f"test_{name}/cam{camera}/{identity:04d}"
-                    names = images_in(self.root / place)
-                    entries += [Entry(f"{place}/{name}", identity, modality, camera) for name in names]
+                    directory = f"test_{name}/cam{camera}/{identity:04d}"
+                    names = images_in(self.root / directory)
+                    entries += [Entry(f"{directory}/{name}", identity, modality, camera) for name in names]
         places = (f"test_{FOLDERS[side]}/cam{camera}" for side, cameras in CAMERAS.items() for camera in cameras)
         return build_index(self.root, entries, "test_vis/ and test_nir/", places)
 
     def misplaced(self) -> list[Misplaced]:  # noqa: D102
         found, known = [], []
         for modality, name in FOLDERS.items():
-            place, cameras = f"test_{name}", {f"cam{camera}" for camera in CAMERAS[modality]}
-            known += [f"{place}/{camera}" for camera in sorted(cameras)]
-            seen = folders_in(self.root / place) if (self.root / place).is_dir() else []
+            directory, cameras = f"test_{name}", {f"cam{camera}" for camera in CAMERAS[modality]}
+            known += [f"{directory}/{camera}" for camera in sorted(cameras)]
+            seen = folders_in(self.root / directory) if (self.root / directory).is_dir() else []
             others = tuple(
-                f"{place}/{camera}"
+                f"{directory}/{camera}"
                 for camera in seen
-                if camera not in cameras and holds_images(self.root / place / camera)
+                if camera not in cameras and holds_images(self.root / directory / camera)
             )
-            expected = f"{place} has {', '.join(sorted(cameras))}; number yours so, or move these folders away"
+            expected = f"{directory} has {', '.join(sorted(cameras))}; number yours so, or move these folders away"
             found += [Misplaced(others, "folders that are no camera", expected)] if others else []
         return found + unpadded(self.root, known)
 

@@ -87,9 +87,9 @@ class IdentitySampler:
             raise ValueError(f"step {step} is outside the epoch's {self.steps_per_epoch} steps")
         order, kinds = self._order(epoch), len(self._modalities)
         share = self.per_identity // kinds
-        turn, place = divmod(step, self.num_identities // self.identities)
+        turn, position = divmod(step, self.num_identities // self.identities)
         people = generator(self.seed, "sampler", "identities", epoch, turn).permutation(self.num_identities)
-        people = people[place * self.identities : (place + 1) * self.identities]
+        people = people[position * self.identities : (position + 1) * self.identities]
         groups = kinds * people[:, None] + np.arange(kinds)  # P×M
         dealt = turn * share + np.arange(share)  # the same deal for all: position in the group's endless order
         position = self._start[groups][:, None] + dealt[None, :, None] % self._size[groups][:, None]

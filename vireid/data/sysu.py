@@ -171,10 +171,10 @@ class SYSUMM01(Layout):
 
     def _test_counts(self) -> Counts:
         test = self.evaluation("test")
-        places = list(zip(test.camera.tolist(), test.identity.tolist(), strict=True))
+        folders = list(zip(test.camera.tolist(), test.identity.tolist(), strict=True))
         counts = {"query images (infrared)": int((test.modality == Modality.INFRARED).sum())}
         for mode, cameras in GALLERY.items():
-            sizes = Counter(place for place in places if place[0] in cameras).values()
+            sizes = Counter(folder for folder in folders if folder[0] in cameras).values()
             for shots, name in ((1, "single-shot"), (10, "10-shot")):
                 counts[f"gallery images, {mode}, {name}"] = sum(min(size, shots) for size in sizes)
         return counts
@@ -205,7 +205,7 @@ class SYSUMM01(Layout):
         return read_identities(self.root / "exp" / f"{split}_id.txt", REMEDY)
 
     def _scan(self, identities: Sequence[int]) -> list[Entry]:
-        self.require_places()
+        self.require_folders()
         entries = []
         for identity in identities:
             for camera, modality in CAMERAS.items():

@@ -69,14 +69,14 @@ def draw_boxes(
     else:
         low, high = np.log(config.ratio).tolist()
         ratio = np.exp(random.uniform(low, high, size=(count, config.attempts)))
-    place = random.random((count, 2))
+    corner = random.random((count, 2))
     heights = np.rint(np.sqrt(area * ratio)).astype(np.int64)
     widths = np.rint(np.sqrt(area / ratio)).astype(np.int64)
     fits = (heights < height) & (widths < width)
     first = np.arange(count), fits.argmax(axis=1)
     erased = gate & fits.any(axis=1)
     h, w = np.where(erased, heights[first], 0), np.where(erased, widths[first], 0)
-    top, left = (place * np.stack([height - h + 1, width - w + 1], axis=1)).astype(np.int64).T
+    top, left = (corner * np.stack([height - h + 1, width - w + 1], axis=1)).astype(np.int64).T
     return np.stack([top, left, h, w], axis=1)
 
 

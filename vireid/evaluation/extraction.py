@@ -53,18 +53,18 @@ def extract(
             that is not finite.
     """
     embedders = dict(model) if isinstance(model, Mapping) else {m: model.deployable(m) for m in Modality}
-    place = torch.device(device)
-    if place.type == "cpu" and not emulate and (reason := emulated(precision)) is not None:
+    target = torch.device(device)
+    if target.type == "cpu" and not emulate and (reason := emulated(precision)) is not None:
         raise UserError(f"extraction with precision={precision}: {reason}: use precision=fp32, or emulate=True")
     parts: list[Tensor] = []
     start = 0
     with (
-        _evaluating([e for e in embedders.values() if isinstance(e, nn.Module)], place),
+        _evaluating([e for e in embedders.values() if isinstance(e, nn.Module)], target),
         torch.inference_mode(),
-        torch.autocast(place.type, dtype=_AUTOCAST.get(precision), enabled=precision in _AUTOCAST),
+        torch.autocast(target.type, dtype=_AUTOCAST.get(precision), enabled=precision in _AUTOCAST),
     ):
         for batch in batches:
-            features = _embed(embedders, batch.to(place)).cpu()
+            features = _embed(embedders, batch.to(target)).cpu()
             finite = torch.isfinite(features).all(dim=1)
             if not bool(finite.all()):
                 row = start + int((~finite).nonzero()[0])

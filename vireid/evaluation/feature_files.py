@@ -42,7 +42,7 @@ class FeatureSet:
     query_labels: Labels
     gallery_labels: Labels
     rule: CameraRule
-    place: str  # where the arrays come from, for messages
+    where: str  # where the arrays come from, for messages
 
     @property
     def junk(self) -> int:
@@ -50,13 +50,13 @@ class FeatureSet:
         return int(is_junk(self.gallery_labels.identity).sum())
 
 
-def checked_set(arrays: Mapping[str, ArrayLike | None], rule: str, place: str) -> FeatureSet:
+def checked_set(arrays: Mapping[str, ArrayLike | None], rule: str, where: str) -> FeatureSet:
     """Check the arrays named in ``ARRAYS`` against each other; cameras may be absent where the rule needs none.
 
     Args:
         arrays: features Q×D and G×D, identities and cameras as integers, one per row. Negative identities mark junk.
         rule: ``sysu``, ``none`` or ``same-id-same-cam``.
-        place: opens every message.
+        where: opens every message.
 
     Raises:
         UserError: an unknown rule; an array that is missing, empty, of another length, width or type, or not finite;
@@ -70,12 +70,12 @@ def checked_set(arrays: Mapping[str, ArrayLike | None], rule: str, place: str) -
         )
     sides: dict[str, tuple[FloatArray, Labels]] = {}
     for side in ("query", "gallery"):
-        features = _features(arrays.get(side), side, place)
-        identity = _integers(arrays.get(f"{side}_id"), f"{side}_id", len(features), side, place)
+        features = _features(arrays.get(side), side, where)
+        identity = _integers(arrays.get(f"{side}_id"), f"{side}_id", len(features), side, where)
         if side == "query" and (identity < 0).any():
             rows = np.flatnonzero(identity < 0)
             raise UserError(
-                f"{place}: array 'query_id' is negative in {len(rows)} of {len(identity)} rows, the first of them row "
+                f"{where}: array 'query_id' is negative in {len(rows)} of {len(identity)} rows, the first of them row "
                 f"{rows[0]} (from 0) with {identity[rows[0]]}; negative identities mark junk, which is left out of a "
                 "gallery and is no query: leave these rows out of the query arrays"
             )
@@ -84,43 +84,43 @@ def checked_set(arrays: Mapping[str, ArrayLike | None], rule: str, place: str) -
             name = f"{side}_cam"
             if arrays.get(name) is None:
                 raise UserError(
-                    f"{place}: array '{name}' is missing: rule {rule} needs the camera of every {side} image; add it, "
+                    f"{where}: array '{name}' is missing: rule {rule} needs the camera of every {side} image; add it, "
                     "or use rule none if no gallery image is to be left out"
                 )
-            camera = _integers(arrays[name], name, len(features), side, place)
+            camera = _integers(arrays[name], name, len(features), side, where)
         sides[side] = (features, Labels(identity, camera))
     (query, query_labels), (gallery, gallery_labels) = sides["query"], sides["gallery"]
     if query.shape[1] != gallery.shape[1]:
         raise UserError(
-            f"{place}: array 'query' has {query.shape[1]} columns but 'gallery' has {gallery.shape[1]}; "
+            f"{where}: array 'query' has {query.shape[1]} columns but 'gallery' has {gallery.shape[1]}; "
             "both must come from one feature space"
         )
     if is_junk(gallery_labels.identity).all():
         raise UserError(
-            f"{place}: every identity in 'gallery_id' is negative, which marks junk: there is nothing to rank; number "
+            f"{where}: every identity in 'gallery_id' is negative, which marks junk: there is nothing to rank; number "
             "people from 0"
         )
     core_rule: CameraRule = "sysu" if rule == "sysu" else "same_id_same_cam" if rule == "same-id-same-cam" else "none"
-    return FeatureSet(query, gallery, query_labels, gallery_labels, core_rule, place)
+    return FeatureSet(query, gallery, query_labels, gallery_labels, core_rule, where)
 
 
-def _features(given: ArrayLike | None, name: str, place: str) -> FloatArray:
+def _features(given: ArrayLike | None, name: str, where: str) -> FloatArray:
     if given is None:
-        raise UserError(f"{place}: array '{name}' is missing: give the {name} features, one row per image")
+        raise UserError(f"{where}: array '{name}' is missing: give the {name} features, one row per image")
     array = _plain(given)
     if array.ndim != 2:
-        raise UserError(f"{place}: array '{name}' has shape {array.shape}; give a matrix with one row per image")
+        raise UserError(f"{where}: array '{name}' has shape {array.shape}; give a matrix with one row per image")
     if 0 in array.shape:
-        raise UserError(f"{place}: array '{name}' is empty (shape {array.shape}); there is nothing to rank")
+        raise UserError(f"{where}: array '{name}' is empty (shape {array.shape}); there is nothing to rank")
     if array.dtype.kind not in "fiu":
-        raise UserError(f"{place}: array '{name}' is {array.dtype}; write real numbers (float16, float32 or float64)")
+        raise UserError(f"{where}: array '{name}' is {array.dtype}; write real numbers (float16, float32 or float64)")
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
-    check_finite(array, name, place)
+    check_finite(array, name, where)
     return array
 
 
-def check_finite(array: FloatArray, name: str, place: str) -> None:
+def check_finite(array: FloatArray, name: str, where: str) -> None:
     """Look for NaN and infinity in blocks of rows.
 
     Raises:
@@ -137,14 +137,14 @@ def check_finite(array: FloatArray, name: str, place: str) -> None:
             count += len(bad)
     if count:
         raise UserError(
-            f"{place}: array '{name}' holds NaN or infinity in {count} of {len(array)} rows, the first of them row "
+            f"{where}: array '{name}' holds NaN or infinity in {count} of {len(array)} rows, the first of them row "
             f"{first} (from 0); extract these features again in float32, or leave the images out of all arrays"
         )
 
 
-def _integers(given: ArrayLike | None, name: str, length: int, side: str, place: str) -> IntArray:
+def _integers(given: ArrayLike | None, name: str, length: int, side: str, where: str) -> IntArray:
     if given is None:
-        raise UserError(f"{place}: array '{name}' is missing: give one whole number per {side} image")
+        raise UserError(f"{where}: array '{name}' is missing: give one whole number per {side} image")
     array = _plain(given)
     if array.dtype.kind not in "iu":
         remedy = (
@@ -153,13 +153,13 @@ def _integers(given: ArrayLike | None, name: str, length: int, side: str, place:
             else f"write whole numbers: {name}.astype(np.int64)"
         )
         kind = "text" if array.dtype.kind in "US" else str(array.dtype)
-        raise UserError(f"{place}: array '{name}' holds {kind}; {remedy}")
+        raise UserError(f"{where}: array '{name}' holds {kind}; {remedy}")
     if array.shape != (length,):
         raise UserError(
-            f"{place}: array '{name}' has shape {array.shape}, but '{side}' has {length} rows; give one number per row"
+            f"{where}: array '{name}' has shape {array.shape}, but '{side}' has {length} rows; give one number per row"
         )
     if array.dtype == np.uint64 and array.max() > np.iinfo(np.int64).max:
-        raise UserError(f"{place}: array '{name}' holds numbers beyond 2⁶³−1; number the images anew from 0")
+        raise UserError(f"{where}: array '{name}' holds numbers beyond 2⁶³−1; number the images anew from 0")
     return array.astype(np.int64)
 
 
@@ -193,7 +193,7 @@ class FeatureFile:
         except FileNotFoundError as error:
             raise UserError(f"{path}: no such file; write one with np.savez (docs/evaluate.md shows how)") from error
         except OSError as error:
-            raise UserError(f"{path}: cannot be read ({error.strerror or error}); check its rights") from error
+            raise UserError(f"{path}: cannot be read ({error.strerror or error}); check its permissions") from error
         except zipfile.BadZipFile as error:
             raise UserError(
                 f"{path}: not an .npz archive, or one that was cut short ({error}); write it again with np.savez"

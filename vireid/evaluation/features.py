@@ -181,7 +181,7 @@ def evaluate_set(
         cmc=convention,
         normalise=normalise,
         reranking=config,
-        source=f"{features.place}: ",
+        source=f"{features.where}: ",
     )
     require_matches(per_query, features.query_labels, features.gallery_labels, features.rule)
     return FeatureResult(

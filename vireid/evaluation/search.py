@@ -76,13 +76,13 @@ def rank_features(
         ]
         return QueryMetrics.concatenate(found)
     layout = GalleryLayout.of(gallery_labels.identity)
-    place = np.argsort(layout.order)  # row of each image once sorted by identity
+    positions = np.argsort(layout.order)  # row of each image once sorted by identity
     sorted_labels = gallery_labels[layout.order]
     step = max(1, score_bytes // (len(gallery) * queries.element_size()))
     found = []
     for start in range(0, len(query), step):
         block = queries[start : start + step]
-        values = reader.scores(gallery, block, place)
+        values = reader.scores(gallery, block, positions)
         labels = query_labels[start : start + step]
         found.append(rank_block(values, labels, sorted_labels, layout, rule=rule, cmc=cmc))
     return QueryMetrics.concatenate(found)
@@ -119,7 +119,7 @@ class _Reader:
             )
         return self._scorer.prepare(tensor)
 
-    def scores(self, gallery: FloatArray | Tensor, queries: Tensor, place: IntArray) -> FloatArray:
+    def scores(self, gallery: FloatArray | Tensor, queries: Tensor, positions: IntArray) -> FloatArray:
         """Similarities of some queries to the whole gallery (G×B), row i of the gallery at ``place[i]``."""
         values: FloatArray = np.empty(
             (len(gallery), len(queries)), dtype=np.float64 if self._dtype == torch.float64 else np.float32
@@ -127,5 +127,5 @@ class _Reader:
         step = max(1, READ_CELLS // max(gallery.shape[1], len(queries)))
         for start in range(0, len(gallery), step):
             images = self.read(gallery, slice(start, start + step), "gallery")
-            values[place[start : start + step]] = self._scorer.compare(images, queries).cpu().numpy()
+            values[positions[start : start + step]] = self._scorer.compare(images, queries).cpu().numpy()
         return values

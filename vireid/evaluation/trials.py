@@ -55,15 +55,15 @@ def plan_trials(
     cameras = config.gallery_cameras
     if cameras is not None:
         in_gallery &= np.isin(index.camera, cameras)
-    where = "" if cameras is None else f" from cameras {', '.join(map(str, cameras))}"
-    for role, modality, rows, place in (
+    among = "" if cameras is None else f" from cameras {', '.join(map(str, cameras))}"
+    for role, modality, rows, where in (
         ("query", query_modality, query, ""),
-        ("gallery", gallery_modality, np.flatnonzero(in_gallery), where),
+        ("gallery", gallery_modality, np.flatnonzero(in_gallery), among),
     ):
         if len(rows) == 0:
             raise UserError(
                 f"{config.name} ({config.mode}, {config.direction}): {index.root} has no {modality.name.lower()} "
-                f"image{place} for the {role}; check the data root, the split and the protocol's mode"
+                f"image{where} for the {role}; check the data root, the split and the protocol's mode"
             )
     groups = _group(index, np.flatnonzero(in_gallery))
     if config.spec.sampling == "permutation":
@@ -119,16 +119,16 @@ def _by_permutation(
     shots = config.shots or 1
     chosen: list[list[IntArray]] = [[] for _ in range(config.trials)]
     for (identity, camera), rows in groups.items():
-        place = f"rand_perm_cam of camera {camera}, identity {identity}"
+        where = f"rand_perm_cam of camera {camera}, identity {identity}"
         permutation = permutations.get((camera, identity))
         if permutation is None or permutation.size == 0:
             raise UserError(
-                f"{place} is missing or empty, but {index.root} holds {len(rows)} such images; "
+                f"{where} is missing or empty, but {index.root} holds {len(rows)} such images; "
                 "use the file that belongs to these images"
             )
         if permutation.ndim != 2 or len(permutation) < config.trials:
             raise UserError(
-                f"{place} has shape {permutation.shape}; {config.trials} trials need at least that many rows"
+                f"{where} has shape {permutation.shape}; {config.trials} trials need at least that many rows"
             )
         numbers = index.number[rows]
         by_number = np.argsort(numbers, kind="stable")
@@ -139,7 +139,7 @@ def _by_permutation(
         if len(absent):
             number = int(wanted[tuple(absent[0])])
             raise UserError(
-                f"{place} names image {number:04d} in trial {int(absent[0][0])}, which {index.root} does not hold "
+                f"{where} names image {number:04d} in trial {int(absent[0][0])}, which {index.root} does not hold "
                 f"(expected cam{camera}/{identity:04d}/{number:04d}.jpg)"
             )
         for trial in range(config.trials):

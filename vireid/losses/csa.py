@@ -1,6 +1,6 @@
 """Class semantic alignment (CSA) of IDKL (Ren & Zhang, CVPR 2024, arXiv 2403.11708).
 
-The logits shall agree across modalities (intra) and across the shared and the specific branch (inter).
+The logits should agree across modalities (intra) and across the shared and the specific branch (inter).
 """
 
 from __future__ import annotations

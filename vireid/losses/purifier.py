@@ -1,6 +1,6 @@
 """Information purifier terms of IDKL (Ren & Zhang, CVPR 2024, arXiv 2403.11708).
 
-Purified features shall be no less certain of the identity, and their modality centroids no farther apart.
+Purified features should be no less certain of the identity, and their modality centroids no farther apart.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Triplet graph structure alignment (TGSA) of IDKL (Ren & Zhang, CVPR 2024, arXiv 2403.11708).
 
-The graphs of distances within and across modalities shall agree. The positive distances are the logits: no negation
+The graphs of distances within and across modalities should agree. The positive distances are the logits: no negation
 and no temperature.
 """
 

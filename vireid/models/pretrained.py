@@ -90,10 +90,10 @@ def load_parts(state: Mapping[str, Tensor], theirs: Parts, model: nn.Module, our
         RuntimeError: a ResNet of another depth, width or kind of norms, or none at all.
     """
     modules = dict(model.named_modules())
-    for part, places in ours.items():
+    for part, names in ours.items():
         source = f"{theirs[part][0]}."
         weights = {name.removeprefix(source): value for name, value in state.items() if name.startswith(source)}
-        found = [modules[place] for place in places if place in modules]
+        found = [modules[name] for name in names if name in modules]
         if part in _TRUNK and not (weights and found):
             raise RuntimeError(f"one of the two backbones is no ResNet of the suite's: it has no {part}")
         for module in found if weights else []:

@@ -252,6 +252,6 @@ class TextEncoder(nn.Module):
 
     def forward(self, captions: Sequence[str]) -> Tensor:
         """N captions → N×features."""
-        place = next(self.parameters()).device
-        features: Tensor = self.tower(tokenize(captions, self.context).to(place))
+        device = next(self.parameters()).device
+        features: Tensor = self.tower(tokenize(captions, self.context).to(device))
         return features

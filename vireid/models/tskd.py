@@ -46,9 +46,9 @@ class Prototypes(nn.Module):
         sums = torch.zeros_like(self.means).view(groups * classes, features)
         counts = torch.zeros(groups * classes, device=self.means.device)
         for feature, label, group in rows:
-            place = group * classes + label
-            sums.index_add_(0, place, feature.to(sums.dtype))
-            counts.index_add_(0, place, torch.ones_like(label, dtype=counts.dtype))
+            slot = group * classes + label
+            sums.index_add_(0, slot, feature.to(sums.dtype))
+            counts.index_add_(0, slot, torch.ones_like(label, dtype=counts.dtype))
         seen = counts > 0
         means = (sums / counts.clamp(min=1)[:, None]).view_as(self.means)
         self.means.copy_(torch.where(seen.view(groups, classes, 1), means, self.means))

@@ -159,10 +159,10 @@ def _delegating(root: Path, own: Path) -> Path:
         lines = own.read_text(encoding="ascii").splitlines()
     except OSError as error:
         raise LimitRefusedError(f"no control groups here: {own}: {error.strerror or error}") from error
-    place = next((line[3:] for line in lines if line.startswith("0::")), None)
-    if place is None or not (root / "cgroup.controllers").exists():
+    path = next((line[3:] for line in lines if line.startswith("0::")), None)
+    if path is None or not (root / "cgroup.controllers").exists():
         raise LimitRefusedError(f"control groups of version 2 are not at {root}")
-    here = root / place.lstrip("/")
+    here = root / path.lstrip("/")
     for folder in (here, *here.parents):
         try:
             handed_down = (folder / "cgroup.subtree_control").read_text(encoding="ascii").split()

@@ -169,16 +169,16 @@ class RecipeConfig(Strict):
                 self._check_schedule(stage.schedule, stage.epochs, f"stages.{position}.schedule")
         return self
 
-    def _check_schedule(self, schedule: ScheduleConfig, epochs: int, place: str) -> None:
+    def _check_schedule(self, schedule: ScheduleConfig, epochs: int, where: str) -> None:
         if schedule.warmup_epochs > epochs:
-            raise ValueError(f"{place}.warmup_epochs {schedule.warmup_epochs:g} exceeds the {epochs} epochs")
+            raise ValueError(f"{where}.warmup_epochs {schedule.warmup_epochs:g} exceeds the {epochs} epochs")
         if isinstance(schedule, StepSchedule) and schedule.milestones[-1] >= epochs:
             raise ValueError(
-                f"{place}.milestones has {schedule.milestones[-1]}, which the {epochs} epochs never reach: give "
+                f"{where}.milestones has {schedule.milestones[-1]}, which the {epochs} epochs never reach: give "
                 f"milestones below {epochs} or another schedule"
             )
         if isinstance(schedule, CosineSchedule) and schedule.min_lr > self.optimiser.lr:
-            raise ValueError(f"{place}.min_lr {schedule.min_lr:g} exceeds optimiser.lr {self.optimiser.lr:g}")
+            raise ValueError(f"{where}.min_lr {schedule.min_lr:g} exceeds optimiser.lr {self.optimiser.lr:g}")
 
     @property
     def images_per_identity(self) -> int:

@@ -25,16 +25,16 @@ class Stages:
         self._learnable = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
         known = list(terms)
         for position, stage in enumerate(stages):
-            place = f"recipe.stages.{position} ('{stage.name}')"
+            where = f"recipe.stages.{position} ('{stage.name}')"
             names = [name for name, _ in model.named_parameters()]
             for pattern in stage.trainable:
                 if not any(fnmatchcase(name, pattern) for name in names):
                     parts = {name.partition(".")[0] for name in names}
                     hint = did_you_mean(pattern.partition(".")[0], parts)
-                    raise UserError(f"{place}: trainable '{pattern}' fits no parameter of the model{hint}")
+                    raise UserError(f"{where}: trainable '{pattern}' fits no parameter of the model{hint}")
             for term in stage.terms or []:
                 if term not in known:
-                    raise UserError(f"{place}: unknown loss term '{term}'{did_you_mean(term, known)}")
+                    raise UserError(f"{where}: unknown loss term '{term}'{did_you_mean(term, known)}")
 
     def enter(self, position: int) -> None:
         """Begin stage ``position``: switch gradients on and off, drop gradients left from before, set modes."""

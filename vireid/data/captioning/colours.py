@@ -30,7 +30,7 @@ _CONSONANT_SOUND = ("uni", "use", "eu", "one")  # begin with a vowel that is not
 
 
 def without_colours(text: str) -> str:
-    """Delete colour words with their shades and conjunctions; mend articles, spaces and the first letter.
+    """Delete colour words with their shades and conjunctions; repair articles, spaces and the first letter.
 
     What stays empty is returned as an empty string.
     """

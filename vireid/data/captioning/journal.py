@@ -55,7 +55,7 @@ def in_batches(
                 if progress is not None:
                     progress(start + len(batch), len(keys))
     except OSError as error:
-        raise UserError(f"{notes}: cannot write ({error.strerror}); free some space or mend its rights") from error
+        raise UserError(f"{notes}: cannot write ({error.strerror}); free some space or fix its permissions") from error
     return {key: text for texts in done.values() for key, text in texts.items()}
 
 
@@ -78,7 +78,7 @@ def write_json(path: Path, content: Any) -> None:
         Path(temporary).chmod(0o644)
         Path(temporary).replace(path)
     except OSError as error:
-        raise UserError(f"{path}: cannot write ({error.strerror}); free some space or mend its rights") from error
+        raise UserError(f"{path}: cannot write ({error.strerror}); free some space or fix its permissions") from error
 
 
 def _notes(target: Path) -> Path:

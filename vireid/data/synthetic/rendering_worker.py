@@ -82,11 +82,11 @@ def write_identity(root: Path, config: SyntheticConfig, shots: Sequence[Shot]) -
     return written
 
 
-def unwritable(place: Path, error: OSError) -> UserError:
-    """Turn an operating-system error into a message that names the place and the remedy."""
+def unwritable(path: Path, error: OSError) -> UserError:
+    """Turn an operating-system error into a message that names the path and the remedy."""
     return UserError(
-        f"{place}: cannot write the dataset ({error.strerror or error}); free some space, mend its rights or choose "
-        "another place, and run the same command again"
+        f"{path}: cannot write the dataset ({error.strerror or error}); free some space, fix its permissions or choose "
+        "another directory, and run the same command again"
     )
 
 

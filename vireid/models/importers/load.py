@@ -43,8 +43,8 @@ def import_state(path: Path, arch: str) -> Imported:
     return convert_state(read_state(path), arch, f"checkpoint {path}")
 
 
-def convert_state(state: Mapping[str, Tensor], arch: str, place: str) -> Imported:
-    """Build the model of an architecture around the tensors of a public state dict; ``place`` opens messages.
+def convert_state(state: Mapping[str, Tensor], arch: str, where: str) -> Imported:
+    """Build the model of an architecture around the tensors of a public state dict; ``where`` opens messages.
 
     Raises:
         UserError: keys missing, unknown, of another shape or with values that are not finite.
@@ -52,17 +52,17 @@ def convert_state(state: Mapping[str, Tensor], arch: str, place: str) -> Importe
     importer: Importer = IMPORTERS.load(arch)()
     num_classes = importer.num_classes(state)
     layout = importer.layout(num_classes or 1)
-    _check(place, arch, state, layout)
+    _check(where, arch, state, layout)
     config = importer.config()
     with without_memory():
         model = MODELS.load(config.name)(config, num_classes)
-    weights = _rename(place, state, layout, model)
+    weights = _rename(where, state, layout, model)
     model.load_state_dict(weights, strict=True, assign=True)
     model.eval()
     return Imported(model, num_classes or 1, *_count(layout, model))
 
 
-def _check(place: str, arch: str, state: Mapping[str, Tensor], layout: Layout) -> None:
+def _check(where: str, arch: str, state: Mapping[str, Tensor], layout: Layout) -> None:
     found = faults(state, layout)
     count = sum(map(len, found.values()))
     if count == 0:
@@ -78,7 +78,7 @@ def _check(place: str, arch: str, state: Mapping[str, Tensor], layout: Layout) -
         remedy = f"the file looks like --arch {better}"
     else:
         remedy = f"save the whole state dict of {IMPORTERS.load(arch).source} under its own names"
-    raise UserError(f"{place} does not fit --arch {arch}: keys {', '.join(lines)}; {remedy}")
+    raise UserError(f"{where} does not fit --arch {arch}: keys {', '.join(lines)}; {remedy}")
 
 
 def _fault_count(state: Mapping[str, Tensor], arch: str) -> int:
@@ -86,7 +86,7 @@ def _fault_count(state: Mapping[str, Tensor], arch: str) -> int:
     return sum(map(len, faults(state, importer.layout(importer.num_classes(state) or 1)).values()))
 
 
-def _rename(place: str, state: Mapping[str, Tensor], layout: Layout, model: nn.Module) -> dict[str, Tensor]:
+def _rename(where: str, state: Mapping[str, Tensor], layout: Layout, model: nn.Module) -> dict[str, Tensor]:
     """Tensors of the parts that run, under our names and in our precision."""
     expected = model.state_dict()
     weights: dict[str, Tensor] = {}
@@ -98,9 +98,9 @@ def _rename(place: str, state: Mapping[str, Tensor], layout: Layout, model: nn.M
             continue
         value, dtype = state[key], expected[entry.target].dtype
         if value.is_floating_point() != dtype.is_floating_point:
-            raise UserError(f"{place}: '{key}' holds {value.dtype}, expected {dtype}; save it as it was trained")
+            raise UserError(f"{where}: '{key}' holds {value.dtype}, expected {dtype}; save it as it was trained")
         if not bool(torch.isfinite(value).all()):
-            raise UserError(f"{place}: '{key}' holds NaN or infinity; the training that wrote it diverged")
+            raise UserError(f"{where}: '{key}' holds NaN or infinity; the training that wrote it diverged")
         weights[entry.target] = value.to(dtype).contiguous()
     return weights
 

@@ -23,7 +23,7 @@ _REFUSED = re.compile(r"GLOBAL (?P<name>[\w.]+) (?:was|whose)|got <class '(?P<ty
 _INERT_DTYPES = ("Bool", "Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64", "Float16", "Float32")
 
 
-def read_state(path: Path, place: str = "checkpoint") -> dict[str, Tensor]:
+def read_state(path: Path, where: str = "checkpoint") -> dict[str, Tensor]:
     """Tensors of a state dict by name, on the CPU and, where the format allows, mapped from the file on demand.
 
     Accepted are files of ``torch.save``, old and new, and ``.safetensors``; a state dict within a dict under
@@ -32,28 +32,28 @@ def read_state(path: Path, place: str = "checkpoint") -> dict[str, Tensor]:
 
     Args:
         path: the file.
-        place: what the file is to the caller; opens messages.
+        where: what the file is to the caller; opens messages.
 
     Raises:
         UserError: no such file, not readable, holding objects of a type that is never loaded, or not a state dict.
     """
     if not path.is_file():
-        raise UserError(f"{place} {path}: no such file; give the path of a saved state dict, or null to do without")
+        raise UserError(f"{where} {path}: no such file; give the path of a saved state dict, or null to do without")
     try:
         content = load_file(path) if path.suffix == ".safetensors" else _load(path)
     except pickle.UnpicklingError as error:
         found = _REFUSED.search(str(error))
         what = "is corrupt or holds" if found is None else f"holds {found['name'] or found['type']}, one of the"
         raise UserError(
-            f"{place} {path}: not a readable state dict: it {what} other Python objects, which are never loaded (they "
+            f"{where} {path}: not a readable state dict: it {what} other Python objects, which are never loaded (they "
             "may be programs); save it again with torch.save(model.state_dict(), path)"
         ) from error
     except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise UserError(
-            f"{place} {path}: not a readable state dict ({type(error).__name__}): the file is corrupt or of another "
+            f"{where} {path}: not a readable state dict ({type(error).__name__}): the file is corrupt or of another "
             "kind; copy it again, or save it with torch.save(model.state_dict(), path)"
         ) from error
-    return _unwrap(f"{place} {path}", content)
+    return _unwrap(f"{where} {path}", content)
 
 
 def _load(path: Path) -> Any:
@@ -74,7 +74,7 @@ def _inert() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
     return [*named, np.ndarray, np.dtype, *dtypes]
 
 
-def _unwrap(place: str, content: Any) -> dict[str, Tensor]:
+def _unwrap(where: str, content: Any) -> dict[str, Tensor]:
     while isinstance(content, Mapping):
         inner = next((content[key] for key in _WRAPPERS if isinstance(content.get(key), Mapping)), None)
         if inner is not None:
@@ -87,7 +87,7 @@ def _unwrap(place: str, content: Any) -> dict[str, Tensor]:
             break
         return {key: value.reshape(()) if _is_counter(key, value) else value for key, value in state.items()}
     raise UserError(
-        f"{place}: not a state dict (a mapping of names to tensors, alone or under "
+        f"{where}: not a state dict (a mapping of names to tensors, alone or under "
         f"{', '.join(repr(key) for key in _WRAPPERS)}); save model.state_dict()"
     )
 

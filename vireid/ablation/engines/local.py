@@ -9,9 +9,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from vireid.config import ExperimentConfig
+from vireid.experiment.context import RunContext
 from vireid.experiment.progress import ProgressCallback
-from vireid.store import Store, unwritable, write_atomically
+from vireid.store import unwritable, write_atomically
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,19 +22,16 @@ class Outcome:
     log: Path
 
 
-def run_job(
-    config: ExperimentConfig, steps: list[str], store: Store, run: str, progress: ProgressCallback, name: str = "job"
-) -> Outcome:
-    """Run the steps for a configuration in a new process; its files lie in the artefact folder of ``run``.
+def run_job(run: RunContext, steps: list[str], progress: ProgressCallback, name: str = "job") -> Outcome:
+    """Run the steps for a configuration in a new process; its files lie in the run's folder of artefacts.
 
     The child's output is appended to ``<name>.log``. A child that dies without a word (killed, out of memory) gives
     a reason too.
     """
-    directory = store.directory(run)
-    job, log = directory / f"{name}.json", directory / f"{name}.log"
-    payload = {"config": config.model_dump(mode="json"), "steps": steps}
+    job, log = run.directory / f"{name}.json", run.directory / f"{name}.log"
+    payload = {"config": run.config.model_dump(mode="json"), "steps": steps}
     write_atomically(job, json.dumps(payload, indent=1))
-    command = [sys.executable, "-P", "-m", "vireid.ablation.engines.worker", str(store.root), str(job)]
+    command = [sys.executable, "-P", "-m", "vireid.ablation.engines.worker", str(run.store.root), str(job)]
     path = os.pathsep.join(p or str(Path.cwd()) for p in sys.path)  # plug-ins beside the study are found there too
     try:
         errors = log.open("a", encoding="utf-8")

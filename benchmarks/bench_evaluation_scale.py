@@ -45,7 +45,7 @@ def test_growth(task, benchmark, capsys):
 
 
 def test_a_million_gallery_rows_from_a_file(tmp_path, benchmark, capsys):
-    """``vireid evaluate`` on an .npz file of 1,000 queries and 1,000,000 gallery images of 512 dimensions."""
+    """``vireid score`` on an .npz file of 1,000 queries and 1,000,000 gallery images of 512 dimensions."""
     gallery, identity = clustered(1_000_000, 512)
     query, query_id = gallery[:20_000:20] + 0.5, identity[:20_000:20]
     file = tmp_path / "features.npz"
@@ -54,7 +54,7 @@ def test_a_million_gallery_rows_from_a_file(tmp_path, benchmark, capsys):
 
     def evaluate():
         start = time.perf_counter()
-        with subprocess.Popen([VIREID, "evaluate", file, "--rule", "none", "--json"], stdout=subprocess.PIPE) as child:
+        with subprocess.Popen([VIREID, "score", file, "--rule", "none", "--json"], stdout=subprocess.PIPE) as child:
             metrics = json.loads(child.stdout.read())
             _, status, usage = os.wait4(child.pid, 0)
             child.returncode = os.waitstatus_to_exitcode(status)

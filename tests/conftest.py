@@ -26,10 +26,10 @@ def pytest_collection_finish() -> None:
 @pytest.fixture(scope="session")
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Root of the tiny rendered set; not to be changed."""
-    from vireid.experiment.data import prepare
+    from vireid.experiment.context import RunContext
     from vireid.store import Store
 
-    return prepare(tiny(), Store(tmp_path_factory.mktemp("rendered"))).train.root
+    return RunContext(tiny(), Store(tmp_path_factory.mktemp("rendered"))).data.train.root
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 
 from vireid.config import compose
-from vireid.experiment.identity import fit_id
+from vireid.experiment.identity import RunIds
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -76,7 +76,7 @@ def test_the_wheel_has_what_the_checkout_has_beside_the_package(tmp_path):
     assert "quick" in run("ablate", "--list")
     plan = run("ablate", "quick", "--plan")
     assert (
-        fit_id(
+        RunIds(
             compose(
                 [
                     "data=sysu_quick",
@@ -88,7 +88,7 @@ def test_the_wheel_has_what_the_checkout_has_beside_the_package(tmp_path):
                     "seed=1",
                 ]
             )
-        )
+        ).fit
         in plan
     )
     assert "23.51" in run("models")

@@ -9,7 +9,7 @@ from vireid.ablation.order import check_earlier_fits, in_waves
 from vireid.ablation.plan import make_plan
 from vireid.ablation.study import read_study
 from vireid.core.errors import UserError
-from vireid.experiment.identity import fit_id
+from vireid.experiment.identity import RunIds
 from vireid.store import Store
 
 ROOT = Path(__file__).parents[2]
@@ -17,13 +17,13 @@ ROOT = Path(__file__).parents[2]
 
 def test_a_planned_start_comes_before_what_begins_with_it(tmp_path):
     first = tiny()
-    second = tiny(f"start_from='{fit_id(first)}'", "data.height=48", "data.width=24")
-    third = tiny(f"start_from='{fit_id(second)}'", "augmentation=full")
-    configs = {fit_id(config): config for config in (third, second, first)}
-    assert in_waves(configs) == [[fit_id(first)], [fit_id(second)], [fit_id(third)]]
+    second = tiny(f"start_from='{RunIds(first).fit}'", "data.height=48", "data.width=24")
+    third = tiny(f"start_from='{RunIds(second).fit}'", "augmentation=full")
+    configs = {RunIds(config).fit: config for config in (third, second, first)}
+    assert in_waves(configs) == [[RunIds(first).fit], [RunIds(second).fit], [RunIds(third).fit]]
     check_earlier_fits(configs, Store(tmp_path))
-    del configs[fit_id(first)]
-    with pytest.raises(UserError, match=f"start_from={fit_id(first)} is not in"):
+    del configs[RunIds(first).fit]
+    with pytest.raises(UserError, match=f"start_from={RunIds(first).fit} is not in"):
         check_earlier_fits(configs, Store(tmp_path))
 
 

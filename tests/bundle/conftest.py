@@ -53,11 +53,13 @@ def small_zip(tmp_path_factory):
     """A bundle of initial weights, as a ZIP file."""
     for package in ("onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(package)
+    from vireid.experiment.context import RunContext
     from vireid.experiment.deploy.bundle import bundle_step
     from vireid.store import Store
 
     folder = tmp_path_factory.mktemp("bundle")
-    bundle_step([compose(SMALL)], [], Store(folder / "store"), folder / "small.zip")
+    store = Store(folder / "store")
+    bundle_step([RunContext(compose(SMALL), store)], [], store, folder / "small.zip")
     return folder / "small.zip"
 
 

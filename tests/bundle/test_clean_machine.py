@@ -13,6 +13,7 @@ import pytest
 
 from tests.tiny import tiny
 from vireid.core.records import LatencyRecord
+from vireid.experiment.context import RunContext
 from vireid.experiment.cost.profile import cost_step
 from vireid.experiment.deploy.bundle import bundle_step
 from vireid.experiment.evaluate import evaluate_step
@@ -50,10 +51,10 @@ def clean_python(tmp_path_factory):
 @pytest.mark.check
 def test_a_fit_is_measured_where_there_is_no_pytorch_and_its_records_come_back(clean_python, rendered, tmp_path):
     store, config = Store(tmp_path / "store"), tiny(f"data.root={rendered}")
-    fit = fit_step(config, store)
-    evaluations = evaluate_step(config, store)
-    cost = cost_step(config, store)
-    bundled = bundle_step([config], [], store, tmp_path / "pi.zip")
+    fit = fit_step(RunContext(config, store))
+    evaluations = evaluate_step(RunContext(config, store))
+    cost = cost_step(RunContext(config, store))
+    bundled = bundle_step([RunContext(config, store)], [], store, tmp_path / "pi.zip")
     (model,) = bundled.models
     assert model.run == fit.id
     assert model.graph == cost.artefact

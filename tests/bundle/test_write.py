@@ -13,6 +13,7 @@ from vireid.bundle.write import device_code, write_bundle
 from vireid.config import compose
 from vireid.core.errors import UserError
 from vireid.core.records import EvaluationRecord
+from vireid.experiment.context import RunContext
 from vireid.store import Store
 
 onnx = pytest.importorskip("onnx")
@@ -44,7 +45,8 @@ def _bundle(files, tmp_path, target="out"):
 def test_a_zip_is_the_same_every_time_and_says_so_of_every_file(small_zip, tmp_path):
     from vireid.experiment.deploy.bundle import bundle_step
 
-    bundle_step([compose(SMALL)], [], Store(tmp_path / "store"), tmp_path / "small.zip")
+    store = Store(tmp_path / "store")
+    bundle_step([RunContext(compose(SMALL), store)], [], store, tmp_path / "small.zip")
     assert (tmp_path / "small.zip").read_bytes() == small_zip.read_bytes()
     with zipfile.ZipFile(small_zip) as archive:
         names = archive.namelist()

@@ -56,7 +56,7 @@ def test_import_keeps_the_model_and_embeds_images(shell, checkpoint):
 
 def test_loss_terms_are_printed_under_the_golden_names(shell):
     expected = json.loads((GOLDEN / "loss_a.json").read_text())
-    result = shell.run("loss-terms", str(GOLDEN / "loss_a.npz"), "--arch", "idkl", "--json")
+    result = shell.run("dev", "loss-terms", str(GOLDEN / "loss_a.npz"), "--arch", "idkl", "--json")
     assert result.returncode == 0, result.stderr
     measured = json.loads(result.stdout)
     assert list(measured) == list(expected)

@@ -11,6 +11,7 @@ from tests.tiny import TINY, tiny
 from vireid.ablation.engines.local import run_job
 from vireid.cli.options import root_option
 from vireid.core.errors import UserError
+from vireid.experiment.context import RunContext
 from vireid.experiment.data import RootNotSetError
 from vireid.experiment.progress import silent
 from vireid.store import Store
@@ -94,6 +95,8 @@ def test_help_is_real(shell):
         ["data", "synth"],
         ["train"],
         ["evaluate"],
+        ["score"],
+        ["compare"],
         ["profile"],
         ["ablate"],
         ["report"],
@@ -141,5 +144,5 @@ def test_files_of_the_working_folder_take_no_librarys_name(shell, monkeypatch):
     assert result.returncode == 0, result.stderr
     monkeypatch.chdir(shell.folder)
     monkeypatch.setattr(sys, "path", [*sys.path, str(shell.folder)])
-    done = run_job(tiny("model={name: 'mine:Mine'}"), [], Store(shell.store), "0123456789ab", silent)
+    done = run_job(RunContext(tiny("model={name: 'mine:Mine'}"), Store(shell.store)), [], silent)
     assert done.reason is None, done.log.read_text()

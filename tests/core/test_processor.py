@@ -13,7 +13,7 @@ from vireid.core.errors import UserError
 from vireid.core.processor import cpu_flags, emulated, kernel_flags
 from vireid.experiment import device
 from vireid.experiment.device import check_precisions
-from vireid.experiment.identity import fit_id
+from vireid.experiment.identity import RunIds
 from vireid.profiling.device import describe_device
 
 AVX2 = "sse4_2 avx avx2 fma f16c"
@@ -101,4 +101,6 @@ def test_training_and_deployed_evaluation_are_refused_or_emulated_by_one_key(mon
 
 
 def test_that_a_precision_is_emulated_decides_no_identity() -> None:
-    assert fit_id(small("recipe.precision=bf16")) == fit_id(small("recipe.precision=bf16", "runtime.emulate=true"))
+    assert (
+        RunIds(small("recipe.precision=bf16")).fit == RunIds(small("recipe.precision=bf16", "runtime.emulate=true")).fit
+    )

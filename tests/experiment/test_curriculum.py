@@ -5,9 +5,10 @@ import pytest
 from tests.tiny import tiny
 from vireid.config import choices, compose, group_names
 from vireid.core.errors import UserError
-from vireid.experiment.data import prepare, training_loader
+from vireid.experiment.context import RunContext
+from vireid.experiment.data import training_loader
 from vireid.experiment.fit import fit_step
-from vireid.experiment.identity import fit_id, fit_specification, stamps
+from vireid.experiment.identity import RunIds, component_stamps
 from vireid.experiment.reload import config_of_fit
 from vireid.experiment.sources import stale_components
 from vireid.store import Store
@@ -17,31 +18,31 @@ RAMP = ("curriculum=ramp", "curriculum.end=1.0", "recipe.epochs=3", "recipe.stag
 
 def test_without_a_curriculum_nothing_of_it_enters_the_identity():
     plain = tiny()
-    assert "curriculum" not in fit_specification(plain)
-    assert "curriculum" not in stamps(plain)
-    assert fit_id(tiny("curriculum=off")) == fit_id(plain)
+    assert "curriculum" not in RunIds(plain).fit_specification()
+    assert "curriculum" not in component_stamps(plain)
+    assert RunIds(tiny("curriculum=off")).fit == RunIds(plain).fit
     ramped = tiny("curriculum=ramp")
-    assert fit_id(ramped) != fit_id(plain)
-    assert fit_id(tiny("curriculum=ramp", "curriculum.end=0.5")) == fit_id(ramped)
-    assert fit_id(tiny("curriculum=ramp", "curriculum.end=0.6")) != fit_id(ramped)
-    assert fit_specification(ramped)["curriculum"]["version"] == "1"
-    assert stamps(ramped)["curriculum"].name == "ramp"
+    assert RunIds(ramped).fit != RunIds(plain).fit
+    assert RunIds(tiny("curriculum=ramp", "curriculum.end=0.5")).fit == RunIds(ramped).fit
+    assert RunIds(tiny("curriculum=ramp", "curriculum.end=0.6")).fit != RunIds(ramped).fit
+    assert RunIds(ramped).fit_specification()["curriculum"]["version"] == "1"
+    assert component_stamps(ramped)["curriculum"].name == "ramp"
 
 
 def test_the_loader_ramps_the_augmentation(rendered, tmp_path):
     store = Store(tmp_path)
     config = tiny(f"data.root={rendered}", *RAMP)
-    loader = training_loader(config, prepare(config, store), store)
+    loader = training_loader(RunContext(config, store))
     assert [loader.strength(epoch) for epoch in range(3)] == pytest.approx([0, 1 / 3, 2 / 3])
     calm = tiny(f"data.root={rendered}", *RAMP, "curriculum.augmentation=false")
-    assert training_loader(calm, prepare(calm, store), store).strength(0) == 1.0
+    assert training_loader(RunContext(calm, store)).strength(0) == 1.0
 
 
 @pytest.mark.parametrize("weighting", choices("weighting"))
 def test_a_ramped_fit_records_effective_weights_and_can_be_reloaded(rendered, tmp_path, weighting):
     store = Store(tmp_path)
     config = tiny(f"data.root={rendered}", f"weighting={weighting}", "augmentation=fork", *RAMP)
-    record = fit_step(config, store)
+    record = fit_step(RunContext(config, store))
     weights = [entry["weights"] for entry in record.curves]
     assert weights[0]["csa1_intra"] == weights[0]["tgsa_inter"] == 0
     assert 0 < weights[1]["csa1_intra"] < weights[2]["csa1_intra"]
@@ -51,7 +52,7 @@ def test_a_ramped_fit_records_effective_weights_and_can_be_reloaded(rendered, tm
     if weighting == "gradnorm":
         assert weights[0]["id_shared"] != weights[2]["id_shared"]
     assert stale_components(record) == []
-    assert fit_id(config_of_fit(record, [], rendered, store)) == record.id
+    assert RunIds(config_of_fit(record, [], rendered, store)).fit == record.id
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,9 @@ import torch
 from safetensors.torch import load_file
 
 from tests.tiny import tiny
-from vireid.experiment.fit import fit_step, weights_file
+from vireid.experiment.context import RunContext
+from vireid.experiment.fit import fit_step
+from vireid.experiment.reload import weights_file
 from vireid.report.selection import dev_scores
 from vireid.store import Store
 
@@ -17,8 +19,8 @@ STAGES += ["runtime.emulate=true"]  # where the processor has no bfloat16
 def test_curve_holds_dev_metrics_and_weights_are_bitwise_those_without(tmp_path, rendered):
     store = Store(tmp_path)
     common = [f"data.root={rendered}", *STAGES]
-    plain = fit_step(tiny(*common), store)
-    watched = fit_step(tiny(*common, "recipe.evaluate_every=2"), store)
+    plain = fit_step(RunContext(tiny(*common), store))
+    watched = fit_step(RunContext(tiny(*common, "recipe.evaluate_every=2"), store))
     assert plain.id != watched.id  # the curve is part of what was asked for
     assert [sorted(entry.get("dev", {}))[:1] != [] for entry in watched.curves] == [False, True, False]
     (entry,) = (entry for entry in watched.curves if "dev" in entry)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from vireid.config import compose
+from vireid.experiment.context import RunContext
 from vireid.experiment.evaluate import evaluate_step
 from vireid.experiment.fit import fit_step
 from vireid.store import Store
@@ -31,7 +32,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 def test_training_and_evaluation_are_what_they_were(name: str, store: Store) -> None:
     case = GOLDEN["cases"][name]
     config = compose([*GOLDEN["base"], *case["overrides"]])
-    fit = fit_step(config, store)
+    fit = fit_step(RunContext(config, store))
     for entry, terms, tolerance in zip(fit.curves, case["epochs"], TOLERANCE, strict=True):
         assert entry["terms"] == pytest.approx(terms, rel=tolerance, abs=1e-3)
-    assert evaluate_step(config, store)[0].metrics["mAP"] == pytest.approx(case["mAP"], abs=0.03)
+    assert evaluate_step(RunContext(config, store))[0].metrics["mAP"] == pytest.approx(case["mAP"], abs=0.03)

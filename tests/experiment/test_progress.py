@@ -9,7 +9,7 @@ import time
 import pytest
 from rich.console import Console
 
-from vireid.experiment.progress import Bars, Lines, display, in_words
+from vireid.experiment.progress import Bars, Lines, as_text, display
 
 
 def printed(stream: io.StringIO) -> list[str]:
@@ -66,4 +66,4 @@ def test_time_left_follows_the_speed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(("seconds", "words"), [(0, "0 s"), (59.4, "59 s"), (200, "3:20 min"), (7500, "2:05 h")])
 def test_durations_are_words(seconds: float, words: str) -> None:
-    assert in_words(seconds) == words
+    assert as_text(seconds) == words

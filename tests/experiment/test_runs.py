@@ -13,21 +13,22 @@ import torch
 
 from tests.tiny import tiny
 from vireid import evaluation
-from vireid.ablation.check import is_finished
+from vireid.ablation.run import is_finished
 from vireid.core.errors import TrainingDivergedError, UserError
 from vireid.core.files import file_digest
 from vireid.core.records import EvaluationRecord, FitRecord
 from vireid.core.types import ImageIndex
 from vireid.data.check import check
+from vireid.experiment.context import RunContext
 from vireid.experiment.data import RootNotSetError, prepare
-from vireid.experiment.evaluate import evaluate_step, protocol_without_text
-from vireid.experiment.fit import build_model, fit_step, weights_file
-from vireid.experiment.identity import evaluation_id, fit_id
-from vireid.experiment.lists import check_lists, training_lists
+from vireid.experiment.evaluate import evaluate_step
+from vireid.experiment.fit import build_model, fit_step
+from vireid.experiment.identity import RunIds
 from vireid.experiment.records import failed_fit
-from vireid.experiment.reload import config_of_fit
+from vireid.experiment.reload import config_of_fit, weights_file
 from vireid.experiment.sources import stale_components
-from vireid.explain.step import explain_step
+from vireid.experiment.unchanged import check_lists, training_lists
+from vireid.explain.step import explain_step, protocol_without_text
 from vireid.report.load import data_label, data_note
 from vireid.store import Store
 
@@ -36,13 +37,13 @@ from vireid.store import Store
 def trained(tmp_path_factory, rendered):
     store = Store(tmp_path_factory.mktemp("store"))
     config = tiny(f"data.root={rendered}")
-    return config, store, fit_step(config, store), evaluate_step(config, store)
+    return config, store, fit_step(RunContext(config, store)), evaluate_step(RunContext(config, store))
 
 
 def test_fit_record_says_what_was_trained_on_what(trained):
     config, store, fit, _ = trained
     assert isinstance(fit, FitRecord)
-    assert fit.id == fit_id(config)
+    assert fit.id == RunIds(config).fit
     assert fit.data_kind == "synthetic"
     assert fit.data["identities"] == 6
     assert len(fit.curves) == 2
@@ -68,24 +69,24 @@ def test_evaluations_link_to_the_fit_and_keep_every_query(trained):
 def test_finished_work_is_reused(trained):
     config, store, fit, evaluations = trained
     before = {path: path.stat().st_mtime_ns for path in store.runs.rglob("*.json")}
-    assert is_finished(config, store)
-    assert fit_step(config, store) == fit
-    assert evaluate_step(config, store) == evaluations
+    assert is_finished(RunContext(config, store))
+    assert fit_step(RunContext(config, store)) == fit
+    assert evaluate_step(RunContext(config, store)) == evaluations
     assert before == {path: path.stat().st_mtime_ns for path in store.runs.rglob("*.json")}
 
 
 def test_a_fit_can_be_evaluated_later_from_its_record_alone(trained):
     config, store, fit, _ = trained
     again = config_of_fit(fit, ["{name: sysu/official, mode: indoor, trials: 3}"], config.data.root, store)
-    assert fit_id(again) == fit.id
-    (record,) = evaluate_step(again, store)
+    assert RunIds(again).fit == fit.id
+    (record,) = evaluate_step(RunContext(again, store))
     assert len(record.per_trial) == 3
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(trained, rendered, tmp_path):
     config, store, fit, evaluations = trained
     other = Store(tmp_path)
-    assert [e.metrics for e in (fit_step(config, other), evaluate_step(config, other))[1]] == [
+    assert [e.metrics for e in (fit_step(RunContext(config, other)), evaluate_step(RunContext(config, other)))[1]] == [
         e.metrics for e in evaluations
     ]
     assert weights_file(store, fit.id).read_bytes() == weights_file(other, fit.id).read_bytes()
@@ -96,15 +97,15 @@ def test_changed_images_are_not_mistaken_for_the_old_ones(trained, rendered, tmp
     copy = tmp_path / "copy"
     shutil.copytree(rendered, copy)
     data_config = tiny(f"data.root={copy}")
-    assert fit_id(data_config) == fit_id(config)
-    assert is_finished(data_config, store)
+    assert RunIds(data_config).fit == RunIds(config).fit
+    assert is_finished(RunContext(data_config, store))
     from vireid.experiment.data import prepare
 
-    train = prepare(config, store).train
+    train = prepare(RunContext(config, store)).train
     victim = copy / train.paths[0]
     victim.write_bytes((copy / train.paths[1]).read_bytes())
     with pytest.raises(UserError, match="trained on other images"):
-        is_finished(data_config, store)
+        is_finished(RunContext(data_config, store))
 
 
 def test_other_gallery_permutations_are_noticed_before_the_old_record_is_returned(trained, rendered, tmp_path):
@@ -118,7 +119,7 @@ def test_other_gallery_permutations_are_noticed_before_the_old_record_is_returne
             people[identity] = trials[..., ::-1].copy()
     scipy.io.savemat(file, {"rand_perm_cam": cameras})
     with pytest.raises(UserError, match=r"rests on other gallery permutations than those under .*\(exp/\)"):
-        evaluate_step(tiny(f"data.root={tmp_path / 'copy'}"), store)
+        evaluate_step(RunContext(tiny(f"data.root={tmp_path / 'copy'}"), store))
 
 
 def test_other_labels_of_the_same_images_are_noticed():
@@ -136,17 +137,17 @@ def test_a_weights_file_is_recorded_by_digest_and_a_record_outlives_it(rendered,
     weights, store = tmp_path / "best.pth", Store(tmp_path / "store")
     torch.save(trunk, weights)
     config = tiny(*changes, f"model.pretrained={weights}")
-    fit, digest = fit_step(config, store), file_digest(weights)
+    fit, digest = fit_step(RunContext(config, store)), file_digest(weights)
     assert fit.config["model"]["pretrained"] == f"best.pth@sha256:{digest}"
     weights.unlink()
     again = config_of_fit(fit, [], config.data.root, store)
-    assert fit_id(again) == fit.id
-    assert len(evaluate_step(again, store)) == 3
+    assert RunIds(again).fit == fit.id
+    assert len(evaluate_step(RunContext(again, store))) == 3
     pinned = tiny(*changes)
     pinned = pinned.model_copy(
         update={"model": pinned.model.model_copy(update={"pretrained": Path(f"{weights}@sha256:{digest}")})}
     )
-    assert fit_id(pinned) == fit.id
+    assert RunIds(pinned).fit == fit.id
     with pytest.raises(UserError, match=r"model\.pretrained = .*best\.pth: no such file"):
         build_model(pinned, 6)
     torch.save({**trunk, "extra": torch.zeros(1)}, weights)
@@ -160,9 +161,9 @@ def test_a_weights_file_is_recorded_by_digest_and_a_record_outlives_it(rendered,
 def test_an_evaluator_of_another_version_gives_other_ids_and_the_first_leaves_them(trained, monkeypatch):
     config, _, _, evaluations = trained
     protocol = config.evaluation.protocols[0]
-    assert evaluation_id(config, protocol) == evaluations[0].id
+    assert RunIds(config).evaluation(protocol) == evaluations[0].id
     monkeypatch.setattr(evaluation, "VERSION", "2")
-    assert evaluation_id(config, protocol) != evaluations[0].id
+    assert RunIds(config).evaluation(protocol) != evaluations[0].id
 
 
 def _called_real(root):
@@ -173,36 +174,36 @@ def _called_real(root):
 def test_rendered_people_are_recorded_as_such_whatever_the_configuration_calls_them(rendered, tmp_path):
     config, store = _called_real(rendered), Store(tmp_path / "store")
     assert config.data.synthetic is None
-    fit = fit_step(config, store)
-    evaluations = evaluate_step(config, store)
+    fit = fit_step(RunContext(config, store))
+    evaluations = evaluate_step(RunContext(config, store))
     assert {record.data_kind for record in (fit, *evaluations)} == {"synthetic"}
     card = json.loads((rendered / "synthetic.json").read_text())["specification"]
     assert fit.data["specification"]["synthetic"] == card
     assert data_note(data_label(fit)) == f"synthetic {card['renderer_version']}, not comparable with published results"
-    assert fit.id == fit_id(_called_real("/elsewhere")), "where they lie is no part of the identity"
-    assert failed_fit(config, "why").data_kind == "synthetic"
+    assert fit.id == RunIds(_called_real("/elsewhere")).fit, "where they lie is no part of the identity"
+    assert failed_fit(RunContext(config, store), "why").data_kind == "synthetic"
     shutil.copytree(rendered, tmp_path / "bare")
     (tmp_path / "bare" / "synthetic.json").unlink()
-    assert failed_fit(_called_real(tmp_path / "bare"), "why").data_kind == "real"
+    assert failed_fit(RunContext(_called_real(tmp_path / "bare"), store), "why").data_kind == "real"
 
 
 def test_the_root_that_training_found_is_used_while_it_is_there(rendered, tmp_path):
     store, root = Store(tmp_path / "store"), tmp_path / "images"
     root.symlink_to(rendered)
-    fit = fit_step(_called_real(root), store)
+    fit = fit_step(RunContext(_called_real(root), store))
     again = config_of_fit(fit, [], None, store)
     assert again.data.root == root
-    assert len(evaluate_step(again, store)) == len(again.evaluation.protocols)
+    assert len(evaluate_step(RunContext(again, store))) == len(again.evaluation.protocols)
     root.unlink()
     with pytest.raises(RootNotSetError, match=r"data\.root is not set: add data\.root="):
-        evaluate_step(config_of_fit(fit, [], None, store), store)
-    assert evaluate_step(config_of_fit(fit, [], rendered, store), store)
+        evaluate_step(RunContext(config_of_fit(fit, [], None, store), store))
+    assert evaluate_step(RunContext(config_of_fit(fit, [], rendered, store), store))
     assert config_of_fit(fit, [], None, store).data.root == rendered
 
 
 def test_explain_writes_pictures_beside_the_run(trained):
     config, store, _, _ = trained
-    folder = explain_step(config, store)
+    folder = explain_step(RunContext(config, store))
     panel = json.loads((folder / "retrieval.json").read_text())
     assert panel["queries"]
     for query in panel["queries"]:
@@ -235,21 +236,21 @@ def test_a_diverging_run_leaves_a_failed_record_and_no_result(rendered, tmp_path
     store = Store(tmp_path)
     config = tiny(f"data.root={rendered}", "recipe.optimiser.lr=1e30")
     with pytest.raises(TrainingDivergedError, match="epoch"):
-        fit_step(config, store)
-    assert store.get(fit_id(config)) is None
+        fit_step(RunContext(config, store))
+    assert store.get(RunIds(config).fit) is None
     (failure,) = store.failures()
     assert failure.status == "failed"
     assert "epoch" in failure.reason
 
 
 def test_shuffled_identities_keep_counts_and_lose_meaning(rendered, tmp_path):
-    from vireid.experiment.data import prepare, training_loader
+    from vireid.experiment.data import training_loader
 
     store = Store(tmp_path)
     config = tiny(f"data.root={rendered}", "data.shuffle_identities=true")
-    assert fit_id(config) != fit_id(tiny(f"data.root={rendered}"))
-    data = prepare(config, store)
-    shuffled = training_loader(config, data, store).index
+    assert RunIds(config).fit != RunIds(tiny(f"data.root={rendered}")).fit
+    run = RunContext(config, store)
+    data, shuffled = run.data, training_loader(run).index
     assert sorted(shuffled.identity) == sorted(data.train.identity)
     assert (shuffled.identity != data.train.identity).mean() > 0.5
 
@@ -262,28 +263,28 @@ def test_missing_weights_are_named(trained, tmp_path):
     file.unlink()
     try:
         with pytest.raises(UserError, match=str(file)):
-            evaluate_step(again, store)
+            evaluate_step(RunContext(again, store))
     finally:
         file.write_bytes(content)
 
 
 def test_a_broken_evaluation_image_is_found_before_training(tmp_path, rendered_copy, monkeypatch):
     config = tiny(f"data.root={rendered_copy}")
-    data = prepare(config, Store(tmp_path / "one"))
+    data = prepare(RunContext(config, Store(tmp_path / "one")))
     broken = rendered_copy / data.evaluation.paths[-1]
     whole = broken.read_bytes()
     monkeypatch.setattr("vireid.experiment.fit.run_training", lambda *_, **__: pytest.fail("training began"))
     for content in (whole[:-200], b"\0\5\x16\7"):  # a header that is whole, and none
         broken.write_bytes(content)
         with pytest.raises(UserError, match=rf"{broken} cannot be read"):
-            fit_step(config, Store(tmp_path / "two"))
+            fit_step(RunContext(config, Store(tmp_path / "two")))
 
 
 def test_a_missing_gallery_permutation_is_found_before_training(tmp_path, rendered_copy, monkeypatch):
     monkeypatch.setattr("vireid.experiment.fit.run_training", lambda *_, **__: pytest.fail("training began"))
     (rendered_copy / "exp" / "rand_perm_cam.mat").unlink()
     with pytest.raises(UserError, match=r"rand_perm_cam\.mat is missing"):
-        fit_step(tiny(f"data.root={rendered_copy}"), Store(tmp_path / "store"))
+        fit_step(RunContext(tiny(f"data.root={rendered_copy}"), Store(tmp_path / "store")))
 
 
 def test_rendered_people_pass_their_own_check(rendered):

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from tests.tiny import tiny
+from vireid.experiment.context import RunContext
 from vireid.experiment.cost.profile import cost_step
-from vireid.experiment.data import prepare
 from vireid.experiment.evaluate import evaluate_step
-from vireid.experiment.fit import fit_step, weights_file
+from vireid.experiment.fit import fit_step
+from vireid.experiment.reload import weights_file
 from vireid.store import Store
 
 STAGES = "recipe.stages=[{name: one, epochs: 1, terms: [id, triplet, self_mimic]}, {name: two, epochs: 1}]"
@@ -60,7 +61,8 @@ def layout_settings(layout: str) -> list[str]:
 def roots(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Where each layout's people lie, rendered once."""
     stores = {layout: Store(tmp_path_factory.mktemp(layout)) for layout in LAYOUTS}
-    return {layout: prepare(tiny(*layout_settings(layout)), store).train.root for layout, store in stores.items()}
+    runs = {layout: RunContext(tiny(*layout_settings(layout)), store) for layout, store in stores.items()}
+    return {layout: run.data.train.root for layout, run in runs.items()}
 
 
 class KilledError(Exception):
@@ -83,21 +85,21 @@ def test_system_on_layout(roots: dict[str, Path], tmp_path: Path, system: str, l
     settings = [*layout_settings(layout), f"data.root={roots[layout]}", f"model={system}", *SYSTEMS[system]]
     config = tiny(*settings, "model.width=0.125")
     whole, parts = Store(tmp_path / "whole"), Store(tmp_path / "parts")
-    fit = fit_step(config, whole)
+    fit = fit_step(RunContext(config, whole))
     assert fit.status == "ok"
     assert len(fit.curves) == 2
 
     with pytest.raises(KilledError):
-        fit_step(config, parts, kill_in_the_second_epoch)
-    resumed = fit_step(config, parts)
+        fit_step(RunContext(config, parts, kill_in_the_second_epoch))
+    resumed = fit_step(RunContext(config, parts))
     assert [entry["terms"] for entry in resumed.curves] == [entry["terms"] for entry in fit.curves]
     assert weights_file(parts, fit.id).read_bytes() == weights_file(whole, fit.id).read_bytes()
 
-    evaluations = evaluate_step(config, whole)
+    evaluations = evaluate_step(RunContext(config, whole))
     assert len(evaluations) == len(config.evaluation.protocols)
     assert all(0 < record.metrics["mAP"] <= 1 for record in evaluations)
 
-    cost = cost_step(config, whole)
+    cost = cost_step(RunContext(config, whole))
     assert [counter["status"] for counter in cost.counters] == ["ok"] * 3
     assert cost.disagreement is not None
     assert cost.disagreement < 0.01

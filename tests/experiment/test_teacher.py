@@ -19,11 +19,12 @@ from vireid.config import ExperimentConfig, compose
 from vireid.core.errors import UserError
 from vireid.core.files import file_digest
 from vireid.core.records import FitRecord
+from vireid.experiment.context import RunContext
 from vireid.experiment.cost.profile import cost_step
 from vireid.experiment.evaluate import evaluate_step
-from vireid.experiment.fit import fit_step, weights_file
-from vireid.experiment.identity import cost_id, evaluation_id, fit_id, fit_specification, teacher_fit
-from vireid.experiment.reload import config_of_fit
+from vireid.experiment.fit import fit_step
+from vireid.experiment.identity import RunIds
+from vireid.experiment.reload import config_of_fit, weights_file
 from vireid.experiment.teacher import check_teacher
 from vireid.external.checkpoints import save_imported
 from vireid.models.idkl import IDKL, IDKLConfig
@@ -45,7 +46,7 @@ def student(root: Path, teacher: str | None = TRAINING, *overrides: str) -> Expe
 def trained(tmp_path_factory: pytest.TempPathFactory, rendered: Path) -> tuple[Store, FitRecord]:
     """A store that holds a teacher; not to be changed."""
     store = Store(tmp_path_factory.mktemp("teacher"))
-    return store, fit_step(tiny(f"data.root={rendered}"), store)
+    return store, fit_step(RunContext(tiny(f"data.root={rendered}"), store))
 
 
 @pytest.fixture
@@ -68,9 +69,9 @@ def exported(folder: Path, classes: int = 6) -> Path:
 def test_a_teacher_is_identified_by_its_fit_however_it_is_named(rendered: Path, trained: Any) -> None:
     run = trained[1].id
     by_training, by_run = student(rendered), student(rendered, f"{{run: '{run}'}}")
-    assert teacher_fit(by_training) == teacher_fit(by_run) == run
-    assert fit_id(by_training) == fit_id(by_run)
-    assert fit_specification(by_training)["model"]["teacher"]["run"] == run
+    assert RunIds(by_training).teacher == RunIds(by_run).teacher == run
+    assert RunIds(by_training).fit == RunIds(by_run).fit
+    assert RunIds(by_training).fit_specification()["model"]["teacher"]["run"] == run
     others = [
         student(rendered, None),
         student(rendered, TRAINING.replace("smoke']", "smoke', 'recipe.epochs=3']")),
@@ -78,80 +79,81 @@ def test_a_teacher_is_identified_by_its_fit_however_it_is_named(rendered: Path, 
         student(rendered, TRAINING.replace("32}", "32, input: student}")),
         student(rendered, "{run: '0123456789ab'}"),
     ]
-    assert len({fit_id(config) for config in (by_run, *others)}) == 1 + len(others)
-    assert cost_id(by_run) == cost_id(others[2]) == cost_id(by_training)
-    assert teacher_fit(others[0]) is None
+    assert len({RunIds(config).fit for config in (by_run, *others)}) == 1 + len(others)
+    assert RunIds(by_run).cost == RunIds(others[2]).cost == RunIds(by_training).cost
+    assert RunIds(others[0]).teacher is None
 
 
 def test_the_teacher_is_trained_at_the_students_seed_and_size_unless_told_otherwise(rendered: Path) -> None:
     unsized = TRAINING.replace(", height: 64, width: 32", "")
-    same = fit_id(tiny(f"data.root={rendered}", "data.height=48", "data.width=24"))
-    assert teacher_fit(student(rendered, unsized)) == same
-    ninth = fit_id(tiny(f"data.root={rendered}", "seed=9"))
-    assert teacher_fit(student(rendered, TRAINING, "seed=9")) == ninth != teacher_fit(student(rendered))
+    same = RunIds(tiny(f"data.root={rendered}", "data.height=48", "data.width=24")).fit
+    assert RunIds(student(rendered, unsized)).teacher == same
+    ninth = RunIds(tiny(f"data.root={rendered}", "seed=9")).fit
+    assert RunIds(student(rendered, TRAINING, "seed=9")).teacher == ninth != RunIds(student(rendered)).teacher
 
 
 def test_what_the_teacher_does_not_choose_is_the_student_s(rendered: Path) -> None:
     changes = ["recipe.epochs=5", "augmentation=crop_flip", "weighting=dwa"]
     teacher = "{training: ['model=idkl_small', 'model.width=0.125'], height: 64, width: 32}"
-    assert teacher_fit(student(rendered, teacher, *changes)) == fit_id(tiny(f"data.root={rendered}", *changes))
+    assert RunIds(student(rendered, teacher, *changes)).teacher == RunIds(tiny(f"data.root={rendered}", *changes)).fit
     changes[0] = "recipe=smoke"
-    assert teacher_fit(student(rendered, TRAINING, "recipe.epochs=5", *changes[1:])) == fit_id(
-        tiny(f"data.root={rendered}", *changes)
+    assert (
+        RunIds(student(rendered, TRAINING, "recipe.epochs=5", *changes[1:])).teacher
+        == RunIds(tiny(f"data.root={rendered}", *changes)).fit
     )
 
 
 def test_a_missing_teacher_is_named_with_the_command_that_trains_it(rendered: Path, tmp_path: Path) -> None:
     config = student(rendered)
-    with pytest.raises(UserError, match=f"teacher {teacher_fit(config)} is not in .*; train it first: ") as caught:
-        fit_step(config, Store(tmp_path))
+    with pytest.raises(UserError, match=f"teacher {RunIds(config).teacher} is not in .*; train it first: ") as caught:
+        fit_step(RunContext(config, Store(tmp_path)))
     command = str(caught.value).partition("train it first: ")[2]
     words = shlex.split(command)
     assert words[:2] == ["vireid", "train"]
-    assert fit_id(compose(words[2:])) == teacher_fit(config)
+    assert RunIds(compose(words[2:])).fit == RunIds(config).teacher
     with pytest.raises(UserError, match="name a finished fit"):
-        check_teacher(student(rendered, "{run: '0123456789ab'}"), Store(tmp_path))
+        check_teacher(RunContext(student(rendered, "{run: '0123456789ab'}"), Store(tmp_path)))
 
 
 def test_a_teacher_that_does_not_fit_is_refused_before_any_training(rendered: Path, store: Store) -> None:
     (run,) = (record.id for record in store.records())
     teacher = f"{{run: '{run}'}}"
-    check_teacher(student(rendered, teacher), store)
+    check_teacher(RunContext(student(rendered, teacher), store))
     for change, message in (
         ("data.split=test", r"was trained on other data than the student \(data\.split\)"),
         ("data.synthetic.seed=5", r"was trained on other data than the student \(data\.synthetic\)"),
         ("model.teacher_features=65", "its embedding has 64 values: set model.teacher_features=64"),
     ):
         with pytest.raises(UserError, match=message):
-            check_teacher(student(rendered, teacher, change), store)
-    evaluate_step(tiny(f"data.root={rendered}"), store)
-    evaluation = evaluation_id(tiny(), tiny().evaluation.protocols[0])
+            check_teacher(RunContext(student(rendered, teacher, change), store))
+    evaluate_step(RunContext(tiny(f"data.root={rendered}"), store))
+    evaluation = RunIds(tiny()).evaluation(tiny().evaluation.protocols[0])
     with pytest.raises(UserError, match="is a record of kind 'evaluation'"):
-        check_teacher(student(rendered, f"{{run: '{evaluation}'}}"), store)
+        check_teacher(RunContext(student(rendered, f"{{run: '{evaluation}'}}"), store))
     weights = weights_file(store, run)
     state = load_file(weights)
     save_file({key: value for key, value in state.items() if key != "heads.shared.weight"}, weights)
     with pytest.raises(UserError, match=r"has no 'heads\.shared\.weight'"):
-        check_teacher(student(rendered, teacher), store)
+        check_teacher(RunContext(student(rendered, teacher), store))
     weights.unlink()
     with pytest.raises(UserError, match="are gone"):
-        check_teacher(student(rendered, teacher), store)
+        check_teacher(RunContext(student(rendered, teacher), store))
 
 
 def test_overrides_of_the_student_s_own_are_refused(rendered: Path) -> None:
     for override in ("data.height=8", "runtime.threads=2", "data=llcm"):
         with pytest.raises(UserError, match=f"'{override}': .* is the student's"):
-            fit_id(student(rendered, TRAINING.replace("recipe=smoke", override)))
+            RunIds(student(rendered, TRAINING.replace("recipe=smoke", override))).fit_specification()
     for override, message in (
         ("recipe.epochs=3", "put recipe=… before it"),
         ("model.width=0.25", "put model=… before it"),
     ):
         with pytest.raises(UserError, match=message):
-            fit_id(student(rendered, f"{{training: ['{override}']}}"))
+            RunIds(student(rendered, f"{{training: ['{override}']}}")).fit_specification()
     with pytest.raises(UserError, match="no model is chosen"):
-        fit_id(student(rendered, "{training: ['recipe=idkl']}"))
+        RunIds(student(rendered, "{training: ['recipe=idkl']}")).fit_specification()
     with pytest.raises(UserError, match=r"model\.teacher\.training.*did you mean 'idkl_small'"):
-        fit_id(student(rendered, TRAINING.replace("idkl_small", "idkl_smal")))
+        RunIds(student(rendered, TRAINING.replace("idkl_small", "idkl_smal"))).fit_specification()
 
 
 class KilledError(Exception):
@@ -165,12 +167,12 @@ def kill_in_the_second_epoch(phase: str, done: int, total: int, *_: Any) -> None
 
 def test_a_student_trains_resumes_exactly_and_is_evaluated_without_its_teacher(rendered: Path, store: Store) -> None:
     config = student(rendered)
-    run = teacher_fit(config)
+    run = RunIds(config).teacher
     assert run is not None
     before = file_digest(weights_file(store, run))
     parts = Store(store.root.parent / "parts")
     shutil.copytree(store.root, parts.root)
-    fit = fit_step(config, store)
+    fit = fit_step(RunContext(config, store))
     assert {"kd_feature", "kd_relation", "kd_csa1", "kd_csa2"} < fit.curves[-1]["terms"].keys()
     assert fit.config["model"]["teacher"]["run"] == run
     assert file_digest(weights_file(store, run)) == before
@@ -178,16 +180,16 @@ def test_a_student_trains_resumes_exactly_and_is_evaluated_without_its_teacher(r
     assert {name.partition(".")[0] for name in saved} == {"embedder", "heads", "projection"}
 
     with pytest.raises(KilledError):
-        fit_step(config, parts, kill_in_the_second_epoch)
-    fit_step(config, parts)
+        fit_step(RunContext(config, parts, kill_in_the_second_epoch))
+    fit_step(RunContext(config, parts))
     assert weights_file(parts, fit.id).read_bytes() == weights_file(store, fit.id).read_bytes()
 
     weights_file(store, run).unlink()
     again = config_of_fit(fit, ["sysu/official"], rendered, store)
-    assert fit_id(again) == fit.id
-    (evaluation,) = evaluate_step(again, store)
+    assert RunIds(again).fit == fit.id
+    (evaluation,) = evaluate_step(RunContext(again, store))
     assert 0 < evaluation.metrics["mAP"] <= 1
-    cost = cost_step(again, store)
+    cost = cost_step(RunContext(again, store))
     assert cost.parameters["dead"] == 0
     assert cost.model["teacher"] is None
     # At 395 classes: the classifier, the projection, and nothing of the teacher.
@@ -196,7 +198,7 @@ def test_a_student_trains_resumes_exactly_and_is_evaluated_without_its_teacher(r
 
 def test_the_teacher_decides_the_student_s_weights(rendered: Path, store: Store) -> None:
     def weights(teacher: str) -> dict[str, torch.Tensor]:
-        return load_file(weights_file(store, fit_step(student(rendered, teacher), store).id))
+        return load_file(weights_file(store, fit_step(RunContext(student(rendered, teacher), store)).id))
 
     own, shown_as_it_is = weights(TRAINING), weights(TRAINING.replace("32}", "32, input: student}"))
     assert not torch.equal(own["projection.weight"], shown_as_it_is["projection.weight"])
@@ -207,7 +209,7 @@ def test_other_images_than_the_teacher_s_are_noticed(rendered_copy: Path, store:
     for other in others:
         other.write_bytes(first.read_bytes())
     with pytest.raises(UserError, match="was trained on other images than the student's"):
-        fit_step(student(rendered_copy), store)
+        fit_step(RunContext(student(rendered_copy), store))
 
 
 def test_an_exported_model_teaches_and_is_identified_by_its_content(rendered: Path, tmp_path: Path) -> None:
@@ -217,37 +219,38 @@ def test_an_exported_model_teaches_and_is_identified_by_its_content(rendered: Pa
     def config(directory: Path, more: str = "height: 64, width: 32") -> ExperimentConfig:
         return student(rendered, f"{{file: {directory}, {more}}}")
 
-    assert fit_id(config(folder)) == fit_id(config(moved)) != fit_id(config(folder, "input: student"))
-    assert teacher_fit(config(folder)) is None
+    assert RunIds(config(folder)).fit == RunIds(config(moved)).fit != RunIds(config(folder, "input: student")).fit
+    assert RunIds(config(folder)).teacher is None
     store = Store(tmp_path / "store")
-    fit = fit_step(config(folder), store)
+    fit = fit_step(RunContext(config(folder), store))
     named = fit.config["model"]["teacher"]
     assert (named["file"], len(named["digest"])) == ("one", 64)
 
-    before = fit_id(config(folder))
+    before = RunIds(config(folder)).fit
     state = load_file(folder / "model.safetensors")
     save_file({key: 2 * value for key, value in state.items()}, folder / "model.safetensors")
-    assert fit_id(config(folder)) != before
+    assert RunIds(config(folder)).fit != before
+    pinned = config(folder, f"height: 64, width: 32, digest: '{named['digest']}'")
     with pytest.raises(UserError, match="another model"):
-        fit_step(config(folder, f"height: 64, width: 32, digest: '{named['digest']}'"), Store(tmp_path / "other"))
+        fit_step(RunContext(pinned, Store(tmp_path / "other")))
     shutil.rmtree(folder)
-    assert fit_id(config_of_fit(fit, ["sysu/official"], rendered, store)) == fit.id
+    assert RunIds(config_of_fit(fit, ["sysu/official"], rendered, store)).fit == fit.id
     with pytest.raises(UserError, match=r"no model\.json in"):
-        fit_id(config(folder))
+        RunIds(config(folder)).fit_specification()
 
 
 def test_an_exported_teacher_of_other_identities_is_refused(rendered: Path, tmp_path: Path) -> None:
     folder = exported(tmp_path / "seven", classes=7)
     with pytest.raises(UserError, match="knows 7 identities, the student is trained on 6"):
-        fit_step(student(rendered, f"{{file: {folder}, input: student}}"), Store(tmp_path / "store"))
+        fit_step(RunContext(student(rendered, f"{{file: {folder}, input: student}}"), Store(tmp_path / "store")))
 
 
 def test_a_planned_teacher_comes_before_its_students(rendered: Path, tmp_path: Path) -> None:
     teacher, taught, plain = tiny(f"data.root={rendered}"), student(rendered), student(rendered, None)
-    configs = {fit_id(config): config for config in (taught, teacher, plain)}
-    assert in_waves(configs) == [[fit_id(teacher), fit_id(plain)], [fit_id(taught)]]
+    configs = {RunIds(config).fit: config for config in (taught, teacher, plain)}
+    assert in_waves(configs) == [[RunIds(teacher).fit, RunIds(plain).fit], [RunIds(taught).fit]]
     check_earlier_fits(configs, Store(tmp_path))
-    del configs[fit_id(teacher)]
+    del configs[RunIds(teacher).fit]
     with pytest.raises(UserError, match="train it first"):
         check_earlier_fits(configs, Store(tmp_path))
 
@@ -271,4 +274,4 @@ def test_a_study_crosses_seeds_with_teachers_of_their_own() -> None:
     plan, configs = make_plan(study)
     for seed in (1, 2):
         runs = {run.cell: run.fit for run in plan.runs if run.seed == seed}
-        assert teacher_fit(configs[runs["model=small,taught=yes"]]) == runs["baseline"]
+        assert RunIds(configs[runs["model=small,taught=yes"]]).teacher == runs["baseline"]

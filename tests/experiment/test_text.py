@@ -15,10 +15,11 @@ from tests.tiny import tiny
 from vireid.core.errors import UserError
 from vireid.core.types import Modality
 from vireid.evaluation.protocols import ProtocolConfig
+from vireid.experiment.context import RunContext
 from vireid.experiment.data import prepare, training_loader
 from vireid.experiment.evaluate import evaluate_step
 from vireid.experiment.fit import fit_step
-from vireid.experiment.identity import evaluation_id, fit_id
+from vireid.experiment.identity import RunIds
 from vireid.experiment.reload import config_of_fit
 from vireid.experiment.text import texts
 from vireid.models import tvi_lfm
@@ -57,20 +58,20 @@ def config_with(rendered: Path, *settings: str) -> Any:
 
 def test_a_fit_with_text_is_evaluated_under_every_kind_of_it(rendered: Path, tmp_path: Path) -> None:
     config, store = config_with(rendered), Store(tmp_path)
-    fit = fit_step(config, store)
+    fit = fit_step(RunContext(config, store))
     assert [set(entry["terms"]) for entry in fit.curves] == [{"id", "triplet"}, {"id_text", "triplet_text"}]
     assert fit.config["data"]["captions"] == {"captioner": "Blip", "rephrased": 0.5}
-    records = evaluate_step(config, store)
+    records = evaluate_step(RunContext(config, store))
     said = [(record.protocol["text"], record.protocol.get("captions")) for record in records]
     assert said == [("none", None), ("query", "Blip_IR"), ("query", "Witness_IR"), ("oracle", "Blip_RGB")]
     assert len({record.metrics["mAP"] for record in records}) == 4
     again = config_of_fit(fit, ["{name: sysu/official, text: oracle}"], rendered, store)
-    assert evaluate_step(again, store)[0] == records[3]
+    assert evaluate_step(RunContext(again, store))[0] == records[3]
 
 
 def test_texts_of_queries(rendered: Path, tmp_path: Path) -> None:
     config = config_with(rendered)
-    index = prepare(config, Store(tmp_path)).evaluation
+    index = prepare(RunContext(config, Store(tmp_path))).evaluation
     own, witness, oracle = (texts(index, protocol) for protocol in config.evaluation.protocols[1:])
     infrared = np.flatnonzero(index.modality == Modality.INFRARED).tolist()
     visible = np.flatnonzero(index.modality == Modality.VISIBLE).tolist()
@@ -86,8 +87,8 @@ def test_texts_of_queries(rendered: Path, tmp_path: Path) -> None:
 
 def test_training_batches_say_captions_or_rephrasings(rendered: Path, tmp_path: Path) -> None:
     config, store = config_with(rendered), Store(tmp_path)
-    data = prepare(config, store)
-    batch = training_loader(config, data, store).batch(0, 0)
+    run = RunContext(config, store)
+    data, batch = run.data, training_loader(run).batch(0, 0)
     assert batch.captions is not None
     assert len(batch.captions) == len(batch)
     plain = set(data.train.captions or ())
@@ -100,9 +101,9 @@ def test_training_batches_say_captions_or_rephrasings(rendered: Path, tmp_path: 
 def test_identities_without_captions_are_what_they_were(rendered: Path) -> None:
     plain = tiny(f"data.root={rendered}")
     described = tiny(f"data.root={rendered}", "data.captions={captioner: Blip}")
-    assert fit_id(plain) != fit_id(described)
+    assert RunIds(plain).fit != RunIds(described).fit
     first, second = ProtocolConfig(name="sysu/official"), ProtocolConfig(name="sysu/official", text="query")
-    assert evaluation_id(plain, first) != evaluation_id(plain, second)
+    assert RunIds(plain).evaluation(first) != RunIds(plain).evaluation(second)
 
 
 def test_the_witness_is_added_to_a_set_of_before(rendered_copy: Path, tmp_path: Path) -> None:
@@ -111,7 +112,7 @@ def test_the_witness_is_added_to_a_set_of_before(rendered_copy: Path, tmp_path: 
     folder = rendered_copy / "Text" / "Witness_IR"
     files = {path.name: path.read_bytes() for path in folder.iterdir()}
     shutil.rmtree(folder)
-    prepare(tiny(f"data.root={rendered_copy}"), Store(tmp_path))
+    prepare(RunContext(tiny(f"data.root={rendered_copy}"), Store(tmp_path)))
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == files
 
 

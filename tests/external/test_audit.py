@@ -13,8 +13,7 @@ from vireid.evaluation.config import KReciprocal
 from vireid.evaluation.evaluate import evaluate
 from vireid.evaluation.protocols import PROTOCOLS, ProtocolConfig
 from vireid.external import audit as module
-from vireid.external.audit import KNOWN, audit, protocols_of, to_table
-from vireid.external.audit_models import features_of_checkpoint, features_of_run, run_at
+from vireid.external.audit import KNOWN, audit, features_of_checkpoint, features_of_run, protocols_of, run_at, to_table
 from vireid.store import Store
 
 

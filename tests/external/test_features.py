@@ -8,8 +8,7 @@ from vireid.data.config import SYSUConfig
 from vireid.data.sysu import SYSUMM01
 from vireid.evaluation.evaluate import evaluate
 from vireid.evaluation.protocols import ProtocolConfig
-from vireid.external.features import by_rule, reranking_config
-from vireid.external.protocols import by_protocol
+from vireid.external.features import by_protocol, by_rule, reranking_config
 
 
 @pytest.fixture(scope="module")

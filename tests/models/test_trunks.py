@@ -17,7 +17,7 @@ from vireid.core.errors import UserError
 from vireid.core.records import FitRecord, read_record
 from vireid.core.shipped import shipped
 from vireid.experiment.fit import build_model
-from vireid.experiment.identity import component_specification, fit_id
+from vireid.experiment.identity import RunIds, component_specification
 from vireid.models import trunk
 from vireid.models.trunk import TRUNKS, TrunkSpec, trunk_file
 
@@ -54,15 +54,15 @@ def test_a_trunk_s_content_decides_the_run(tmp_path: Path, monkeypatch: pytest.M
     for file in FILES:
         (tmp_path / file.name).write_bytes(file.read_bytes())
     overrides = [*BASE[:2], "model=idkl_small", BASE[2]]
-    before = fit_id(compose(overrides))
+    before = RunIds(compose(overrides)).fit
     monkeypatch.setattr(trunk, "TRUNKS", tmp_path)
     monkeypatch.setattr(trunk, "trunk_file", lambda spec: trunk_file(spec, tmp_path))
-    assert fit_id(compose(overrides)) == before, "the same file elsewhere"
+    assert RunIds(compose(overrides)).fit == before, "the same file elsewhere"
     named = component_specification("model", compose(overrides).model)["pretrained"]
     assert named.startswith("resnet18-width_0.25-ibn_none.safetensors@sha256:")
     other = tmp_path / FILES[0].name
     (tmp_path / "resnet18-width_0.25-ibn_none.safetensors").write_bytes(other.read_bytes())
-    assert fit_id(compose(overrides)) != before
+    assert RunIds(compose(overrides)).fit != before
 
 
 def test_a_missing_trunk_is_named_with_the_command_that_makes_it() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from vireid.config import ExperimentConfig
-from vireid.experiment.identity import teacher_fit
+from vireid.experiment.context import RunContext
+from vireid.experiment.identity import RunIds
 from vireid.experiment.teacher_training import teacher_of
 from vireid.store import Store
 
@@ -21,23 +22,22 @@ def check_earlier_fits(configs: Mapping[str, ExperimentConfig], store: Store) ->
     Raises:
         UserError: one is missing, or does not fit what builds on it.
     """
-    for config in configs.values():
-        if teacher_of(config) is not None and teacher_fit(config) not in configs:
+    for run in (RunContext(config, store) for config in configs.values()):
+        if teacher_of(run.config) is not None and run.ids.teacher not in configs:
             from vireid.experiment.teacher import check_teacher  # reads weights, and so needs torch: most plans do not
 
-            check_teacher(config, store)
-        if config.start_from is not None and config.start_from not in configs:
+            check_teacher(run)
+        if run.config.start_from is not None and run.config.start_from not in configs:
             from vireid.experiment.start import check_start
 
-            check_start(config, store)
+            check_start(run)
 
 
 def in_waves(configs: Mapping[str, ExperimentConfig]) -> list[list[str]]:
     """Ids of planned fits in waves: each comes in a later wave than the planned teacher and start that it builds on."""
+    left = {fit: {RunIds(config).teacher, config.start_from} for fit, config in configs.items()}
     waves: list[list[str]] = []
-    left = dict(configs)
     while left:
-        wave = [run for run, config in left.items() if not {teacher_fit(config), config.start_from} & left.keys()]
-        waves.append(wave)
-        left = {run: config for run, config in left.items() if run not in wave}
+        waves.append([fit for fit, earlier in left.items() if not earlier & left.keys()])
+        left = {fit: earlier for fit, earlier in left.items() if fit not in waves[-1]}
     return waves

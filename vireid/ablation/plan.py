@@ -9,7 +9,7 @@ from vireid.ablation.study import Study
 from vireid.config import ExperimentConfig, compose, override_key
 from vireid.core.errors import UserError
 from vireid.core.plan import Cell, Plan, PlannedRun
-from vireid.experiment.identity import cost_id, deployed_id, deployed_protocols, evaluation_id, fit_id
+from vireid.experiment.identity import RunIds, deployed_protocols
 
 
 def make_plan(
@@ -43,12 +43,12 @@ def make_plan(
             changes = [o for factor, level in cell.factors.items() for o in study.factors[factor][level]]
             changes += study.controls.get(cell.control or "", [])
             applied = [*study.base, *overrides, *changes, f"seed={seed}"]
-            place = f"study {study.name}, cell {cell.name}"
-            config = compose(applied, place)
+            where = f"study {study.name}, cell {cell.name}"
+            config = compose(applied, where)
             try:
                 run = _run(config, cell.name, [*overrides, *changes, f"seed={seed}"])
             except UserError as error:
-                raise UserError(f"{place}: {error}") from error
+                raise UserError(f"{where}: {error}") from error
             if run.fit in configs:
                 twin = next(other for other in runs if other.fit == run.fit)
                 raise UserError(
@@ -73,15 +73,16 @@ def make_plan(
 
 
 def _run(config: ExperimentConfig, cell: str, overrides: list[str]) -> PlannedRun:
+    ids = RunIds(config)
     return PlannedRun(
         cell=cell,
         seed=config.seed,
         overrides=overrides,
-        fit=fit_id(config),
-        evaluations=[evaluation_id(config, protocol) for protocol in config.evaluation.protocols],
-        cost=cost_id(config),
+        fit=ids.fit,
+        evaluations=[ids.evaluation(protocol) for protocol in config.evaluation.protocols],
+        cost=ids.cost,
         deployed=[
-            deployed_id(config, protocol, runtime)
+            ids.deployed(protocol, runtime)
             for runtime in config.evaluation.deployed
             for protocol in deployed_protocols(config)
         ],

@@ -50,17 +50,17 @@ def publish_study(store: Store, name: str, to: Path) -> int:
 
 def _records(store: Store, plan: Plan) -> list[Record]:
     wanted = {id_ for run in plan.runs for id_ in (run.fit, *run.evaluations, run.cost)}
-    found = {id_: store.get(id_) for id_ in sorted(wanted)}
-    missing = [id_ for id_, record in found.items() if record is None]
+    stored = {id_: store.get(id_) for id_ in sorted(wanted)}
+    missing = [id_ for id_, record in stored.items() if record is None]
     if missing:
         raise UserError(
             f"study '{plan.name}' is incomplete: {len(missing)} of {len(wanted)} records are missing "
             f"({', '.join(missing[:3])}…); run `vireid ablate` on it again"
         )
-    records = [record for record in found.values() if record is not None]
-    artefacts = {record.artefact for record in records if record.kind == "cost"}
+    records = [record for record in stored.values() if record is not None]
+    graphs = {record.artefact for record in records if record.kind == "cost"}
     fits = {run.fit for run in plan.runs}
-    records += [r for r in store.records() if r.kind == "latency" and r.artefact in artefacts]
+    records += [r for r in store.records() if r.kind == "latency" and r.artefact in graphs]
     records += [r for r in store.records() if r.kind == "evaluation" and r.artefact is not None and r.fit in fits]
     if plan.study.get("report") == "hardware":
         records += [r for r in records_read(StudyView(store, plan.name)) if r.status != "failed"]

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from vireid.ablation.check import is_finished
 from vireid.ablation.clock import StudyClock
 from vireid.ablation.engines.local import Outcome, run_job
 from vireid.ablation.order import check_earlier_fits, in_waves
@@ -18,12 +17,15 @@ from vireid.core.config import canonical_json
 from vireid.core.errors import UserError
 from vireid.core.messages import printer
 from vireid.core.plan import Plan, PlannedRun
+from vireid.core.records import EvaluationRecord, FitRecord
+from vireid.experiment.context import RunContext
 from vireid.experiment.cost.profile import is_profiled
 from vireid.experiment.deploy.evaluate import is_deployed
 from vireid.experiment.device import check_precisions
-from vireid.experiment.identity import data_specification, fit_id
-from vireid.experiment.progress import Job, ProgressCallback, display, in_words
+from vireid.experiment.identity import data_specification
+from vireid.experiment.progress import Display, Job, ProgressCallback, as_text, display
 from vireid.experiment.records import failed_fit
+from vireid.experiment.unchanged import check_same_evaluation_images, check_same_images
 from vireid.store import Store, write_atomically
 
 
@@ -51,78 +53,133 @@ def run_study(
             emulate a precision.
     """
     check_earlier_fits(configs, store)
-    for config in configs.values():
-        if store.get(fit_id(config)) is None:
+    for fit, config in configs.items():
+        if store.get(fit) is None:
             check_precisions(config)
-    failures: dict[str, str] = {}
-    clock = _clock(study, plan, configs, store, jobs)
+    driver = _Driver(study, plan, configs, store, jobs)
     with store.lock(f"study-{plan.name}"):
         write_atomically(store.study(plan.name) / "plan.json", plan.model_dump_json(indent=1) + "\n")
         with display(printer(stderr=True)) as shown:
-            done, total, names = 0, 2 * len(plan.runs), _names(plan)
-            shown.overall(plan.name, done, total, clock.left)
-
-            def carry_out(what: str, title: str, job: Callable[[Job], str | None], advance: int = 1) -> None:
-                """Run one job, note its failure, and leave a line behind."""
-                nonlocal done
-                detail, start = shown.job(title), time.monotonic()
-                reason = job(detail)
-                detail.close()
-                if reason is not None:
-                    failures[what] = reason
-                took = time.monotonic() - start
-                end = "failed" if reason is not None else f"done in {in_words(took)}" if took >= 1 else "on record"
-                done += advance
-                shown.overall(plan.name, done, total, clock.left)
-                shown.say(f"{what}: {end}")
-
-            def fit(run: PlannedRun) -> None:
-                steps = ["fit", "evaluate", *(["explain"] if _is_explained(study, plan, run) else [])]
-                config = _share_cores(configs[run.fit], jobs)
-
-                def train(progress: Job) -> str | None:
-                    clock.begin_fit(run.fit)
-                    try:
-                        return _train(config, steps, store, run, _timed(progress, clock, run.fit))
-                    finally:
-                        clock.end_fit(run.fit)
-
-                carry_out(f"fit of {run.cell}, seed {run.seed}", names[run.cell, run.seed], train)
-
-            def profile(run: PlannedRun) -> None:
-                def measure(progress: Job) -> str | None:
-                    clock.begin_profile()
-                    try:
-                        return _measure(configs[run.fit], study, store, run, progress)
-                    finally:
-                        clock.end_profile()
-
-                carry_out(f"profile of {run.cell}, seed {run.seed}", names[run.cell, run.seed], measure)
-
-            if jobs > 1:
-                for run in _first_of_each_data(plan, configs, store):
-                    bring = partial(_bring_images, configs[run.fit], store, run)
-                    carry_out(f"images of seed {run.seed}", "", bring, advance=0)
-            for wave in in_waves(configs):
-                _in_parallel(fit, [run for run in plan.runs if run.fit in wave], jobs)
-            for run in plan.runs:
-                profile(run)
-    return failures
+            driver.run(shown)
+    return driver.failures
 
 
-def _clock(study: Study, plan: Plan, configs: Mapping[str, ExperimentConfig], store: Store, jobs: int) -> StudyClock:
-    """Counts what is not on record yet; what is takes no time."""
-    fits = dict.fromkeys(run.fit for run in plan.runs if store.get(run.fit) is None)
-    graphs = {run.cost for run in plan.runs if not is_profiled(configs[run.fit], store, latency=study.measure.latency)}
-    return StudyClock(list(fits), len(graphs) if study.measure.cost or study.measure.latency else 0, jobs)
+def is_finished(run: RunContext) -> bool:
+    """Whether the fit and all its evaluations are there.
+
+    Raises:
+        UserError: they are, but of other images than those on disk.
+    """
+    fit = run.store.get(run.ids.fit)
+    if not isinstance(fit, FitRecord):
+        return False
+    evaluations = [run.store.get(run.ids.evaluation(protocol)) for protocol in run.config.evaluation.protocols]
+    check_same_images(fit, run.data)
+    for record in evaluations:
+        if not isinstance(record, EvaluationRecord):
+            return False
+        check_same_evaluation_images(record, run.data)
+    return True
 
 
-def _names(plan: Plan) -> dict[tuple[str, int], str]:
-    """What lines call a run: its number among all, and its cell."""
-    return {
-        (run.cell, run.seed): f"cell {number} of {len(plan.runs)} ({run.cell}, seed {run.seed})"
-        for number, run in enumerate(plan.runs, start=1)
-    }
+class _Driver:
+    """Carries out the jobs of a study, shows how far it is, and keeps what failed."""
+
+    def __init__(
+        self, study: Study, plan: Plan, configs: Mapping[str, ExperimentConfig], store: Store, jobs: int
+    ) -> None:
+        self._study, self._plan, self._store, self._jobs = study, plan, store, jobs
+        self._runs = {fit: RunContext(config, store) for fit, config in configs.items()}
+        self._waves = in_waves(configs)
+        self._clock = self._count_missing()
+        self._done = 0
+        self.failures: dict[str, str] = {}
+
+    def run(self, shown: Display) -> None:
+        """Work through the plan."""
+        self._shown = shown
+        self._show_whole()
+        if self._jobs > 1:
+            self._prepare_images()
+        for wave in self._waves:
+            _in_parallel(self._fit, [run for run in self._plan.runs if run.fit in wave], self._jobs)
+        for planned in self._plan.runs:
+            self._profile(planned)
+
+    def _prepare_images(self) -> None:
+        """Render and decode what unfinished fits need, each set of images once: parallel jobs would do it each."""
+        first: dict[str, PlannedRun] = {}
+        for planned in self._plan.runs:
+            if self._store.get(planned.fit) is None:
+                config = self._runs[planned.fit].config
+                images = {**data_specification(config), "shuffle_identities": None}  # a matter of labels
+                first.setdefault(canonical_json(images), planned)
+        for planned in first.values():
+            run = self._runs[planned.fit]
+            self._carry_out(
+                f"images of seed {planned.seed}", "", partial(_run, run, ["data"], name="images"), advance=0
+            )
+
+    def _fit(self, planned: PlannedRun) -> None:
+        """Train, evaluate and explain a planned run where it is not finished."""
+        explained = self._study.measure.explain and planned.seed == self._plan.seeds[0]
+        steps = ["fit", "evaluate", *(["explain"] if explained else [])]
+        run = RunContext(_share_cores(self._runs[planned.fit].config, self._jobs), self._store)
+
+        def train(progress: Job) -> str | None:
+            self._clock.begin_fit(planned.fit)
+            try:
+                return _train(run, steps, _timed(progress, self._clock, planned.fit))
+            finally:
+                self._clock.end_fit(planned.fit)
+
+        self._carry_out(f"fit of {planned.cell}, seed {planned.seed}", self._title(planned), train)
+
+    def _profile(self, planned: PlannedRun) -> None:
+        """Count, time and evaluate as deployed what is not on record."""
+        run, measure = self._runs[planned.fit], self._study.measure
+
+        def work(progress: Job) -> str | None:
+            self._clock.begin_profile()
+            try:
+                steps = (["cost"] if measure.cost else []) + (["latency"] if measure.latency else [])
+                if steps and is_profiled(run, latency=measure.latency):
+                    steps = []
+                if self._store.get(planned.fit) is not None and not is_deployed(run):
+                    steps.append("deployed")
+                return _run(run, steps, progress, name="profile") if steps else None
+            finally:
+                self._clock.end_profile()
+
+        self._carry_out(f"profile of {planned.cell}, seed {planned.seed}", self._title(planned), work)
+
+    def _carry_out(self, what: str, title: str, work: Callable[[Job], str | None], advance: int = 1) -> None:
+        """Run one job, note its failure, and leave a line behind."""
+        job, start = self._shown.job(title), time.monotonic()
+        reason = work(job)
+        job.close()
+        if reason is not None:
+            self.failures[what] = reason
+        took = time.monotonic() - start
+        end = "failed" if reason is not None else f"done in {as_text(took)}" if took >= 1 else "on record"
+        self._done += advance
+        self._show_whole()
+        self._shown.say(f"{what}: {end}")
+
+    def _show_whole(self) -> None:
+        self._shown.overall(self._plan.name, self._done, 2 * len(self._plan.runs), self._clock.left)
+
+    def _title(self, planned: PlannedRun) -> str:
+        """What lines call a run: its number among all, and its cell."""
+        number, runs = self._plan.runs.index(planned) + 1, self._plan.runs
+        return f"cell {number} of {len(runs)} ({planned.cell}, seed {planned.seed})"
+
+    def _count_missing(self) -> StudyClock:
+        """Counts what is not on record yet; what is takes no time."""
+        runs, measure = self._plan.runs, self._study.measure
+        fits = dict.fromkeys(run.fit for run in runs if self._store.get(run.fit) is None)
+        graphs = {run.cost for run in runs if not is_profiled(self._runs[run.fit], latency=measure.latency)}
+        return StudyClock(list(fits), len(graphs) if measure.cost or measure.latency else 0, self._jobs)
 
 
 def _timed(progress: Job, clock: StudyClock, fit: str) -> ProgressCallback:
@@ -159,60 +216,30 @@ def _share_cores(config: ExperimentConfig, jobs: int) -> ExperimentConfig:
     return config.model_copy(update={"runtime": config.runtime.model_copy(update={"threads": threads})})
 
 
-def _first_of_each_data(plan: Plan, configs: Mapping[str, ExperimentConfig], store: Store) -> list[PlannedRun]:
-    """One unfinished run per set of images: jobs that start together would each render the same."""
-    found: dict[str, PlannedRun] = {}
-    for run in plan.runs:
-        if store.get(run.fit) is None:
-            images = {**data_specification(configs[run.fit]), "shuffle_identities": None}  # a matter of labels
-            found.setdefault(canonical_json(images), run)
-    return list(found.values())
-
-
-def _bring_images(config: ExperimentConfig, store: Store, run: PlannedRun, progress: ProgressCallback) -> str | None:
-    outcome = run_job(config, ["data"], store, run.fit, progress, name="images")
-    return None if outcome.reason is None else _with_log(outcome)
-
-
-def _is_explained(study: Study, plan: Plan, run: PlannedRun) -> bool:
-    return study.measure.explain and run.seed == plan.seeds[0]
-
-
-def _train(
-    config: ExperimentConfig, steps: list[str], store: Store, run: PlannedRun, progress: ProgressCallback
-) -> str | None:
+def _train(run: RunContext, steps: list[str], progress: ProgressCallback) -> str | None:
     """Bring a planned run to its records; None, or why it failed."""
     try:
-        explained = "explain" not in steps or (store.directory(run.fit) / "explain" / "retrieval.json").is_file()
-        if explained and is_finished(config, store):
+        explained = "explain" not in steps or (run.directory / "explain" / "retrieval.json").is_file()
+        if explained and is_finished(run):
             return None
     except UserError as error:
         return str(error)
-    before = _failures(store, run)
-    outcome = run_job(config, steps, store, run.fit, progress)
+    before = _failures(run)
+    outcome = run_job(run, steps, progress)
     if outcome.reason is None:
         return None
-    if store.get(run.fit) is None and _failures(store, run) == before:
-        store.put(failed_fit(config, outcome.reason))  # killed before it could speak for itself
+    if run.store.get(run.ids.fit) is None and _failures(run) == before:
+        run.store.put(failed_fit(run, outcome.reason))  # killed before it could speak for itself
     return _with_log(outcome)
 
 
-def _failures(store: Store, run: PlannedRun) -> int:
-    return len(list(store.runs.glob(f"{run.fit}.failed-*.json")))
-
-
-def _measure(
-    config: ExperimentConfig, study: Study, store: Store, run: PlannedRun, progress: ProgressCallback
-) -> str | None:
-    steps = (["cost"] if study.measure.cost else []) + (["latency"] if study.measure.latency else [])
-    if steps and is_profiled(config, store, latency=study.measure.latency):
-        steps = []
-    if store.get(run.fit) is not None and not is_deployed(config, store):
-        steps.append("deployed")
-    if not steps:
-        return None
-    outcome = run_job(config, steps, store, run.fit, progress, name="profile")
+def _run(run: RunContext, steps: list[str], progress: ProgressCallback, name: str) -> str | None:
+    outcome = run_job(run, steps, progress, name)
     return None if outcome.reason is None else _with_log(outcome)
+
+
+def _failures(run: RunContext) -> int:
+    return len(list(run.store.runs.glob(f"{run.ids.fit}.failed-*.json")))
 
 
 def _with_log(outcome: Outcome) -> str:

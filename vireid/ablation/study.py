@@ -97,11 +97,11 @@ class Study(Strict):
 
 def study_files() -> dict[str, Path]:
     """Studies that are there by name: those of ``ablations/`` in the working folder, then those of the suite."""
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for folder in (Path.cwd() / FOLDER, shipped(FOLDER)):
         for path in sorted(folder.glob("*.yaml")):
-            found.setdefault(path.stem, path)
-    return found
+            files.setdefault(path.stem, path)
+    return files
 
 
 def find_study(given: str) -> Path:

@@ -10,11 +10,13 @@ from typing import Annotated
 import typer
 
 import vireid
+from vireid.cli.aliases import Commands
 from vireid.core.errors import UserError
 from vireid.core.messages import printer
 
 app = typer.Typer(
     name="vireid",
+    cls=Commands,
     help="Benchmark and ablation suite for visible-infrared person re-identification.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -53,20 +55,15 @@ def main() -> None:
         sys.path.append(str(Path.cwd()))
     os.environ["PYTHONSAFEPATH"] = "1"
     from vireid.cli import (  # noqa: F401 - each adds its commands to `app`
-        audit,
-        bundle,
-        captions,
         choose,
         data,
-        evaluate,
-        export,
-        imports,
+        deploy,
+        external,
         models,
-        quantise,
         results,
         run,
+        score,
         study,
-        trunk,
     )
 
     try:

@@ -1,20 +1,33 @@
-"""Commands on data: render a synthetic dataset, check one, draw a contact sheet."""
+"""Commands on data: render a synthetic dataset, check one, draw a contact sheet, caption and rephrase."""
 
 from __future__ import annotations
 
+import json
 import os
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.text import Text
 
 from vireid.cli import app
 from vireid.cli.show import console
+from vireid.core.errors import UserError
 from vireid.core.messages import Table
+
+if TYPE_CHECKING:
+    from vireid.core.types import Modality
 
 data = typer.Typer(help="Render, check and look at datasets.", no_args_is_help=True)
 app.add_typer(data, name="data")
+
+Spectrum = Literal["rgb", "ir"]
+Root = Annotated[Path, typer.Argument(help="Folder of a dataset.")]
+ModalityOption = Annotated[Spectrum, typer.Option(help="Visible (rgb) or infrared (ir) images.")]
+CaptionerOption = Annotated[str, typer.Option(help="Folders are Text/<captioner>_RGB and Text/<captioner>_IR.")]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 …")]
+BatchOption = Annotated[int, typer.Option(help="At a time; decides nothing but speed for captions.", min=1)]
 
 
 @data.command()
@@ -30,8 +43,6 @@ def synth(
     ] = None,
 ) -> None:
     """Render a synthetic dataset: real JPEG files in the true layout of SYSU-MM01, RegDB or LLCM."""
-    from functools import partial
-
     from vireid.data.synthetic.config import SyntheticConfig, split_identities
     from vireid.data.synthetic.dataset import write_dataset
     from vireid.experiment.progress import bars
@@ -58,8 +69,6 @@ def check(
 
     Exit code 1 where counts differ from the literature's, 2 where a result would be wrong or refused.
     """
-    from functools import partial
-
     from vireid.data.check import check as check_dataset
     from vireid.experiment.progress import bars
 
@@ -96,13 +105,99 @@ def sheet(
     console.print(f"contact sheet: {out}", soft_wrap=True)
 
 
+@data.command()
+def caption(
+    root: Root,
+    modality: ModalityOption,
+    model: Annotated[
+        str, typer.Option(help="Folder or hub name of a BLIP captioning model.")
+    ] = "Salesforce/blip-image-captioning-base",
+    captioner: CaptionerOption = "Blip",
+    prompt: Annotated[str, typer.Option(help="Words that every caption continues.")] = "",
+    finetune: Annotated[
+        Path | None, typer.Option(help="Caption file (path → description) to train the captioner on first.")
+    ] = None,
+    keep: Annotated[
+        Path | None, typer.Option(help="Folder for the fine-tuned model; taken up where it is there already.")
+    ] = None,
+    epochs: Annotated[int, typer.Option(help="Passes over the captions of --finetune.", min=1)] = 5,
+    lr: Annotated[float, typer.Option(help="Learning rate of --finetune.", min=0.0)] = 1e-5,
+    seed: Annotated[int, typer.Option(help="Of --finetune.", min=0)] = 0,
+    batch: BatchOption = 16,
+    device: DeviceOption = "auto",
+) -> None:
+    """Describe every image of a modality that has no caption yet; a killed run takes up where it stopped."""
+    from vireid.data.captioning.blip import Captioner
+    from vireid.data.captioning.run import caption_images, finetuning_captions
+    from vireid.experiment.progress import bars
+
+    if (finetune is None) != (keep is None):
+        raise UserError("--finetune and --keep go together: what to learn from, and where the trained model is kept")
+    spectrum = _modality(modality)
+    ready = keep is not None and (keep / "config.json").is_file()
+    with bars() as progress:
+        blip = Captioner(str(keep) if ready else model, prompt=prompt, device=_device(device))
+        if finetune is not None and keep is not None and not ready:
+            learned = finetuning_captions(root, spectrum, finetune)
+            report = partial(progress, f"learn from {len(learned)} captions")
+            losses = blip.finetune(root, learned, epochs=epochs, lr=lr, batch=batch, seed=seed, progress=report)
+            blip.save(keep)
+            console.print(f"mean loss per epoch: {', '.join(f'{loss:.3f}' for loss in losses)}; model: {keep}")
+        file = caption_images(
+            root,
+            spectrum,
+            captioner,
+            partial(blip.describe, root),
+            {"model": str(keep or model), "prompt": prompt, "tokens": blip.tokens, "beams": blip.beams},
+            batch=batch,
+            progress=partial(progress, "describe images"),
+        )
+    console.print(f"captions: {file}", soft_wrap=True)
+
+
+@data.command()
+def rephrase(
+    root: Root,
+    modality: ModalityOption,
+    model: Annotated[str, typer.Option(help="Folder or hub name of a causal language model.")] = "lmsys/vicuna-7b-v1.5",
+    captioner: CaptionerOption = "Blip",
+    temperature: Annotated[float, typer.Option(help="Of the sampling; 0 takes the likeliest word.", min=0.0)] = 0.7,
+    seed: Annotated[int, typer.Option(help="Of the sampling.", min=0)] = 0,
+    batch: Annotated[int, typer.Option(help="Captions at a time; the sampling depends on it.", min=1)] = 16,
+    device: DeviceOption = "auto",
+) -> None:
+    """Say every caption in other words; infrared ones stay free of colours. A killed run takes up where it stopped."""
+    from vireid.core.types import Modality
+    from vireid.data.captioning.rephrase import Rephraser
+    from vireid.data.captioning.run import rephrase_captions
+    from vireid.experiment.progress import bars
+
+    spectrum = _modality(modality)
+    with bars() as progress:
+        author = Rephraser(
+            model,
+            colours=spectrum is Modality.VISIBLE,
+            temperature=temperature,
+            seed=seed,
+            device=_device(device),
+        )
+        file = rephrase_captions(
+            root,
+            spectrum,
+            captioner,
+            lambda number, captions: author.rephrase(captions, number),
+            {"model": model, "temperature": temperature, "seed": seed, "instruction": author.instruction},
+            batch=batch,
+            progress=partial(progress, "rephrase captions"),
+        )
+    console.print(f"rephrasings: {file}", soft_wrap=True)
+
+
 def _number(value: int | None) -> str:
     return "" if value is None else f"{value:,}"
 
 
 def _write_credibility(root: Path, out: Path) -> None:
-    import json
-
     from vireid.data.synthetic.credibility import credibility_of_dataset
     from vireid.store import write_atomically
 
@@ -117,3 +212,17 @@ def _write_credibility(root: Path, out: Path) -> None:
         table.add_row(name, *values)
     console.print(table)
     console.print(f"credibility: {out}", soft_wrap=True)
+
+
+def _modality(spectrum: Spectrum) -> Modality:
+    from vireid.core.types import Modality
+
+    return Modality.VISIBLE if spectrum == "rgb" else Modality.INFRARED
+
+
+def _device(name: str) -> str:
+    import torch
+
+    if name != "auto":
+        return name
+    return "cuda" if torch.cuda.is_available() else "cpu"

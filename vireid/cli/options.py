@@ -1,13 +1,59 @@
-"""Options that were given, told from defaults: one that would be ignored is refused."""
+"""What commands share: options that were given told from defaults, and the run that a command is about."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from vireid.core.errors import UserError
+
+if TYPE_CHECKING:
+    from vireid.experiment.context import RunContext
+    from vireid.store import Store
+
+
+def writable(root: Path) -> Store:
+    """The store in a folder, which is made where it does not exist.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    from vireid.store import Store
+
+    store = Store(root)
+    store.prepare()
+    return store
+
+
+@contextmanager
+def composed_run(overrides: Sequence[str], store: Path) -> Iterator[RunContext]:
+    """The run of a configuration in a store, whose progress is shown for the time of the block."""
+    from vireid.config import compose
+    from vireid.experiment.context import RunContext
+    from vireid.experiment.progress import bars
+
+    config, records = compose(overrides), writable(store)
+    with bars() as progress:
+        yield RunContext(config, records, progress)
+
+
+@contextmanager
+def finished_run(
+    run: str, store: Path, root: Path | None = None, protocols: Sequence[str] = ()
+) -> Iterator[RunContext]:
+    """Likewise of a fit there, named by the first digits of its id; ``root`` is where its images lie now."""
+    from vireid.experiment.context import RunContext
+    from vireid.experiment.progress import bars
+    from vireid.experiment.reload import config_of_fit
+
+    records = writable(store)
+    config = config_of_fit(records.find(run), protocols, root, records)
+    with root_option(run), bars() as progress:
+        yield RunContext(config, records, progress)
 
 
 @contextmanager
@@ -15,7 +61,7 @@ def root_option(run: str) -> Iterator[None]:
     """For commands that name a run: images that are not found are asked for by their option ``--root``.
 
     Raises:
-        UserError: in the place of the remedy for configurations.
+        UserError: instead of the remedy for configurations.
     """
     from vireid.experiment.data import RootNotSetError
 

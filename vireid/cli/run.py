@@ -1,17 +1,22 @@
-"""Commands on single runs: config, train, profile, explain."""
+"""Commands on single runs: config, train, evaluate, profile, explain, trunk."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from vireid.cli import DEFAULT_STORE, Overrides, StoreOption, app
-from vireid.cli.options import root_option
+from vireid.cli.options import composed_run, finished_run
 from vireid.cli.show import console, cost_table, deployed_table, evaluation_table
 from vireid.cli.show_latency import latency_table, remarks, stages_settings, stages_table
+from vireid.core.errors import UserError
+
+Run = Annotated[str, typer.Argument(help="Id of a fit, or its first digits.")]
+Root = Annotated[Path | None, typer.Option("--root", help="Where the dataset lies now.")]
 
 
 @app.command()
@@ -39,23 +44,56 @@ def train(overrides: Overrides = None, store: StoreOption = DEFAULT_STORE) -> No
     from vireid.core.threads import wait_patiently
 
     wait_patiently()  # before anything imports torch
-    from vireid.config import compose
     from vireid.experiment.deploy.evaluate import deployed_step
     from vireid.experiment.evaluate import evaluate_step
     from vireid.experiment.fit import fit_step
-    from vireid.experiment.progress import bars
-    from vireid.store import Store
 
-    settings, place = compose(overrides or []), Store(store)
-    place.prepare()
-    with bars() as progress:
-        fit = fit_step(settings, place, progress)
-        evaluations = evaluate_step(settings, place, progress)
-        deployed = deployed_step(settings, place, progress)
+    with composed_run(overrides or [], store) as context:
+        fit = fit_step(context)
+        evaluations = evaluate_step(context)
+        deployed = deployed_step(context)
     console.print(evaluation_table(evaluations))
     if deployed:
         console.print(deployed_table(deployed))
-    console.print(f"fit {fit.id}: {place.directory(fit.id)}", soft_wrap=True)
+    console.print(f"fit {fit.id}: {context.directory}", soft_wrap=True)
+
+
+@app.command()
+def evaluate(
+    run: Annotated[
+        str,
+        typer.Argument(help="Id of a fit (`vireid results list`), or its first digits.", show_default=False),
+    ] = "",
+    protocols: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[PROTOCOL]...",
+            help="As in a config, e.g. '{name: sysu/official, mode: indoor, shots: 10}'; those of the fit's dataset "
+            "when none is given.",
+            show_default=False,
+        ),
+    ] = None,
+    root: Root = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON (fractions) instead of a table.")] = False,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Evaluate a finished fit under further protocols; nothing is trained again.
+
+    vireid evaluate RUN '{name: sysu/official, mode: indoor}'
+
+    For features of your own see `vireid score`, for two runs side by side `vireid compare`.
+    """
+    from vireid.experiment.evaluate import evaluate_step
+
+    if not run:
+        raise UserError("nothing to evaluate: give the id of a fit; `vireid score` takes features of your own")
+    with finished_run(run, store, root, protocols or []) as context:
+        evaluations = evaluate_step(context)
+    if as_json:
+        values = [{"id": e.id, "protocol": e.protocol, **e.metrics} for e in evaluations]
+        typer.echo(json.dumps(values, indent=1, ensure_ascii=False))
+    else:
+        console.print(evaluation_table(evaluations))
 
 
 @app.command()
@@ -63,29 +101,23 @@ def profile(
     overrides: Overrides = None,
     store: StoreOption = DEFAULT_STORE,
     stages: Annotated[
-        bool, typer.Option("--stages", help="Also time the way from a JPEG file to a ranked list.")
+        bool, typer.Option("--stages", help="Also time a whole query, from a JPEG file to a ranked list.")
     ] = False,
 ) -> None:
     """Count parameters and MACs of a configuration and measure its latency here. Needs no data and no training."""
-    from vireid.config import compose
     from vireid.experiment.cost.profile import cost_step, measure_latencies
-    from vireid.experiment.progress import bars
     from vireid.profiling.config import StagesConfig
-    from vireid.store import Store
 
-    settings, place = compose(overrides or []), Store(store)
-    if stages and settings.profile.stages is None:
-        asked = settings.profile.model_copy(update={"stages": StagesConfig()})
-        settings = settings.model_copy(update={"profile": asked})
-    place.prepare()
-    with bars() as progress:
-        cost = cost_step(settings, place, progress)
-        latencies = measure_latencies(settings, place, progress)
+    with composed_run(overrides or [], store) as context:
+        if stages and context.config.profile.stages is None:
+            asked = context.config.profile.model_copy(update={"stages": StagesConfig()})
+            context = replace(context, config=context.config.model_copy(update={"profile": asked}))
+        cost = cost_step(context)
+        latencies = measure_latencies(context)
     console.print(cost_table(cost))
-    ways = [record for record in latencies if record.stages]
-    forward = [record for record in latencies if record not in ways]
-    console.print(latency_table(forward))
-    for record in ways:
+    queries = [record for record in latencies if record.stages]
+    console.print(latency_table(record for record in latencies if record not in queries))
+    for record in queries:
         console.print(stages_table(record))
         console.print(stages_settings(record), soft_wrap=True)
     for line in remarks(latencies):
@@ -95,20 +127,26 @@ def profile(
 
 
 @app.command()
-def explain(
-    run: Annotated[str, typer.Argument(help="Id of a fit, or its first digits.")],
-    root: Annotated[Path | None, typer.Option("--root", help="Where the dataset lies now.")] = None,
+def explain(run: Run, root: Root = None, store: StoreOption = DEFAULT_STORE) -> None:
+    """Write a page beside a run: ranked lists with pictures, hardest queries, people, cameras, similarities."""
+    from vireid.explain.step import explain_step
+
+    with finished_run(run, store, root) as context:
+        folder = explain_step(context)
+    console.print(f"page: {folder / 'index.html'}", soft_wrap=True)
+
+
+@app.command()
+def trunk(
+    run: Annotated[str, typer.Argument(help="Id of a fit on visible images alone, or its first digits.")],
+    to: Annotated[Path | None, typer.Option("--to", help="Folder; by default the suite's own, results/trunks.")] = None,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
-    """Write a page beside a run: ranked lists with pictures, hardest queries, people, cameras, similarities."""
-    from vireid.experiment.progress import bars
-    from vireid.experiment.reload import config_of_fit
-    from vireid.explain.step import explain_step
+    """Write a fit's ResNet as a trunk, which `model.pretrained=trunk` finds."""
+    from vireid.experiment.start import write_trunk
+    from vireid.models.trunk import TRUNKS
     from vireid.store import Store
 
-    place = Store(store)
-    place.prepare()
-    settings = config_of_fit(place.find(run), [], root, place)
-    with root_option(run), bars() as progress:
-        folder = explain_step(settings, place, progress)
-    console.print(f"page: {folder / 'index.html'}", soft_wrap=True)
+    records = Store(store)
+    file = write_trunk(records.find(run), records, TRUNKS if to is None else to)
+    console.print(f"trunk: {file}", soft_wrap=True)

@@ -53,9 +53,9 @@ def _evaluations(store: Store, record: Record) -> dict[str, EvaluationRecord]:
     if record.kind != "fit":
         raise UserError(f"run {record.id} is a record of kind '{record.kind}'; name a fit or an evaluation")
     return {
-        canonical_json(found.protocol): found
-        for found in store.records()
-        if isinstance(found, EvaluationRecord) and (found.status, found.fit, found.artefact) == ("ok", record.id, None)
+        canonical_json(other.protocol): other
+        for other in store.records()
+        if isinstance(other, EvaluationRecord) and (other.status, other.fit, other.artefact) == ("ok", record.id, None)
     }
 
 

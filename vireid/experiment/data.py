@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,10 +22,9 @@ from vireid.data.loader import EvaluationLoader, TrainingLoader
 from vireid.data.sampler import CROSS_MODAL, IdentitySampler
 from vireid.data.synthetic.dataset import write_dataset
 from vireid.evaluation.protocols import ProtocolConfig
-from vireid.evaluation.trials import plan_trials
+from vireid.evaluation.trials import Trial, plan_trials
+from vireid.experiment.context import RunContext
 from vireid.experiment.device import device_of
-from vireid.experiment.progress import ProgressCallback, silent
-from vireid.store import Store
 from vireid.weighting import CURRICULA
 from vireid.weighting.curriculum import Curriculum
 
@@ -44,84 +42,60 @@ class PreparedData:
     evaluation: ImageIndex
     train_fingerprint: str
     evaluation_fingerprint: str
-    rephrasings: tuple[str | None, ...] | None = None  # of the training captions, where the run reads captions
+    rephrasings: tuple[str | None, ...] | None  # of the training captions, where the run reads captions
 
 
-def prepare(config: ExperimentConfig, store: Store, progress: ProgressCallback = silent) -> PreparedData:
-    """Find (or render) the images of a configuration and index them.
+def prepare(run: RunContext) -> PreparedData:
+    """Find (or render) the images of a configuration and index them; ``run.data`` does so once.
 
     Raises:
         UserError: no root, a root that does not hold the dataset, missing or unreadable files.
     """
-    layout: Layout = DATASETS.load(config.data.dataset.name)(config.data.dataset, _root(config, store, progress))
+    config = run.config
+    layout: Layout = DATASETS.load(config.data.dataset.name)(config.data.dataset, _root(run))
     train = layout.training("final" if config.data.split == "test" else "fit")
     if config.data.training_modalities == "visible":
         train = train.select(train.modality == Modality.VISIBLE)
     evaluation = layout.evaluation(config.data.split)
-    cache, threads = cache_directory(store), workers(config)
-    prints = [fingerprint(index, cache, workers=threads) for index in (train, evaluation)]
+    prints = [fingerprint(index, run.cache, workers=run.workers) for index in (train, evaluation)]
     rephrasings = None
     if (captions := config.data.captions) is not None:
         train, rephrasings = describe(train, captions)
         evaluation, _ = describe(evaluation, captions.model_copy(update={"rephrased": 0.0}))
         prints = [f"{text}-{captions_digest(train.root)}" for text in prints]
-    return PreparedData(
-        layout=layout,
-        train=train,
-        evaluation=evaluation,
-        train_fingerprint=prints[0],
-        evaluation_fingerprint=prints[1],
-        rephrasings=rephrasings,
-    )
+    return PreparedData(layout, train, evaluation, prints[0], prints[1], rephrasings)
 
 
-def data_step(config: ExperimentConfig, store: Store, progress: ProgressCallback = silent) -> PreparedData:
-    """Bring a configuration's images: render them where they are synthetic and absent, and decode all once."""
-    data = prepare(config, store, progress)
-    decode_all(config, data, store, progress)
-    return data
+def data_step(run: RunContext) -> PreparedData:
+    """Bring a configuration's images: render them where they are synthetic and absent, and decode all once.
 
-
-def decode_all(config: ExperimentConfig, data: PreparedData, store: Store, progress: ProgressCallback = silent) -> None:
-    """Decode the images of training and of evaluation, so that none is found broken when training has ended.
+    So that none is found broken when training has ended.
 
     Raises:
-        UserError: one cannot be decoded, or the cache has no room.
+        UserError: as ``prepare``; an image cannot be decoded, or the cache has no room.
     """
-    for index in (data.train, data.evaluation):
-        _decoded(config, index, store, progress)
+    for index in (run.data.train, run.data.evaluation):
+        _decoded(run, index)
+    return run.data
 
 
-def listed_images(config: ExperimentConfig, protocol: ProtocolConfig, data: PreparedData) -> frozenset[str] | None:
+def listed_images(run: RunContext, protocol: ProtocolConfig) -> frozenset[str] | None:
     """The test lists, where a protocol asks for them; development images all come from lists."""
-    return data.layout.test_list() if protocol.spec.listed and config.data.split == "test" else None
+    return run.data.layout.test_list() if protocol.spec.listed and run.config.data.split == "test" else None
 
 
-def check_protocols(config: ExperimentConfig, data: PreparedData) -> None:
-    """Plan the trials of every protocol, so that none is found impossible when training has ended.
+def trials_of(run: RunContext, protocol: ProtocolConfig) -> list[Trial]:
+    """Queries and galleries of a protocol.
 
     Raises:
         UserError: gallery permutations or test lists are missing or name absent images, or nobody is left to rank.
     """
-    permutations = data.layout.permutations()
-    for protocol in config.evaluation.protocols:
-        plan_trials(protocol, data.evaluation, permutations, listed_images(config, protocol, data))
+    return plan_trials(protocol, run.data.evaluation, run.data.layout.permutations(), listed_images(run, protocol))
 
 
-def cache_directory(store: Store) -> Path:
-    """Where decoded images and file digests are kept."""
-    return store.root / "cache"
-
-
-def workers(config: ExperimentConfig) -> int:
-    """Processes or threads for rendering and decoding."""
-    return config.runtime.workers or os.cpu_count() or 1
-
-
-def training_loader(
-    config: ExperimentConfig, data: PreparedData, store: Store, progress: ProgressCallback = silent
-) -> TrainingLoader:
+def training_loader(run: RunContext) -> TrainingLoader:
     """Batches of the training images, decoded on first use."""
+    config, data = run.config, run.data
     index = _shuffled(data.train, config.training_seed) if config.data.shuffle_identities else data.train
     sampler = IdentitySampler(
         index.identity,
@@ -132,26 +106,23 @@ def training_loader(
         steps_per_epoch=config.recipe.steps_per_epoch,
         modalities=CROSS_MODAL if config.data.training_modalities == "both" else (Modality.VISIBLE,),
     )
-    augmentation = AUGMENTATIONS.load(config.augmentation.name)(config.augmentation)
-    images = _decoded(config, data.train, store, progress)
-    ahead = _batches_ahead(config)
     return TrainingLoader(
-        images,
+        _decoded(run, data.train),
         index,
         sampler,
-        augmentation,
+        AUGMENTATIONS.load(config.augmentation.name)(config.augmentation),
         seed=config.training_seed,
-        workers=ahead,
+        workers=_batches_ahead(config),
         strength=build_curriculum(config).strength,
         captions=_caption_draw(config, data),
     )
 
 
 def _caption_draw(config: ExperimentConfig, data: PreparedData) -> CaptionDraw | None:
-    captions, said = config.data.captions, data.train.captions
-    if captions is None or said is None or data.rephrasings is None:
+    settings, captions = config.data.captions, data.train.captions
+    if settings is None or captions is None or data.rephrasings is None:
         return None
-    return CaptionDraw(said, data.rephrasings, captions.rephrased, config.training_seed)
+    return CaptionDraw(captions, data.rephrasings, settings.rephrased, config.training_seed)
 
 
 def build_curriculum(config: ExperimentConfig) -> Curriculum:
@@ -160,12 +131,10 @@ def build_curriculum(config: ExperimentConfig) -> Curriculum:
     return curriculum
 
 
-def evaluation_loader(
-    config: ExperimentConfig, data: PreparedData, store: Store, progress: ProgressCallback = silent
-) -> EvaluationLoader:
+def evaluation_loader(run: RunContext) -> EvaluationLoader:
     """All evaluation images in the order of their index."""
-    images = _decoded(config, data.evaluation, store, progress)
-    return EvaluationLoader(images, data.evaluation, workers=_batches_ahead(config))
+    images = _decoded(run, run.data.evaluation)
+    return EvaluationLoader(images, run.data.evaluation, workers=_batches_ahead(run.config))
 
 
 def _batches_ahead(config: ExperimentConfig) -> int:
@@ -177,19 +146,13 @@ def _batches_ahead(config: ExperimentConfig) -> int:
     return 0 if device_of(config).type == "cpu" else 2
 
 
-def _decoded(config: ExperimentConfig, index: ImageIndex, store: Store, progress: ProgressCallback) -> ByteArray:
-    return cached_images(
-        index,
-        config.data.height,
-        config.data.width,
-        cache_directory(store),
-        workers=workers(config),
-        progress=partial(progress, "decode images"),
-    )
+def _decoded(run: RunContext, index: ImageIndex) -> ByteArray:
+    size, report = run.config.data, partial(run.progress, "decode images")
+    return cached_images(index, size.height, size.width, run.cache, workers=run.workers, progress=report)
 
 
-def _root(config: ExperimentConfig, store: Store, progress: ProgressCallback) -> Path:
-    data = config.data
+def _root(run: RunContext) -> Path:
+    data = run.config.data
     if data.synthetic is None:
         if data.root is None:
             raise RootNotSetError(
@@ -197,8 +160,8 @@ def _root(config: ExperimentConfig, store: Store, progress: ProgressCallback) ->
                 f"or use data={data.dataset.name}_synthetic"
             )
         return data.root
-    root = data.root or store.root / "data" / f"{data.synthetic.layout}-{run_id(data.synthetic.specification())}"
-    return write_dataset(root, data.synthetic, workers=workers(config), progress=partial(progress, "render images"))
+    root = data.root or run.store.root / "data" / f"{data.synthetic.layout}-{run_id(data.synthetic.specification())}"
+    return write_dataset(root, data.synthetic, workers=run.workers, progress=partial(run.progress, "render images"))
 
 
 def _shuffled(index: ImageIndex, seed: int) -> ImageIndex:

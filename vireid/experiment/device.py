@@ -26,8 +26,8 @@ def threads_of(config: ExperimentConfig) -> int:
 def check_precisions(config: ExperimentConfig) -> None:
     """Refuse precisions of training and of deployed evaluation that this processor would emulate.
 
-    Emulated bfloat16 takes ten times as long as float32, so it is said before anything is rendered or trained. Runtimes
-    of a profile are not refused: they are skipped, with the reason on record.
+    Emulated bfloat16 takes ten times as long as float32, so it is refused before anything is rendered or trained.
+    Runtimes of a profile are not refused: they are skipped, with the reason on record.
 
     Raises:
         UserError: naming the key, the processor, what it lacks and both remedies; fp16 without an accelerator.

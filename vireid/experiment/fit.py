@@ -19,26 +19,16 @@ from vireid.core.seeding import seed_everything
 from vireid.core.types import Model
 from vireid.evaluation.evaluate import evaluate
 from vireid.evaluation.extraction import extract
-from vireid.experiment.data import (
-    PreparedData,
-    build_curriculum,
-    check_protocols,
-    decode_all,
-    evaluation_loader,
-    prepare,
-    training_loader,
-)
+from vireid.experiment import data as images
+from vireid.experiment.context import RunContext
 from vireid.experiment.device import check_precisions, device_of, threads_of
-from vireid.experiment.identity import data_specification, fit_id, fit_specification, rendered
-from vireid.experiment.lists import check_lists, training_lists
-from vireid.experiment.progress import ProgressCallback, silent
-from vireid.experiment.records import common, failed_fit
-from vireid.experiment.roots import remember_root
-from vireid.experiment.start import bring_start, check_start
-from vireid.experiment.teacher import bring_teacher, check_teacher
+from vireid.experiment.records import failed_fit, fit_fields
+from vireid.experiment.reload import remember_root
+from vireid.experiment.start import check_start, initialise_from
+from vireid.experiment.teacher import check_teacher, load_teacher
+from vireid.experiment.unchanged import check_same_images, training_lists
 from vireid.models import MODELS
 from vireid.profiling.memory import PeakMemory
-from vireid.store import Store
 from vireid.training.checkpoint import discard_checkpoint
 from vireid.training.contracts import Weighting
 from vireid.training.loop import fit as run_training
@@ -46,7 +36,7 @@ from vireid.training.resize import scaled
 from vireid.weighting import WEIGHTINGS
 
 
-def fit_step(config: ExperimentConfig, store: Store, progress: ProgressCallback = silent) -> FitRecord:
+def fit_step(run: RunContext) -> FitRecord:
     """Train a configuration, or return its finished record after checking that the images are still the same.
 
     A broken attempt takes up at its last checkpoint. A failing one leaves a failed record.
@@ -54,27 +44,27 @@ def fit_step(config: ExperimentConfig, store: Store, progress: ProgressCallback 
     Raises:
         UserError: bad data, no such teacher, a diverging loss, or data that differ from those of the finished record.
     """
-    record = store.get(fit_id(config))
+    record = run.store.get(run.ids.fit)
     if isinstance(record, FitRecord):
-        check_same_images(record, prepare(config, store, progress))
-        remember_root(config, store, record.id)
+        check_same_images(record, run.data)
+        remember_root(run)
         return record
     started = now()
     try:
-        check_precisions(config)
-        check_teacher(config, store)
-        check_start(config, store)
-        data = prepare(config, store, progress)
-        check_protocols(config, data)
-        decode_all(config, data, store, progress)
-        record = _train(config, store, data, started, progress)
+        check_precisions(run.config)
+        check_teacher(run)
+        check_start(run)
+        for protocol in run.config.evaluation.protocols:
+            images.trials_of(run, protocol)  # none should be found impossible when training has ended
+        images.data_step(run)
+        record = _train(run, started)
     except Exception as error:
         reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-        store.put(failed_fit(config, reason, started))
+        run.store.put(failed_fit(run, reason, started))
         raise
-    store.put(record)
-    remember_root(config, store, record.id)
-    discard_checkpoint(store.directory(record.id))
+    run.store.put(record)
+    remember_root(run)
+    discard_checkpoint(run.directory)
     return record
 
 
@@ -100,46 +90,25 @@ def build_weighting(config: ExperimentConfig, model: Model) -> Weighting:
         UserError: terms that the configuration names and the model does not have.
     """
     weighting = WEIGHTINGS.load(config.weighting.name)(config.weighting, model.default_weights())
-    return cast(Weighting, build_curriculum(config).wrap(weighting))
+    return cast(Weighting, images.build_curriculum(config).wrap(weighting))
 
 
-def weights_file(store: Store, fit: str) -> Path:
-    """Where a finished fit's weights lie."""
-    return store.directory(fit) / "model.safetensors"
-
-
-def check_same_images(record: FitRecord, data: PreparedData) -> None:
-    """Refuse to reuse a fit whose training images or labels have changed on disk since.
-
-    Raises:
-        UserError: they have.
-    """
-    if record.data["fingerprint"] != data.train_fingerprint:
-        raise UserError(
-            f"run {record.id} was trained on other images than those under {data.train.root} now (fingerprint "
-            f"{record.data['fingerprint']}, now {data.train_fingerprint}); restore the data or use another --store"
-        )
-    check_lists(record.id, record.data.get("lists", {}), data.layout, data.train)
-
-
-def _train(
-    config: ExperimentConfig, store: Store, data: PreparedData, started: str, progress: ProgressCallback
-) -> FitRecord:
+def _train(run: RunContext, started: str) -> FitRecord:
+    config, data, device = run.config, run.data, device_of(run.config)
     torch.set_num_threads(threads_of(config))
-    loader = training_loader(config, data, store, progress)
+    loader = images.training_loader(run)
     model = build_model(config, loader.num_classes)
-    bring_start(model, config, store)
-    bring_teacher(model, config, store, data.train_fingerprint)
+    initialise_from(model, run)
+    load_teacher(model, run)
     weighting = build_weighting(config, model)
-    run = fit_id(config)
 
     def on_step(epoch: int, epochs: int, step: int, steps: int, loss: float) -> None:
-        progress("train", (epoch - 1) * steps + step, epochs * steps, f"epoch {epoch}/{epochs}, loss {loss:.2f}")
+        done = (epoch - 1) * steps + step
+        run.progress("train", done, epochs * steps, f"epoch {epoch}/{epochs}, loss {loss:.2f}")
 
     def evaluate_on_dev(trained: nn.Module, scale: float) -> Mapping[str, float]:
-        batches = evaluation_loader(config, data, store)
-        at_scale = (replace(batch, images=scaled(batch.images, scale)) for batch in batches)
-        features = extract(cast(Model, trained), at_scale, device=device_of(config))
+        at_scale = (replace(batch, images=scaled(batch.images, scale)) for batch in images.evaluation_loader(run))
+        features = extract(cast(Model, trained), at_scale, device=device)
         protocol = config.evaluation.protocols[0]
         return evaluate(features, data.evaluation, protocol, data.layout.permutations(), split="dev", top_k=0).metrics
 
@@ -149,29 +118,27 @@ def _train(
         config.recipe,
         weighting,
         seed=config.training_seed,
-        directory=store.directory(run),
-        resume_key=run,
-        device=str(device_of(config)),
+        directory=run.directory,
+        resume_key=run.ids.fit,
+        device=str(device),
         evaluate=evaluate_on_dev if config.recipe.evaluate_every else None,
         progress=on_step,
-        peak_memory=partial(PeakMemory, device_of(config)),
+        peak_memory=partial(PeakMemory, device),
     )
+    fields = fit_fields(run, started)
+    fields["data"] = {
+        "name": config.data.dataset.name,
+        **fields["data"],
+        "fingerprint": data.train_fingerprint,
+        "lists": training_lists(data.train),
+        "images": len(data.train),
+        "identities": loader.num_classes,
+    }
     return FitRecord(
-        id=run,
         status="ok",
-        config=fit_specification(config),
-        seed=config.seed,
-        data={
-            "name": config.data.dataset.name,
-            "specification": {**data_specification(config), "synthetic": rendered(config)},
-            "fingerprint": data.train_fingerprint,
-            "lists": training_lists(data.train),
-            "images": len(data.train),
-            "identities": loader.num_classes,
-        },
         curves=result.curves,
         step_seconds=result.step_seconds,
         peak_memory_bytes=result.peak_memory_bytes,
         seconds=result.seconds,
-        **common(config, started, "trainer"),
+        **fields,
     )

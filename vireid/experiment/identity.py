@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -18,9 +20,11 @@ from vireid.core.registry import Registry
 from vireid.data import AUGMENTATIONS, DATASETS
 from vireid.data.synthetic.card import read_card
 from vireid.evaluation.protocols import ProtocolConfig
-from vireid.experiment.teacher_training import exported_digest, teacher_of, teacher_training
+from vireid.experiment.model_card import exported_digest
+from vireid.experiment.teacher_training import teacher_of, teacher_training
 from vireid.models import MODELS
 from vireid.models.base import declared
+from vireid.models.teacher_config import TeacherConfig
 from vireid.profiling import RUNTIMES
 from vireid.weighting import CURRICULA, WEIGHTINGS
 
@@ -32,7 +36,6 @@ REGISTRIES: dict[str, Registry] = {
     "curriculum": CURRICULA,
 }
 
-M = TypeVar("M", bound=BaseModel)
 Dump = Callable[[BaseModel], dict[str, Any]]  # ``resolved`` for records, ``deciding`` for identities
 
 
@@ -60,7 +63,7 @@ def data_specification(config: ExperimentConfig, dump: Dump = resolved) -> dict[
     """What the images are: dataset, split, resolution, renderer and its parameters; never where they lie."""
     data = config.data
     return {
-        "dataset": dump(_by_content(data.dataset, "data.dataset", dump)),
+        "dataset": dump(by_content(data.dataset, "data.dataset", names=dump is resolved)),
         "version": DATASETS.version(data.dataset.name),
         "split": data.split,
         "height": data.height,
@@ -82,47 +85,6 @@ def other_data(one: ExperimentConfig, other: ExperimentConfig) -> Iterator[str]:
         yield "seed of the shuffled identities"
 
 
-def fit_specification(config: ExperimentConfig, dump: Dump = resolved) -> dict[str, Any]:
-    """Everything that decides a fit."""
-    specification: dict[str, Any] = {
-        "kind": "fit",
-        "seed": config.seed,
-        **({"stream": config.stream} if config.stream else {}),
-        **({"start_from": config.start_from} if config.start_from else {}),
-        "data": data_specification(config, dump),
-        "recipe": dump(config.recipe),
-        **{
-            kind: component_specification(kind, getattr(config, kind), dump)
-            for kind in ("augmentation", "model", "weighting", *_curriculum(config))
-        },
-    }
-    if teacher_of(config) is not None:
-        specification["model"]["teacher"] = _teacher_specification(config, dump)
-    return specification
-
-
-def teacher_fit(config: ExperimentConfig) -> str | None:
-    """Id of the fit that teaches; None where nobody does, or an exported model."""
-    if (training := teacher_training(config)) is not None:
-        return fit_id(training)
-    teacher = teacher_of(config)
-    return None if teacher is None else teacher.run
-
-
-def _teacher_specification(config: ExperimentConfig, dump: Dump) -> dict[str, Any]:
-    """The teacher by what it is, a fit's id or the digest of an exported model, however the configuration names it."""
-    teacher = teacher_of(config)
-    assert teacher is not None
-    if teacher.file is None:
-        return dump(teacher.model_copy(update={"run": teacher_fit(config), **_NOT_OF_A_RUN}))
-    digest = teacher.digest or exported_digest(teacher.file)
-    named = dump(teacher.model_copy(update={"digest": digest, "file": Path(teacher.file.name)}))
-    return named if dump is resolved else {key: value for key, value in named.items() if key != "file"}
-
-
-_NOT_OF_A_RUN = {"training": None, "height": None, "width": None}
-
-
 def _curriculum(config: ExperimentConfig) -> list[str]:
     """The kind, where there is one: a run without is identified and stamped as before curricula existed."""
     return [] if config.curriculum.name == "off" else ["curriculum"]
@@ -135,22 +97,7 @@ def component_specification(kind: str, config: Component, dump: Dump = resolved)
     """
     if declared(config).teacher is not None:
         config = config.model_copy(update={"teacher": None})
-    return {**dump(_by_content(config, kind, dump)), "version": REGISTRIES[kind].version(config.name)}
-
-
-def _by_content(config: M, place: str, dump: Dump) -> M:
-    """Files by what is in them; a record names them too."""
-    return by_content(config, place, names=dump is resolved)
-
-
-def fit_id(config: ExperimentConfig) -> str:
-    """Identity of the fit."""
-    return run_id(fit_specification(config, deciding))
-
-
-def evaluation_id(config: ExperimentConfig, protocol: ProtocolConfig) -> str:
-    """Identity of the fit's evaluation under one protocol."""
-    return run_id(_evaluation(config, protocol))
+    return {**dump(by_content(config, kind, names=dump is resolved)), "version": REGISTRIES[kind].version(config.name)}
 
 
 def deployed_protocols(config: ExperimentConfig) -> list[ProtocolConfig]:
@@ -158,39 +105,83 @@ def deployed_protocols(config: ExperimentConfig) -> list[ProtocolConfig]:
     return [protocol for protocol in config.evaluation.protocols if protocol.text == "none"]
 
 
-def deployed_id(config: ExperimentConfig, protocol: ProtocolConfig, runtime: Component) -> str:
-    """Identity of the evaluation, under one protocol, of what a runtime makes of the fit."""
-    version = RUNTIMES.version(runtime.name)
-    way = {**deciding(by_content(runtime, "evaluation.deployed")), "version": version}
-    return run_id({**_evaluation(config, protocol), "deployed": way})
+@dataclass(frozen=True, eq=False)
+class RunIds:
+    """Ids of a configuration's records, each computed once: the id of a teacher takes composing its training."""
 
+    config: ExperimentConfig
 
-def _evaluation(config: ExperimentConfig, protocol: ProtocolConfig) -> dict[str, Any]:
-    return {
-        "kind": "evaluation",
-        "fit": fit_id(config),
-        "protocol": deciding(protocol),
-        **({} if evaluation.VERSION == "1" else {"evaluator": evaluation.VERSION}),  # older ids are of the first
-    }
+    @cached_property
+    def teacher(self) -> str | None:
+        """Id of the fit that teaches; None where nobody does, or an exported model."""
+        if (training := teacher_training(self.config)) is not None:
+            return RunIds(training).fit
+        teacher = teacher_of(self.config)
+        return None if teacher is None else teacher.run
 
+    @cached_property
+    def fit(self) -> str:
+        """Identity of the fit."""
+        return run_id(self.fit_specification(deciding))
 
-def cost_id(config: ExperimentConfig) -> str:
-    """Identity of the configuration's cost: model and resolution, not how it was trained."""
-    return run_id(
-        {
-            "kind": "cost",
-            "model": component_specification("model", config.model, deciding),
-            "height": config.data.height,
-            "width": config.data.width,
+    @cached_property
+    def cost(self) -> str:
+        """Identity of the configuration's cost: model and resolution, not how it was trained."""
+        model, data = component_specification("model", self.config.model, deciding), self.config.data
+        return run_id({"kind": "cost", "model": model, "height": data.height, "width": data.width})
+
+    def evaluation(self, protocol: ProtocolConfig) -> str:
+        """Identity of the fit's evaluation under one protocol."""
+        return run_id(self._evaluation(protocol))
+
+    def deployed(self, protocol: ProtocolConfig, runtime: Component) -> str:
+        """Identity of the evaluation, under one protocol, of what a runtime makes of the fit."""
+        version = RUNTIMES.version(runtime.name)
+        settings = {**deciding(by_content(runtime, "evaluation.deployed")), "version": version}
+        return run_id({**self._evaluation(protocol), "deployed": settings})
+
+    def fit_specification(self, dump: Dump = resolved) -> dict[str, Any]:
+        """Everything that decides the fit."""
+        config = self.config
+        specification: dict[str, Any] = {
+            "kind": "fit",
+            "seed": config.seed,
+            **({"stream": config.stream} if config.stream else {}),
+            **({"start_from": config.start_from} if config.start_from else {}),
+            "data": data_specification(config, dump),
+            "recipe": dump(config.recipe),
+            **{
+                kind: component_specification(kind, getattr(config, kind), dump)
+                for kind in ("augmentation", "model", "weighting", *_curriculum(config))
+            },
         }
-    )
+        if (teacher := teacher_of(config)) is not None:
+            specification["model"]["teacher"] = self._teacher(teacher, dump)
+        return specification
+
+    def _teacher(self, teacher: TeacherConfig, dump: Dump) -> dict[str, Any]:
+        """The teacher by a fit's id or the digest of an exported model, however the configuration names it."""
+        if teacher.file is None:
+            by_id = {"run": self.teacher, "training": None, "height": None, "width": None}
+            return dump(teacher.model_copy(update=by_id))
+        digest = teacher.digest or exported_digest(teacher.file)
+        named = dump(teacher.model_copy(update={"digest": digest, "file": Path(teacher.file.name)}))
+        return named if dump is resolved else {key: value for key, value in named.items() if key != "file"}
+
+    def _evaluation(self, protocol: ProtocolConfig) -> dict[str, Any]:
+        return {
+            "kind": "evaluation",
+            "fit": self.fit,
+            "protocol": deciding(protocol),
+            **({} if evaluation.VERSION == "1" else {"evaluator": evaluation.VERSION}),  # older ids are of the first
+        }
 
 
-def stamps(config: ExperimentConfig) -> dict[str, ComponentStamp]:
+def component_stamps(config: ExperimentConfig) -> dict[str, ComponentStamp]:
     """Version and source digest of every component that takes part."""
-    found = {}
+    stamps = {}
     for kind in ("dataset", "augmentation", "model", "weighting", *_curriculum(config)):
         registry = REGISTRIES[kind]
         name = config.data.dataset.name if kind == "dataset" else getattr(config, kind).name
-        found[kind] = ComponentStamp(name=name, version=registry.version(name), digest=registry.source_digest(name))
-    return found
+        stamps[kind] = ComponentStamp(name=name, version=registry.version(name), digest=registry.source_digest(name))
+    return stamps

@@ -1,14 +1,18 @@
-"""``model.json`` beside the weights of an imported model."""
+"""An imported model on disk: ``model.json`` beside its weights, and the digest of both."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-from vireid.core.config import Strict, component, parse
+from vireid.core.config import Strict, canonical_json, component, parse
 from vireid.core.errors import UserError
+from vireid.core.files import file_digest
 from vireid.models import MODELS
+from vireid.training import WEIGHTS
 
 CARD = "model.json"
 
@@ -43,3 +47,29 @@ def read_card(directory: Path) -> ModelCard:
             f"{file}: not a readable model card; write one with `vireid import FILE --arch … --output {directory}`"
         ) from error
     return parse(ModelCard, data, str(file))
+
+
+def exported_digest(file: Path) -> str:
+    """SHA-256 of what an exported model computes: its weights, its configuration, its classes.
+
+    Raises:
+        UserError: it is not there, or not one that `vireid import --output` wrote.
+    """
+    directory = file if file.is_dir() else file.parent
+    card, weights = directory / CARD, directory / WEIGHTS
+    for needed in (card, weights):
+        if not needed.is_file():
+            raise UserError(
+                f"model.teacher.file = {file}: no {needed.name} in {directory}; give a directory that "
+                "`vireid import … --output DIR` wrote"
+            )
+    stamps = ((path.stat().st_mtime_ns, path.stat().st_size) for path in (card, weights))
+    return _digest(directory, *stamps)
+
+
+@lru_cache(maxsize=32)
+def _digest(directory: Path, *_: tuple[int, int]) -> str:
+    card = read_card(directory)
+    model = {**card.model.model_dump(mode="json"), "version": MODELS.version(card.model.name)}
+    content = {"weights": file_digest(directory / WEIGHTS), "model": model, "num_classes": card.num_classes}
+    return hashlib.sha256(canonical_json(content).encode()).hexdigest()

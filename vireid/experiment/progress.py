@@ -54,7 +54,7 @@ def to_pipe(phase: str, done: int, total: int, note: str = "") -> None:
     sys.stdout.flush()
 
 
-def in_words(seconds: float) -> str:
+def as_text(seconds: float) -> str:
     """A duration as people read it: ``40 s``, ``3:20 min``, ``2:05 h``."""
     whole = max(0, round(seconds))
     if whole < 60:
@@ -154,7 +154,7 @@ class _TimeLeft(ProgressColumn):
     def render(self, task: Task) -> Text:
         own = task.fields.get("left")
         seconds = own() if own is not None else task.time_remaining
-        return Text("" if seconds is None or task.finished else f"{in_words(seconds)} left", style="cyan")
+        return Text("" if seconds is None or task.finished else f"{as_text(seconds)} left", style="cyan")
 
 
 class _BarsOfJob:
@@ -175,7 +175,7 @@ class _BarsOfJob:
 
 @dataclass
 class _Phase:
-    """Where a job stands, and when it was last said."""
+    """Where a job stands, and when its last line was printed."""
 
     name: str
     begun: float
@@ -183,7 +183,7 @@ class _Phase:
     done: int = 0
     total: int = 0
     note: str = ""
-    said: float = field(default=0.0)
+    printed: float = field(default=0.0)
 
     def left(self, now: float) -> float | None:
         """Seconds that remain at the speed so far."""
@@ -236,13 +236,13 @@ class Lines:
         with self._lock:
             now, current = time.monotonic(), self._open.get(job)
             if current is None or current.name != phase:
-                current = _Phase(phase, now, done, said=now)
+                current = _Phase(phase, now, done, printed=now)
                 self._open[job] = current
                 fresh = done < total or total == 0
             else:
                 fresh = False
             current.done, current.total, current.note = done, total, note
-            if fresh or now - current.said >= self._every:
+            if fresh or now - current.printed >= self._every:
                 self._print(job, current, now)
 
     def close(self, job: _LinesOfJob) -> None:
@@ -255,19 +255,19 @@ class Lines:
             with self._lock:
                 now = time.monotonic()
                 for job, phase in list(self._open.items()):
-                    if phase is not None and phase.done < phase.total and now - phase.said >= self._every:
+                    if phase is not None and phase.done < phase.total and now - phase.printed >= self._every:
                         self._print(job, phase, now)
 
     def _print(self, job: _LinesOfJob, phase: _Phase, now: float) -> None:
-        phase.said = now
+        phase.printed = now
         counted = f" {phase.done}/{phase.total}" if phase.total > 1 else ""
-        parts = [f"{phase.name}{counted}", phase.note]
+        pieces = [f"{phase.name}{counted}", phase.note]
         if (left := phase.left(now)) is not None and phase.done < phase.total:
-            parts.append(f"{in_words(left)} left of it")
+            pieces.append(f"{as_text(left)} left of it")
         if self._whole is not None:
             remaining = self._whole[2]()
-            parts.append("" if remaining is None else f"{in_words(remaining)} left of the study")
-        self.say((f"{job.title}: " if job.title else "") + ", ".join(filter(None, parts)))
+            pieces.append("" if remaining is None else f"{as_text(remaining)} left of the study")
+        self.say((f"{job.title}: " if job.title else "") + ", ".join(filter(None, pieces)))
 
 
 class _LinesOfJob:

@@ -9,8 +9,9 @@ import torch
 from vireid.config import ExperimentConfig
 from vireid.core.environment import Environment, snapshot
 from vireid.core.records import FitRecord, now
+from vireid.experiment.context import RunContext
 from vireid.experiment.device import device_of, threads_of
-from vireid.experiment.identity import data_kind, data_specification, fit_id, fit_specification, rendered, stamps
+from vireid.experiment.identity import component_stamps, data_kind, data_specification, rendered
 from vireid.experiment.sources import part_stamp
 from vireid.profiling.device import describe_device
 
@@ -27,20 +28,24 @@ def common(config: ExperimentConfig, started: str, *parts: str) -> dict[str, Any
     return {
         "data_kind": data_kind(config),
         "environment": environment(config),
-        "components": {**stamps(config), **{part: part_stamp(part) for part in parts}},
+        "components": {**component_stamps(config), **{part: part_stamp(part) for part in parts}},
         "started": started,
         "ended": now(),
     }
 
 
-def failed_fit(config: ExperimentConfig, reason: str, started: str | None = None) -> FitRecord:
+def fit_fields(run: RunContext, started: str) -> dict[str, Any]:
+    """Fields that every record of an attempt at the fit shares; its data are those that are known without reading."""
+    config = run.config
+    return {
+        "id": run.ids.fit,
+        "config": run.ids.fit_specification(),
+        "seed": config.seed,
+        "data": {"specification": {**data_specification(config), "synthetic": rendered(config)}},
+        **common(config, started, "trainer"),
+    }
+
+
+def failed_fit(run: RunContext, reason: str, started: str | None = None) -> FitRecord:
     """Record of a failed attempt at a fit; kept beside results, never read as one."""
-    return FitRecord(
-        id=fit_id(config),
-        status="failed",
-        reason=reason,
-        config=fit_specification(config),
-        seed=config.seed,
-        data={"specification": {**data_specification(config), "synthetic": rendered(config)}},
-        **common(config, started or now(), "trainer"),
-    )
+    return FitRecord(status="failed", reason=reason, **fit_fields(run, started or now()))

@@ -1,4 +1,4 @@
-"""From a record back to a configuration, and whether its components have changed since."""
+"""From a record back to a configuration, and where the images of its fit were last."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from vireid.core.config import parse
 from vireid.core.errors import UserError
 from vireid.core.files import without_digest
 from vireid.core.records import FitRecord, Record
-from vireid.experiment.identity import REGISTRIES, fit_id, other_data
-from vireid.experiment.roots import last_root
+from vireid.experiment.context import RunContext
+from vireid.experiment.identity import REGISTRIES, RunIds, other_data
 from vireid.models.base import declared
-from vireid.store import Store
+from vireid.store import Store, write_atomically
 from vireid.training import WEIGHTS
+
+_ROOT_FILE = "root.txt"
 
 
 def config_of_fit(record: Record, protocols: Sequence[str], root: Path | None, store: Store) -> ExperimentConfig:
@@ -60,7 +62,7 @@ def config_of_fit(record: Record, protocols: Sequence[str], root: Path | None, s
             f"run {record.id} names {bare[0]} without a digest: it was made when files were known by name alone, so "
             "nothing says which one it read; train it again"
         )
-    if fit_id(config) != record.id:
+    if RunIds(config).fit != record.id:
         raise UserError(
             f"run {record.id} was made by other versions of its components ({', '.join(changed_versions(record))}) "
             "than are installed now; train it again, or check out the commit that its record names"
@@ -78,21 +80,43 @@ class EarlierFit:
     other_data: str  # what its training images differ in from the run's, resolution aside; empty where nothing
 
 
-def earlier_fit(run: str, name: str, config: ExperimentConfig, store: Store, remedy: str) -> EarlierFit:
-    """The fit ``run`` with its weights, for the run of ``config``; ``name`` opens messages.
+def earlier_fit(id_: str, name: str, run: RunContext, remedy: str) -> EarlierFit:
+    """The fit ``id_`` with its weights, which ``run`` builds on; ``name`` opens messages.
 
     Raises:
         UserError: it is not in the store (``remedy`` says what to do), is no fit, or its weights are gone.
     """
-    record, weights = store.get(run), store.directory(run) / WEIGHTS
+    record, weights = run.store.get(id_), weights_file(run.store, id_)
     if record is None:
-        raise UserError(f"{name} is not in {store.runs}; {remedy}")
+        raise UserError(f"{name} is not in {run.store.runs}; {remedy}")
     if not isinstance(record, FitRecord):
         raise UserError(f"{name} is a record of kind '{record.kind}'; name a finished fit (`vireid results list`)")
     if not weights.is_file():
         raise UserError(f"{name}: its weights {weights} are gone; delete its record beside them and train it again")
-    made = config_of_fit(record, [], config.data.root, store)
-    return EarlierFit(record, made, weights, ", ".join(other_data(config, made)))
+    made = config_of_fit(record, [], run.config.data.root, run.store)
+    return EarlierFit(record, made, weights, ", ".join(other_data(run.config, made)))
+
+
+def weights_file(store: Store, fit: str) -> Path:
+    """Where a finished fit's weights lie."""
+    return store.directory(fit) / WEIGHTS
+
+
+def remember_root(run: RunContext) -> None:
+    """Keep the root of a fit's images for commands that name the run alone; rendered ones are found without.
+
+    It lies beside the record, outside the fit's identity.
+    """
+    root = run.config.data.root
+    if root is not None and run.config.data.synthetic is None and root != last_root(run.store, run.ids.fit):
+        write_atomically(run.directory / _ROOT_FILE, f"{root.absolute()}\n")
+
+
+def last_root(store: Store, fit: str) -> Path | None:
+    """That root, if it is still there."""
+    file = store.directory(fit) / _ROOT_FILE
+    root = Path(file.read_text(encoding="utf-8").rstrip("\n")) if file.is_file() else None
+    return root if root is not None and root.is_dir() else None
 
 
 def changed_versions(record: Record) -> list[str]:

@@ -27,8 +27,8 @@ _PARTS = {
         "vireid.experiment.fit:build_weighting",
         "vireid.experiment.data:training_loader",
         "vireid.experiment.data:_shuffled",
-        "vireid.experiment.start:bring_start",
-        "vireid.experiment.teacher:bring_teacher",
+        "vireid.experiment.start:initialise_from",
+        "vireid.experiment.teacher:load_teacher",
     ),
     "evaluator": (
         "vireid.evaluation.evaluate",
@@ -73,7 +73,7 @@ def stale_parts(records: Iterable[Record]) -> dict[str, list[str]]:
     stale = {}
     for record in records:
         if record.source.kind != "published":
-            stale[record.id] = [_words(*stamp) for stamp in _stamps(record) if not same(*stamp)]
+            stale[record.id] = [_label(*stamp) for stamp in _stamps(record) if not same(*stamp)]
     return {run: parts for run, parts in stale.items() if parts}
 
 
@@ -82,7 +82,7 @@ def stale_components(record: Record) -> list[str]:
     return stale_parts([record]).get(record.id, [])
 
 
-def _words(kind: str, name: str, digest: str) -> str:
+def _label(kind: str, name: str, digest: str) -> str:
     if digest == _UNRECORDED:
         return f"{kind} (not recorded)"
     return kind if kind == name else f"{kind} {name}"

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shlex
-from functools import lru_cache
-from pathlib import Path
 
 from vireid.config import ExperimentConfig, compose, override_key
-from vireid.core.config import canonical_json, parse
+from vireid.core.config import parse
 from vireid.core.errors import UserError
-from vireid.core.files import file_digest
-from vireid.experiment.model_card import CARD, read_card
-from vireid.models import MODELS
 from vireid.models.base import declared
 from vireid.models.teacher_config import TeacherConfig
-from vireid.training import WEIGHTS
 
 _OF_THE_STUDENT = ("data", "evaluation", "profile", "runtime")
-_PLACE = "model.teacher.training"
+_KEY = "model.teacher.training"
 _INHERITED = ("recipe", "augmentation", "weighting", "curriculum")
 
 
@@ -41,20 +34,20 @@ def teacher_training(config: ExperimentConfig) -> ExperimentConfig | None:
     if teacher is None or teacher.training is None:
         return None
     _check_overrides(teacher.training)
-    own = compose([f"seed={config.seed}", f"stream={config.stream}", *teacher.training], _PLACE)
+    own = compose([f"seed={config.seed}", f"stream={config.stream}", *teacher.training], _KEY)
     size = {} if teacher.height is None else {"height": teacher.height, "width": teacher.width}
     shared = {name: getattr(config, name) for name in (*_OF_THE_STUDENT, *_inherited(teacher.training))}
     data = config.data.model_copy(update=size)
-    parts = {name: getattr(own, name) for name in type(own).model_fields}
-    return parse(ExperimentConfig, parts | shared | {"data": data}, _PLACE)
+    chosen = {name: getattr(own, name) for name in type(own).model_fields}
+    return parse(ExperimentConfig, chosen | shared | {"data": data}, _KEY)
 
 
 def training_command(training: ExperimentConfig, overrides: list[str]) -> str:
     """Command that trains a teacher: what it has of its student in full, and its overrides."""
-    words = [f"seed={training.seed}", f"stream={training.stream}"]
+    arguments = [f"seed={training.seed}", f"stream={training.stream}"]
     for name in ("data", *_inherited(overrides)):
-        words.append(f"{name}={_hydra(getattr(training, name).model_dump(mode='json'))}")
-    return shlex.join(["vireid", "train", *words, *overrides])
+        arguments.append(f"{name}={_hydra(getattr(training, name).model_dump(mode='json'))}")
+    return shlex.join(["vireid", "train", *arguments, *overrides])
 
 
 def _inherited(overrides: list[str]) -> list[str]:
@@ -68,39 +61,13 @@ def _check_overrides(overrides: list[str]) -> None:
         section, dot, _ = override_key(override).partition(".")
         if section in _OF_THE_STUDENT:
             raise UserError(
-                f"{_PLACE}: '{override}': {section} is the student's; the teacher's resolution is set by "
+                f"{_KEY}: '{override}': {section} is the student's; the teacher's resolution is set by "
                 "model.teacher.height and width"
             )
         if dot and section not in chosen:
-            raise UserError(f"{_PLACE}: '{override}' changes a {section} that is not chosen: put {section}=… before it")
+            raise UserError(f"{_KEY}: '{override}' changes a {section} that is not chosen: put {section}=… before it")
     if "model" not in chosen:
-        raise UserError(f"{_PLACE}: no model is chosen: put model=… among {overrides}")
-
-
-def exported_digest(file: Path) -> str:
-    """SHA-256 of what an exported model computes: its weights, its configuration, its classes.
-
-    Raises:
-        UserError: it is not there, or not one that `vireid import --output` wrote.
-    """
-    directory = file if file.is_dir() else file.parent
-    card, weights = directory / CARD, directory / WEIGHTS
-    for needed in (card, weights):
-        if not needed.is_file():
-            raise UserError(
-                f"model.teacher.file = {file}: no {needed.name} in {directory}; give a directory that "
-                "`vireid import … --output DIR` wrote"
-            )
-    stamps = ((path.stat().st_mtime_ns, path.stat().st_size) for path in (card, weights))
-    return _digest(directory, *stamps)
-
-
-@lru_cache(maxsize=32)
-def _digest(directory: Path, *_: tuple[int, int]) -> str:
-    card = read_card(directory)
-    model = {**card.model.model_dump(mode="json"), "version": MODELS.version(card.model.name)}
-    said = {"weights": file_digest(directory / WEIGHTS), "model": model, "num_classes": card.num_classes}
-    return hashlib.sha256(canonical_json(said).encode()).hexdigest()
+        raise UserError(f"{_KEY}: no model is chosen: put model=… among {overrides}")
 
 
 def _hydra(value: object) -> str:

@@ -1,4 +1,4 @@
-"""Features of infrared queries with text: what a protocol lets be said of them, through the model that reads it."""
+"""Features of infrared queries with text: the description that a protocol allows, through the model that reads it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def with_text(
         UserError: captions that the protocol needs are missing, or a model without text.
     """
     index = loader.index
-    said, own = texts(index, protocol), index.captions or ("",) * len(index)
+    descriptions, own = texts(index, protocol), index.captions or ("",) * len(index)
     result, device, start = np.array(features), device_of(config), 0
     cast(nn.Module, model).to(device).eval()
     with torch.inference_mode():
@@ -49,14 +49,14 @@ def with_text(
             if not rows:
                 continue
             images = batch.images[batch.infrared].to(device)
-            parts = model.describe(images, [said[row] for row in rows], [own[row] for row in rows])
-            joined = modality_ensemble(parts.values()) if config.model.retrieval == "ensemble" else parts["fused"]
+            views = model.describe(images, [descriptions[row] for row in rows], [own[row] for row in rows])
+            joined = modality_ensemble(views.values()) if config.model.retrieval == "ensemble" else views["fused"]
             result[rows] = joined.float().cpu().numpy()
     return result
 
 
 def texts(index: ImageIndex, protocol: ProtocolConfig) -> Sequence[str]:
-    """What is said of every infrared image of ``index`` under a protocol with text; nothing of the others.
+    """A description of every infrared image of ``index`` under a protocol with text; empty for the others.
 
     ``query``: the image's caption in the protocol's folder. ``oracle``: a caption of one of the visible images of its
     true identity, drawn by the query's path, so that a query has the same text in every trial.
@@ -65,13 +65,13 @@ def texts(index: ImageIndex, protocol: ProtocolConfig) -> Sequence[str]:
         UserError: captions are missing.
     """
     assert protocol.captions is not None
-    said = [""] * len(index)
+    descriptions = [""] * len(index)
     queries = np.flatnonzero(index.modality == Modality.INFRARED)
     if protocol.text == "query":
-        found = read_captions(index.root, protocol.captions, [index.paths[row] for row in queries])
-        for row, caption in zip(queries.tolist(), found.descriptions, strict=True):
-            said[row] = caption
-        return said
+        own = read_captions(index.root, protocol.captions, [index.paths[row] for row in queries]).descriptions
+        for row, caption in zip(queries.tolist(), own, strict=True):
+            descriptions[row] = caption
+        return descriptions
     visible = np.flatnonzero(index.modality == Modality.VISIBLE)
     captions = read_captions(index.root, protocol.captions, [index.paths[row] for row in visible]).descriptions
     of_identity: dict[int, list[str]] = {}
@@ -79,5 +79,5 @@ def texts(index: ImageIndex, protocol: ProtocolConfig) -> Sequence[str]:
         of_identity.setdefault(int(index.identity[row]), []).append(caption)
     for row in queries.tolist():
         choices = of_identity.get(int(index.identity[row]), ["a person"])
-        said[row] = choices[int(generator("oracle caption", index.paths[row]).integers(len(choices)))]
-    return said
+        descriptions[row] = choices[int(generator("oracle caption", index.paths[row]).integers(len(choices)))]
+    return descriptions

@@ -73,7 +73,7 @@ def camera_table(
         queries = trial.query[index.camera[trial.query] == camera]
         for other in np.unique(index.camera[trial.gallery]).tolist():
             gallery = trial.gallery[index.camera[trial.gallery] == other]
-            found = rank_features(
+            ranked = rank_features(
                 features[queries],
                 features[gallery],
                 Labels(index.identity[queries], index.camera[queries]),
@@ -82,9 +82,9 @@ def camera_table(
                 cmc=config.cmc,
                 normalise=config.normalise,
             )
-            if found.valid.any():
-                values = found.aggregate()
-                rows.append((camera, str(other), int(found.valid.sum()), values["r1"], values["mAP"]))
+            if ranked.valid.any():
+                values = ranked.aggregate()
+                rows.append((camera, str(other), int(ranked.valid.sum()), values["r1"], values["mAP"]))
     return pd.DataFrame(rows, columns=["query_camera", "gallery_camera", "queries", "r1", "mAP"])
 
 
@@ -102,7 +102,7 @@ def best_matches(
 
     The rank counts every image that the rule leaves (plain), by the similarity before any re-ranking.
     """
-    found = {}
+    matches = {}
     rows, labels = unit_rows(features, config.normalise), Labels(index.identity, index.camera)
     gallery = labels[trial.gallery]
     for query in queries:
@@ -112,8 +112,8 @@ def best_matches(
             distance[removed[:, 0]] = np.inf
         best = int(np.where(gallery.identity == index.identity[query], distance, np.inf).argmin())
         ahead = (distance < distance[best]).sum() + (distance[:best] == distance[best]).sum()
-        found[query] = (int(trial.gallery[best]), int(ahead) + 1)
-    return found
+        matches[query] = (int(trial.gallery[best]), int(ahead) + 1)
+    return matches
 
 
 def unit_rows(features: FloatArray, normalise: bool) -> FloatArray:
@@ -137,7 +137,7 @@ def similarities(features: FloatArray, index: ImageIndex, key: str) -> dict[str,
         chosen = generator(key, "similarity pairs", int(modality)).permutation(own)[:MAX_IMAGES]
         drawn[modality] = np.sort(chosen)
     edges = np.linspace(-1.0, 1.0, BINS + 1)
-    found = {}
+    histograms = {}
     for name, (first, second) in PAIRS.items():
         counts = np.zeros((3, BINS), dtype=np.int64)
         others = drawn[second]
@@ -151,5 +151,5 @@ def similarities(features: FloatArray, index: ImageIndex, key: str) -> dict[str,
             near = same & (apart & (index.camera[block][:, None] == index.camera[others]))
             for row, mask in enumerate((same & ~near, pair & ~same, near)):
                 counts[row] += np.bincount(bins[mask], minlength=BINS)
-        found[name] = Similarities(edges, *counts)
-    return found
+        histograms[name] = Similarities(edges, *counts)
+    return histograms

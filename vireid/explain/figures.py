@@ -42,8 +42,8 @@ def identity_bars(table: pd.DataFrame, note: str, out: Path) -> Fragment:
         axes.set_xticks(at if len(table) <= MANY_PEOPLE else [])
         axes.set_xticklabels(table["identity"] if len(table) <= MANY_PEOPLE else [], rotation=90, fontsize=8)
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
-        words = f"How well each of {len(table)} people is found: mean over their queries and all trials.{note}"
-        return publish(figure, "identities", words, out)
+        caption = f"How well each of {len(table)} people is found: mean over their queries and all trials.{note}"
+        return publish(figure, "identities", caption, out)
 
 
 def camera_bars(table: pd.DataFrame, note: str, out: Path) -> Fragment:
@@ -71,19 +71,19 @@ def camera_bars(table: pd.DataFrame, note: str, out: Path) -> Fragment:
         axes.invert_yaxis()
         axes.set_xlim(0, _top(table))
         axes.set_xlabel("mAP (bar), rank-1 rate (dot), %")
-        words = (
+        caption = (
             "Queries of each camera, searched in the whole gallery (dark; all trials) and among the images of one "
             f"gallery camera alone (light; first trial, no re-ranking).{note}"
         )
-        return publish(figure, "cameras", words, out)
+        return publish(figure, "cameras", caption, out)
 
 
-def similarity_histograms(found: Mapping[str, Similarities], note: str, out: Path) -> Fragment:
+def similarity_histograms(similarities: Mapping[str, Similarities], note: str, out: Path) -> Fragment:
     """Cosine similarity of pairs of the same and of different people, one panel per combination of modalities."""
     with styled():
         figure = new_figure(9.2, 2.9)
-        panels = figure.subplots(1, len(found), sharex=True, squeeze=False)[0]
-        for axes, (name, pairs) in zip(panels, found.items(), strict=True):
+        panels = figure.subplots(1, len(similarities), sharex=True, squeeze=False)[0]
+        for axes, (name, pairs) in zip(panels, similarities.items(), strict=True):
             for counts, shade, label, filled in (
                 (pairs.different, DIFFERENT, "different people", True),
                 (pairs.same, SAME, "same person", True),
@@ -100,16 +100,16 @@ def similarity_histograms(found: Mapping[str, Similarities], note: str, out: Pat
             axes.set_yticks([])
             axes.set_ylim(bottom=0)
             axes.spines["left"].set_visible(False)
-        low, high = _range(found)
+        low, high = _range(similarities)
         panels[0].set_xlim(low, high)
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=3)
-        words = (
+        caption = (
             "How similar two images are, as shares of all pairs of a kind. Separation: the chance that a pair of the "
             "same person is more similar than a pair of different people (50 % is none). Within a modality, pairs of "
             f"the same person come from two cameras where there are several.{note}"
         )
-        return publish(figure, "similarities", words, out)
+        return publish(figure, "similarities", caption, out)
 
 
 def _density(counts: IntArray, pairs: Similarities) -> tuple[FloatArray, FloatArray]:
@@ -127,10 +127,10 @@ def _top(table: pd.DataFrame) -> float:
     return min(103.0, 115 * float(table[["mAP", "r1"]].to_numpy().max()))
 
 
-def _range(found: Mapping[str, Similarities]) -> tuple[float, float]:
+def _range(similarities: Mapping[str, Similarities]) -> tuple[float, float]:
     """The part of the axis that holds all but a thousandth of each kind of pair, with some room."""
     lows, highs = [], []
-    for pairs in found.values():
+    for pairs in similarities.values():
         for counts in (pairs.same, pairs.different):
             if counts.sum():
                 share = np.cumsum(counts) / counts.sum()

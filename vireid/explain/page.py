@@ -50,12 +50,12 @@ def ranked_lists(queries: Sequence[Mapping[str, Any]]) -> Fragment:
     """One row per query: its picture, then the gallery images by rank, framed and marked right or wrong.
 
     Args:
-        queries: as in ``retrieval.json``; a query may carry ``words`` (shown below it) and ``truth`` (a picture with
+        queries: as in ``retrieval.json``; a query may carry ``note`` (shown below it) and ``truth`` (a picture with
             its ``rank``, shown behind the list).
     """
     rows = []
     for query in queries:
-        shown = [_tile(query, "query", tag("b", "query"), str(query.get("words", "")))]
+        shown = [_tile(query, "query", tag("b", "query"), str(query.get("note", "")))]
         for rank, entry in enumerate(query["ranked"], start=1):
             correct = bool(entry["correct"])
             shown.append(_tile(entry, "right" if correct else "wrong", tag("b", f"{rank} {'✓' if correct else '✗'}")))
@@ -78,8 +78,8 @@ def identity_rows(people: pd.DataFrame, hardest: Mapping[int, str], file: str) -
         [str(int(identity)), str(int(queries)), *_percents(*values), hardest.get(int(identity), "")]
         for identity, queries, *values in shown[["identity", "queries", "mAP", "r1", "mINP"]].to_numpy().tolist()
     ]
-    words = f"The {len(shown)} hardest of {len(people)} people."
-    return table(columns, [Rows("", rows)], words, link(file, "CSV of all"))
+    caption = f"The {len(shown)} hardest of {len(people)} people."
+    return table(columns, [Rows("", rows)], caption, link(file, "CSV of all"))
 
 
 def camera_rows(cameras: pd.DataFrame, file: str) -> Fragment:
@@ -92,13 +92,13 @@ def camera_rows(cameras: pd.DataFrame, file: str) -> Fragment:
         values = part[["gallery_camera", "mAP", "r1"]].to_numpy().tolist()
         cells = {name: f"{100 * score:.1f} · {100 * hit:.1f}" for name, score, hit in values}
         rows.append([f"camera {camera}", str(part["queries"].max()), *(cells.get(name, "–") for name in galleries)])
-    words = (
+    caption = (
         "Rows: cameras of the queries. Columns: the gallery they are searched in. –: left out by the protocol's rule."
     )
-    return table(columns, [Rows("", rows)], words, link(file, "CSV"))
+    return table(columns, [Rows("", rows)], caption, link(file, "CSV"))
 
 
-def similarity_rows(found: Mapping[str, Similarities], file: str) -> Fragment:
+def similarity_rows(pairs_of: Mapping[str, Similarities], file: str) -> Fragment:
     """Number of pairs, mean similarities and separation by combination of modalities."""
     columns = [
         Column("Pairs", text=True),
@@ -117,16 +117,16 @@ def similarity_rows(found: Mapping[str, Similarities], file: str) -> Fragment:
             f"{pairs.mean(pairs.different):.3f}",
             f"{100 * pairs.separation:.1f}",
         ]
-        for name, pairs in found.items()
+        for name, pairs in pairs_of.items()
     ]
-    words = "A modality gap shows as a lower mean of the same person across modalities than within."
-    return table(columns, [Rows("", rows)], words, link(file, "CSV of the histograms"))
+    caption = "A modality gap shows as a lower mean of the same person across modalities than within."
+    return table(columns, [Rows("", rows)], caption, link(file, "CSV of the histograms"))
 
 
-def outcome(result: EvaluationResult, words: str) -> Fragment:
+def outcome(result: EvaluationResult, protocol: str) -> Fragment:
     """The run's numbers under the protocol of this page, with their intervals."""
     columns = [Column("Protocol", text=True), *(Column(name, "%") for name in result.metrics)]
-    row: list[Content] = [words]
+    row: list[Content] = [protocol]
     for name, value in result.metrics.items():
         interval = result.intervals.get(name)
         ends = "" if interval is None else f"{100 * interval.low:.1f}–{100 * interval.high:.1f}"
@@ -137,12 +137,12 @@ def outcome(result: EvaluationResult, words: str) -> Fragment:
     return table(columns, [Rows("", [row])], caption)
 
 
-def method(words: str) -> Fragment:
+def method(text: str) -> Fragment:
     """A paragraph on how to read what follows."""
-    return paragraph(words, class_="method")
+    return paragraph(text, class_="method")
 
 
-def _tile(entry: Mapping[str, Any], kind: str, label: Fragment, words: str = "") -> Fragment:
+def _tile(entry: Mapping[str, Any], kind: str, label: Fragment, note: str = "") -> Fragment:
     name = f"identity {entry['identity']}, camera {entry['camera']}"
     text: list[Content] = [
         label,
@@ -151,8 +151,8 @@ def _tile(entry: Mapping[str, Any], kind: str, label: Fragment, words: str = "")
         Fragment("<br>"),
         f"cam {entry['camera']}",
     ]
-    if words:
-        text += [Fragment("<br>"), words]
+    if note:
+        text += [Fragment("<br>"), note]
     return tag("figure", tag("img", src=str(entry["image"]), alt=name, loading="lazy"), *text, class_=kind)
 
 

@@ -24,16 +24,14 @@ from vireid.data.images import read_image
 from vireid.evaluation.evaluate import EvaluationResult
 from vireid.evaluation.protocols import ProtocolConfig
 from vireid.evaluation.trials import Trial
-from vireid.experiment.data import prepare
-from vireid.experiment.evaluate import embeddings, evaluate_again, finished_fit, protocol_without_text
-from vireid.experiment.progress import ProgressCallback, silent
-from vireid.explain import data as explain_data
-from vireid.explain import figures as explain_figures
-from vireid.explain import page as explain_page
+from vireid.experiment.context import RunContext
+from vireid.experiment.data import trials_of
+from vireid.experiment.evaluate import embeddings, evaluate_features
+from vireid.explain import data, figures, page
 from vireid.report.html import join
 from vireid.report.load import as_sentence, data_label, data_note
 from vireid.report.protocols import protocol_title, reranking_label
-from vireid.store import Store, unwritable, write_atomically
+from vireid.store import unwritable, write_atomically
 
 QUERIES = 6
 HARDEST = 12
@@ -59,19 +57,16 @@ class _Seen:
         return self.index.paths.index(path)
 
 
-def explain_step(config: ExperimentConfig, store: Store, progress: ProgressCallback = silent) -> Path:
+def explain_step(run: RunContext) -> Path:
     """Write the ``explain/`` folder of a fit, under its first protocol without text; returns the folder.
 
     The ranked lists show queries drawn at random (by the run's id), half of them among those whose best match is right
     and half among those where it is wrong, so that the panel flatters nobody.
     """
-    fit = finished_fit(config, store)
-    data = prepare(config, store, progress)
-    features = embeddings(config, store, data, progress)
-    protocol = protocol_without_text(config)
-    result, trial = evaluate_again(config, protocol, features, data)
-    folder = store.directory(fit.id) / "explain"
-    seen = _Seen(fit, protocol, data.evaluation, features, trial, result, folder)
+    fit, features = run.fit, embeddings(run)
+    protocol = protocol_without_text(run.config)
+    result, folder = evaluate_features(run, features, protocol), run.directory / "explain"
+    seen = _Seen(fit, protocol, run.data.evaluation, features, trials_of(run, protocol)[0], result, folder)
     try:
         shutil.rmtree(folder, ignore_errors=True)
         (folder / PICTURES).mkdir(parents=True)
@@ -85,6 +80,13 @@ def explain_step(config: ExperimentConfig, store: Store, progress: ProgressCallb
     return folder
 
 
+def protocol_without_text(config: ExperimentConfig) -> ProtocolConfig:
+    """The first protocol in which queries are images alone; where there is none, the first with its text left out."""
+    protocols = config.evaluation.protocols
+    plain = (protocol for protocol in protocols if protocol.text == "none")
+    return next(plain, protocols[0].model_copy(update={"text": "none", "captioner": None}))
+
+
 def _choose(top: pd.DataFrame, key: str) -> list[str]:
     first = top[top["rank"] == 1]
     draw = generator(key, "retrieval panel")
@@ -96,15 +98,15 @@ def _choose(top: pd.DataFrame, key: str) -> list[str]:
 
 
 def _hardest(seen: _Seen) -> list[dict[str, Any]]:
-    table = explain_data.hardest_queries(seen.result.per_query, HARDEST, HARDEST_OF_ONE)
+    table = data.hardest_queries(seen.result.per_query, HARDEST, HARDEST_OF_ONE)
     rows = [seen.row(query) for query in table["query"]]
-    matches = explain_data.best_matches(seen.features, seen.index, seen.trial, seen.config, rows)
+    matches = data.best_matches(seen.features, seen.index, seen.trial, seen.config, rows)
     entries = []
     for number, (query, ap, row) in enumerate(zip(table["query"], table["ap"], rows, strict=True)):
         name = f"hard{number}"
         match, rank = matches[row]
         truth = _picture(seen, match, f"{name}-match") | {"rank": rank}
-        entries.append(_ranked(seen, query, name) | {"words": f"AP {100 * ap:.1f} %", "truth": truth})
+        entries.append(_ranked(seen, query, name) | {"note": f"AP {100 * ap:.1f} %", "truth": truth})
     return entries
 
 
@@ -130,65 +132,40 @@ def _picture(seen: _Seen, row: int, name: str) -> dict[str, Any]:
 def _write_page(seen: _Seen, panel: Sequence[dict[str, Any]], hardest: Sequence[dict[str, Any]]) -> None:
     result, folder = seen.result, seen.folder
     note = as_sentence(data_note(data_label(seen.fit)))
-    people = explain_data.identity_table(result.per_query)
-    cameras = explain_data.camera_table(seen.features, seen.index, seen.trial, seen.config, result.per_query)
-    pairs = explain_data.similarities(seen.features, seen.index, seen.fit.id)
+    people = data.identity_table(result.per_query)
+    cameras = data.camera_table(seen.features, seen.index, seen.trial, seen.config, result.per_query)
+    pairs = data.similarities(seen.features, seen.index, seen.fit.id)
     histograms = pd.concat(
         pd.DataFrame(
             {
                 "pairs": name,
-                "from": found.edges[:-1],
-                "to": found.edges[1:],
-                "same_person": found.same,
-                "different_people": found.different,
-                "same_person_and_camera": found.same_camera,
+                "from": similar.edges[:-1],
+                "to": similar.edges[1:],
+                "same_person": similar.same,
+                "different_people": similar.different,
+                "same_person_and_camera": similar.same_camera,
             }
         )
-        for name, found in pairs.items()
+        for name, similar in pairs.items()
     )
     for name, table in (("identities", people), ("cameras", cameras), ("similarities", histograms)):
         write_atomically(folder / f"{name}.csv", table.to_csv(index=False))
     valid = result.per_query[result.per_query["valid"]].sort_values(["ap", "query"], kind="stable")
     hardest_of = valid.drop_duplicates("identity")
     worst = dict(zip(hardest_of["identity"].tolist(), hardest_of["query"].tolist(), strict=True))
-    words = f"{protocol_title(result.card)}, {reranking_label(result.card)}"
+    label = f"{protocol_title(result.card)}, {reranking_label(result.card)}"
+    bars = figures.identity_bars(people, note, folder), figures.camera_bars(cameras, note, folder)
+    curves = figures.similarity_histograms(pairs, note, folder)
     sections = [
-        ("Result", explain_page.outcome(result, words)),
-        (
-            "Ranked lists",
-            join([explain_page.method(_RANDOM), explain_page.ranked_lists(panel)]),
-        ),
-        ("Hardest queries", join([explain_page.method(_HARD), explain_page.ranked_lists(hardest)])),
-        (
-            "People",
-            join(
-                [
-                    explain_figures.identity_bars(people, note, folder),
-                    explain_page.identity_rows(people, worst, "identities.csv"),
-                ]
-            ),
-        ),
-        (
-            "Cameras",
-            join(
-                [
-                    explain_figures.camera_bars(cameras, note, folder),
-                    explain_page.camera_rows(cameras, "cameras.csv"),
-                ]
-            ),
-        ),
-        (
-            "Similarities",
-            join(
-                [
-                    explain_figures.similarity_histograms(pairs, note, folder),
-                    explain_page.similarity_rows(pairs, "similarities.csv"),
-                ]
-            ),
-        ),
+        ("Result", page.outcome(result, label)),
+        ("Ranked lists", join([page.method(_RANDOM), page.ranked_lists(panel)])),
+        ("Hardest queries", join([page.method(_HARD), page.ranked_lists(hardest)])),
+        ("People", join([bars[0], page.identity_rows(people, worst, "identities.csv")])),
+        ("Cameras", join([bars[1], page.camera_rows(cameras, "cameras.csv")])),
+        ("Similarities", join([curves, page.similarity_rows(pairs, "similarities.csv")])),
     ]
     title = f"Run {seen.fit.id}: {seen.fit.config['model']['name']}, seed {seen.fit.seed}"
-    write_atomically(folder / "index.html", explain_page.page(title, note.strip(), sections))
+    write_atomically(folder / "index.html", page.page(title, note.strip(), sections))
 
 
 _RANDOM = (

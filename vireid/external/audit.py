@@ -1,25 +1,42 @@
 """One model under every convention: all protocols of its dataset, raw and normalised, plain and re-ranked.
 
 Two papers' numbers on one dataset may differ by ten points for reasons that are no part of either method. An audit puts
-all readings of one model side by side.
+all readings of one model side by side: of a finished fit, or of weights that public code wrote.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from vireid.config import compose
 from vireid.core.errors import UserError
-from vireid.core.types import FloatArray, ImageIndex
+from vireid.core.types import FloatArray, ImageIndex, Model
+from vireid.data.cache import cached_images
+from vireid.data.check import detect
 from vireid.data.layout import Layout
+from vireid.data.loader import EvaluationLoader
+from vireid.data.synthetic.card import read_card
 from vireid.evaluation.config import CmcConvention, KReciprocal, NoReranking
 from vireid.evaluation.evaluate import EvaluationResult, evaluate
+from vireid.evaluation.extraction import extract
 from vireid.evaluation.protocols import PROTOCOLS, ProtocolConfig, Split
+from vireid.experiment.context import RunContext
+from vireid.experiment.device import device_of
+from vireid.experiment.evaluate import embeddings
 from vireid.experiment.progress import ProgressCallback, silent
+from vireid.experiment.reload import config_of_fit
+from vireid.external.checkpoints import load_imported
+from vireid.external.features import official_layout
+from vireid.models.importers import IMPORTERS
+from vireid.models.importers.load import import_state
+from vireid.store import Store
 
 CMCS: tuple[CmcConvention, ...] = ("dedup", "plain")
 RERANKINGS = (NoReranking(), KReciprocal(name="zhong"), KReciprocal(name="query-only"))
@@ -36,7 +53,7 @@ KNOWN: dict[tuple[str, bool, str, CmcConvention], str] = {
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One way to read the model: a protocol with its choices, and the result by CMC convention.
+    """One reading of the model: a protocol with its choices, and the result by CMC convention.
 
     ``results`` is empty where the reading does not apply, and ``reason`` says why.
     """
@@ -59,13 +76,13 @@ class Reading:
 
 def protocols_of(dataset: str, *, regdb_split: int = 1) -> list[ProtocolConfig]:
     """Every protocol of a dataset with every mode, direction and number of shots that it offers."""
-    found = []
+    protocols = []
     for name, spec in PROTOCOLS.items():
         if name.partition("/")[0] != dataset or (name == "regdb/split1" and regdb_split != 1):
             continue
         for mode, direction, shots in product(spec.cameras, spec.directions, spec.shots):
-            found.append(ProtocolConfig(name=name, mode=mode, direction=direction, shots=shots))
-    return found
+            protocols.append(ProtocolConfig(name=name, mode=mode, direction=direction, shots=shots))
+    return protocols
 
 
 def audit(
@@ -142,3 +159,104 @@ def _read(features: FloatArray, index: ImageIndex, layout: Layout, config: Proto
             raise
         return Reading(config, {}, str(error))  # too few images for its neighbours; the plain reading was possible
     return Reading(config, results)
+
+
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """Features of a dataset's evaluation images, with what a table must say of them."""
+
+    title: str
+    features: FloatArray
+    index: ImageIndex
+    layout: Layout
+    split: Split
+    synthetic: bool
+    csv: Path  # where the audit's table goes unless told otherwise
+
+
+def features_of_run(id_: str, root: Path | None, store: Store, progress: ProgressCallback = silent) -> Audited:
+    """Features of a fit of the suite, on the images that it is evaluated on.
+
+    Raises:
+        UserError: no such fit, or its images or weights are gone or changed.
+    """
+    record = store.find(id_)
+    run = RunContext(config_of_fit(record, [], root, store), store, progress)
+    return Audited(
+        title=f"run {record.id}",
+        features=embeddings(run),
+        index=run.data.evaluation,
+        layout=run.data.layout,
+        split=run.config.data.split,
+        synthetic=record.data_kind == "synthetic",
+        csv=run.directory / "audit.csv",
+    )
+
+
+def run_at(path: Path) -> tuple[Store, str] | None:
+    """The store and id of the run whose folder ``path`` is, or None where it is none."""
+    if path.is_dir() and (path.parent / f"{path.resolve().name}.json").is_file() and path.parent.name == "runs":
+        return Store(path.parent.parent), path.resolve().name
+    return None
+
+
+def features_of_checkpoint(
+    path: Path,
+    arch: str | None,
+    root: Path,
+    store: Store,
+    *,
+    dataset: str | None = None,
+    split: Split = "test",
+    regdb_split: int | None = None,
+    height: int | None = None,
+    width: int | None = None,
+    progress: ProgressCallback = silent,
+) -> Audited:
+    """Features of published weights.
+
+    Args:
+        path: a state dict of public code (``arch`` says whose), or a folder that ``vireid import --output`` wrote.
+        arch: name of an importer; None for such a folder.
+        root: where the dataset lies.
+        store: keeps the decoded images.
+        dataset: its name; found from the layout by default.
+        split: test identities, or held-out training identities.
+        regdb_split: which of RegDB's ten splits the weights were trained on; 1 by default.
+        height: pixels; by default what the dataset's configuration says.
+        width: pixels.
+        progress: called while images are decoded.
+
+    Raises:
+        UserError: unreadable weights, or a root that does not hold the dataset.
+    """
+    name = dataset or detect(root)
+    layout = official_layout(name, root, regdb_split)
+    run = RunContext(compose([f"data={name}"]), store, progress)
+    model, index = _model(path, arch), layout.evaluation(split)
+    size = height or run.config.data.height, width or run.config.data.width
+    report = partial(progress, "decode images")
+    images = cached_images(index, *size, run.cache, workers=run.workers, progress=report)
+    return Audited(
+        title=path.name + (f" ({arch})" if arch else ""),
+        features=extract(model, EvaluationLoader(images, index), device=device_of(run.config)),
+        index=index,
+        layout=layout,
+        split=split,
+        synthetic=read_card(root) is not None,
+        csv=store.root / "audits" / f"{path.stem}-{name}-{split}.csv",
+    )
+
+
+def _model(path: Path, arch: str | None) -> Model:
+    if path.is_dir():
+        if arch is not None:
+            raise UserError(f"--arch {arch}: {path} is an imported model and knows its own; leave the option out")
+        return load_imported(path)
+    if arch is None:
+        raise UserError(
+            f"checkpoint {path}: say whose code wrote it with --arch ({', '.join(IMPORTERS.names())}), or give the "
+            "id of a run or a folder of `vireid import --output`"
+        )
+    model: Model = import_state(path, arch).model
+    return model

@@ -16,6 +16,7 @@ from vireid.core.errors import UserError
 from vireid.core.files import file_digest
 from vireid.core.types import Batch, Modality, Model
 from vireid.evaluation.extraction import extract
+from vireid.experiment.deploy.export import same_weights
 from vireid.experiment.model_card import CARD, ModelCard, read_card
 from vireid.external.npz import ImageArray
 from vireid.models import MODELS
@@ -90,7 +91,7 @@ def embed_file(model: Model, source: Path, target: Path) -> tuple[int, int]:
     images = ImageArray(source)
     paths = {modality: model.deployable(modality) for modality in Modality}
     modalities = _modalities(source, images.shape[0])
-    if modalities is None and not _equal(*paths.values()):
+    if modalities is None and not same_weights(*paths.values()):
         raise UserError(
             f"{source}: the model has a path for visible and one for infrared images; add an array 'modality' "
             f"({images.shape[0]} integers: 0 visible, 1 infrared)"
@@ -116,12 +117,6 @@ def _modalities(source: Path, count: int) -> torch.Tensor | None:
             f"expected one for each of the {count} images"
         )
     return torch.from_numpy(values.astype(np.int64))
-
-
-def _equal(one: torch.nn.Module, other: torch.nn.Module) -> bool:
-    """Whether two deployed graphs hold the same values under the same names."""
-    first, second = one.state_dict(), other.state_dict()
-    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
 def _batches(images: ImageArray, modalities: torch.Tensor | None, size: int) -> Iterator[Batch]:

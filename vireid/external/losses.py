@@ -55,5 +55,5 @@ def _check(path: Path, name: str, arrays: Mapping[str, Array]) -> None:
     else:
         valid, needs = array.dtype.kind == "f" and bool(np.isfinite(array).all()), "finite floats"
     if not valid:
-        found = "NaN or infinity" if array.dtype.kind == "f" and needs == "finite floats" else str(array.dtype)
-        raise UserError(f"{path}: array '{name}' must hold {needs}, not {found}")
+        held = "NaN or infinity" if array.dtype.kind == "f" and needs == "finite floats" else str(array.dtype)
+        raise UserError(f"{path}: array '{name}' must hold {needs}, not {held}")

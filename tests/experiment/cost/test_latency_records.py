@@ -20,8 +20,9 @@ from vireid.data.cache import decode
 from vireid.data.images import read_image
 from vireid.data.transforms import normalise
 from vireid.evaluation.products import Multiplied
+from vireid.experiment.context import RunContext
 from vireid.experiment.cost import identity as latency_identity
-from vireid.experiment.cost.identity import forward_combinations, stage_combinations
+from vireid.experiment.cost.identity import forward_combinations, query_combinations
 from vireid.experiment.cost.profile import is_profiled, latency_step
 from vireid.experiment.cost.query_pipeline import gallery_of, preprocess, search
 from vireid.experiment.fit import build_model
@@ -102,7 +103,7 @@ def test_a_way_of_measuring_is_another_measurement() -> None:
 def test_what_is_searched_decides_a_way_s_id() -> None:
     def way(*overrides: str, **image: str) -> str:
         config = tiny("runtime.device=cpu", *overrides)
-        ((run, single),) = stage_combinations(config, ARTEFACT, image or {"rendered": "1"})
+        ((run, single),) = query_combinations(config, ARTEFACT, image or {"rendered": "1"})
         assert single.batches == [1]
         return run
 
@@ -115,7 +116,7 @@ def test_what_is_searched_decides_a_way_s_id() -> None:
     }
     assert len(known) == 5
     assert not known & set(ids())
-    assert list(stage_combinations(tiny(), ARTEFACT, {})) == []
+    assert list(query_combinations(tiny(), ARTEFACT, {})) == []
 
 
 def test_preprocessing_is_the_evaluation_s(tmp_path: Path) -> None:
@@ -138,7 +139,7 @@ def test_search_ranks_by_cosine() -> None:
 
 def test_way_to_a_ranked_list_is_a_latency_record(tmp_path: Path) -> None:
     store, config = Store(tmp_path), tiny(*STAGES)
-    forward, way = latency_step(config, store)
+    forward, way = latency_step(RunContext(config, store))
     assert not forward.stages
     assert list(way.stages) == ["decode", "preprocess", "backbone", "neck", "search"]
     assert {len(seconds) for seconds in way.stages.values()} == {len(way.seconds)}
@@ -149,16 +150,16 @@ def test_way_to_a_ranked_list_is_a_latency_record(tmp_path: Path) -> None:
     assert settings["gallery_bytes"] == 4 * 50 * settings["features"]
     assert (settings["gallery"], settings["top"], settings["image"]["height"]) == (50, 7, 288)
     assert store.get(way.id) == way
-    assert latency_step(config, store) == [forward, way]
-    assert is_profiled(config, store, latency=True)
-    assert not is_profiled(tiny(*FAST, "profile.stages={gallery: 51}"), store, latency=True)
+    assert latency_step(RunContext(config, store)) == [forward, way]
+    assert is_profiled(RunContext(config, store), latency=True)
+    assert not is_profiled(RunContext(tiny(*FAST, "profile.stages={gallery: 51}"), store), latency=True)
 
 
 def test_isolated_way_and_an_image_of_one_s_own(tmp_path: Path) -> None:
     Image.new("RGB", (20, 50), (90, 90, 90)).save(tmp_path / "me.jpg")
     store = Store(tmp_path / "store")
     config = tiny(*STAGES, f"profile.stages.image={tmp_path / 'me.jpg'}", "profile.isolate=true", "profile.batches=[1]")
-    _, way = latency_step(config, store)
+    _, way = latency_step(RunContext(config, store))
     assert isinstance(way, LatencyRecord)
     assert way.isolated
     assert list(way.stages) == ["decode", "preprocess", "backbone", "neck", "search"]
@@ -170,7 +171,7 @@ def test_isolated_way_and_an_image_of_one_s_own(tmp_path: Path) -> None:
 def test_an_image_that_is_no_jpeg_is_named(tmp_path: Path, name: str, message: str) -> None:
     Image.new("RGB", (20, 50)).save(tmp_path / "me.png")
     with pytest.raises(UserError, match=message):
-        latency_step(tiny(*STAGES, f"profile.stages.image={tmp_path / name}"), Store(tmp_path / "store"))
+        latency_step(RunContext(tiny(*STAGES, f"profile.stages.image={tmp_path / name}"), Store(tmp_path / "store")))
 
 
 @pytest.mark.parametrize("model", ["idkl_small", "agw_small", "iv_reid_small", "tskd_small"])

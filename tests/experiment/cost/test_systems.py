@@ -19,7 +19,7 @@ from vireid.experiment.cost.systems import (
     system_facts,
     write_counts,
 )
-from vireid.experiment.identity import cost_id
+from vireid.experiment.identity import RunIds
 from vireid.models import MODELS
 from vireid.models.importers import IMPORTERS
 from vireid.store import Store
@@ -85,7 +85,9 @@ def test_every_system_is_listed_with_the_cost_on_record():
 
 def test_costs_on_record_are_of_the_presets_as_they_are():
     for fact in system_facts():
-        assert fact.cost.id == cost_id(system_config(fact.system)), f"{fact.system.preset}: run `vireid models --count`"
+        assert fact.cost.id == RunIds(system_config(fact.system)).cost, (
+            f"{fact.system.preset}: run `vireid models --count`"
+        )
 
 
 def test_a_system_that_nobody_counted_is_listed_with_the_remedy(tmp_path: Path):

@@ -14,11 +14,12 @@ from tests.tiny import tiny
 from vireid.core.errors import UserError
 from vireid.core.types import Modality
 from vireid.data.transforms import MEAN, STD, normalise
+from vireid.experiment.context import RunContext
 from vireid.experiment.cost.profile import cost_step
 from vireid.experiment.deploy.export import export_step
 from vireid.experiment.evaluate import trained_model
-from vireid.experiment.fit import fit_step, weights_file
-from vireid.experiment.reload import config_of_fit
+from vireid.experiment.fit import fit_step
+from vireid.experiment.reload import config_of_fit, weights_file
 from vireid.profiling.export.check import check_images, difference
 from vireid.profiling.runtimes.config import OnnxRuntimeConfig
 from vireid.profiling.runtimes.onnxruntime import OnnxRuntime, OrtSession
@@ -34,7 +35,7 @@ FORMATS = ("onnx", "safetensors")
 def trained(tmp_path_factory, rendered):
     store = Store(tmp_path_factory.mktemp("store"))
     config = tiny(f"data.root={rendered}")
-    return store, fit_step(config, store)
+    return store, fit_step(RunContext(config, store))
 
 
 def _said(path):
@@ -45,12 +46,12 @@ def test_a_fit_is_exported_from_its_record_alone(trained, tmp_path):
     store, fit = trained
     config = config_of_fit(fit, [], None, store)  # the images are not needed
     phases = []
-    result = export_step(config, store, tmp_path, FORMATS, lambda *done: phases.append(done))
+    result = export_step(RunContext(config, store, lambda *done: phases.append(done)), tmp_path, FORMATS)
     assert result.run == fit.id
     assert [file.path.name for file in result.files] == ["model.onnx", "model.safetensors"]
     assert [phase[1:] for phase in phases] == [(0, 2, "model, onnx"), (1, 2, "model, safetensors"), (2, 2)]
     images = check_images(3, config.data.height, config.data.width)
-    deployed = trained_model(config, store).deployable(Modality.VISIBLE)
+    deployed = trained_model(RunContext(config, store)).deployable(Modality.VISIBLE)
     with torch.no_grad():
         expected = deployed(images)
     assert difference(OrtSession(tmp_path / "model.onnx", 1)(images), expected) <= 1e-4
@@ -64,7 +65,7 @@ def test_a_fit_is_exported_from_its_record_alone(trained, tmp_path):
     assert said["resolution"] == "64x32"
     assert said["feature_size"] == str(expected.shape[1])
     assert said["data_kind"] == "synthetic"
-    assert said["graph"] == cost_step(config, store).artefact
+    assert said["graph"] == cost_step(RunContext(config, store)).artefact
     assert said["precision"] == "fp32"
     assert json.loads(said["runtime"]) == {
         **OnnxRuntimeConfig().model_dump(mode="json"),
@@ -79,7 +80,7 @@ def test_a_fit_is_exported_from_its_record_alone(trained, tmp_path):
 def test_the_preprocessing_that_is_stated_is_the_one_of_the_suite(trained, tmp_path):
     store, fit = trained
     config = config_of_fit(fit, [], None, store)
-    export_step(config, store, tmp_path, ["onnx"])
+    export_step(RunContext(config, store), tmp_path, ["onnx"])
     stated = json.loads(_said(tmp_path / "model.onnx")["preprocessing"])
     assert (stated["mean"], stated["std"]) == (list(MEAN), list(STD))
     assert (stated["height"], stated["width"]) == (64, 32)
@@ -94,7 +95,7 @@ def test_the_preprocessing_that_is_stated_is_the_one_of_the_suite(trained, tmp_p
 
 def test_untrained_weights_are_called_so(tmp_path):
     config = tiny("seed=5")
-    result = export_step(config, Store(tmp_path / "store"), tmp_path / "files", FORMATS)
+    result = export_step(RunContext(config, Store(tmp_path / "store")), tmp_path / "files", FORMATS)
     assert result.run is None
     said = _said(tmp_path / "files" / "model.onnx")
     assert (said["run"], said["weights"]) == ("", "initial, seed 5")
@@ -102,7 +103,7 @@ def test_untrained_weights_are_called_so(tmp_path):
 
 def test_a_stem_for_each_modality_gives_a_file_for_each(tmp_path):
     config = tiny("model=agw", "model.backbone=resnet18", "model.nonlocal_blocks=[0,1,0,0]", "model.width=0.125")
-    result = export_step(config, Store(tmp_path / "store"), tmp_path / "files", ["onnx"])
+    result = export_step(RunContext(config, Store(tmp_path / "store")), tmp_path / "files", ["onnx"])
     assert [file.path.name for file in result.files] == ["model-visible.onnx", "model-infrared.onnx"]
     images = check_images(2, 64, 32)
     found = {}
@@ -120,7 +121,7 @@ def test_lost_weights_are_named_and_leave_no_folder(trained, tmp_path):
     file.rename(aside)
     try:
         with pytest.raises(UserError, match=r"the weights of run .* are gone"):
-            export_step(config_of_fit(fit, [], None, store), store, tmp_path / "files", FORMATS)
+            export_step(RunContext(config_of_fit(fit, [], None, store), store), tmp_path / "files", FORMATS)
     finally:
         aside.rename(file)
     assert not (tmp_path / "files").exists()
@@ -129,13 +130,13 @@ def test_lost_weights_are_named_and_leave_no_folder(trained, tmp_path):
 def test_weights_load_into_the_deployed_graph_strictly(trained, tmp_path):
     store, fit = trained
     config = config_of_fit(fit, [], None, store)
-    export_step(config, store, tmp_path, ["safetensors"])
-    deployed: nn.Module = trained_model(config, store).deployable(Modality.INFRARED)
+    export_step(RunContext(config, store), tmp_path, ["safetensors"])
+    deployed: nn.Module = trained_model(RunContext(config, store)).deployable(Modality.INFRARED)
     state = {name: torch.zeros_like(tensor) for name, tensor in deployed.state_dict().items()}
     deployed.load_state_dict(state)
     with safe_open(tmp_path / "model.safetensors", "pt") as file:
         deployed.load_state_dict({name: file.get_tensor(name) for name in file.keys()}, strict=True)  # noqa: SIM118
     images = check_images(1, 64, 32)
     with torch.no_grad():
-        expected = trained_model(config, store).deployable(Modality.INFRARED)(images)
+        expected = trained_model(RunContext(config, store)).deployable(Modality.INFRARED)(images)
         assert torch.equal(deployed(images), expected)

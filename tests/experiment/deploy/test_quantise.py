@@ -8,6 +8,7 @@ from tests.tiny import tiny
 from vireid.core.errors import UserError
 from vireid.core.files import file_digest
 from vireid.core.records import EvaluationRecord
+from vireid.experiment.context import RunContext
 from vireid.experiment.cost.profile import measure_latencies
 from vireid.experiment.deploy.evaluate import deployed_step, is_deployed
 from vireid.experiment.deploy.export import export_step
@@ -23,15 +24,15 @@ ONE = "{name: onnxruntime, precision: fp32}"
 def trained(tmp_path_factory):
     store = Store(tmp_path_factory.mktemp("store"))
     config = tiny(f"evaluation.deployed=[{ONE}]", f"profile.runtimes=[{ONE}]", "profile.memory=false")
-    fit_step(config, store)
-    return config, store, evaluate_step(config, store)
+    fit_step(RunContext(config, store))
+    return config, store, evaluate_step(RunContext(config, store))
 
 
 def test_a_float_file_is_as_accurate_as_the_model(trained):
     config, store, plain = trained
-    assert not is_deployed(config, store)
-    records = deployed_step(config, store)
-    assert is_deployed(config, store)
+    assert not is_deployed(RunContext(config, store))
+    records = deployed_step(RunContext(config, store))
+    assert is_deployed(RunContext(config, store))
     assert [record.protocol for record in records] == [record.protocol for record in plain]
     for record, model in zip(records, plain, strict=True):
         assert record.id != model.id
@@ -44,14 +45,14 @@ def test_a_float_file_is_as_accurate_as_the_model(trained):
         assert record.artefact.overlap10 == pytest.approx(1, abs=1e-2)
         assert store.per_query(record) is not None
     before = (store.runs / f"{records[0].id}.json").read_bytes()
-    assert deployed_step(config, store) == records
+    assert deployed_step(RunContext(config, store)) == records
     assert (store.runs / f"{records[0].id}.json").read_bytes() == before
 
 
 def test_latencies_are_found_by_what_the_record_says(trained):
     config, store, _ = trained
-    (latency,) = measure_latencies(config, store)
-    file = deployed_step(config, store)[0].artefact
+    (latency,) = measure_latencies(RunContext(config, store))
+    file = deployed_step(RunContext(config, store))[0].artefact
     assert file is not None
     assert (latency.artefact, latency.runtime, latency.resolution) == (file.graph, file.runtime, file.resolution)
 
@@ -60,7 +61,7 @@ def test_latencies_are_found_by_what_the_record_says(trained):
 def test_the_kept_setting_is_the_nearest(trained, tmp_path, name):
     config, store, _ = trained
     options = [{"images": count} for count in (2, 6)]
-    (found,) = quantise_step(config, store, tmp_path / "out", [name], options)
+    (found,) = quantise_step(RunContext(config, store), tmp_path / "out", [name], options)
     file = found.records[0].artefact
     assert file is not None
     assert file.precision == "int8"
@@ -77,7 +78,7 @@ def test_the_kept_setting_is_the_nearest(trained, tmp_path, name):
         assert said["precision"] == "int8"
         assert said["graph"] == file.graph
         assert json.loads(said["runtime"]) == file.runtime
-        float_file = export_step(config, store, tmp_path / "float", ["onnx"]).files[0]
+        float_file = export_step(RunContext(config, store), tmp_path / "float", ["onnx"]).files[0]
         assert found.files[0].stat().st_size < float_file.size_bytes
     again = store.get(found.records[0].id)
     assert isinstance(again, EvaluationRecord)
@@ -88,4 +89,4 @@ def test_nothing_is_chosen_on_test_identities(trained, tmp_path):
     _, store, _ = trained
     config = tiny("data.split=test")
     with pytest.raises(UserError, match="on which nothing may be chosen"):
-        quantise_step(config, store, tmp_path, ["onnxruntime"])
+        quantise_step(RunContext(config, store), tmp_path, ["onnxruntime"])

@@ -7,10 +7,10 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from vireid.config import ExperimentConfig
 from vireid.core import child
+from vireid.experiment.context import RunContext
 from vireid.experiment.progress import ProgressCallback
-from vireid.store import Store, unwritable, write_atomically
+from vireid.store import unwritable, write_atomically
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,17 +21,14 @@ class Outcome:
     log: Path
 
 
-def run_job(
-    config: ExperimentConfig, steps: list[str], store: Store, run: str, progress: ProgressCallback, name: str = "job"
-) -> Outcome:
-    """Run the steps for a configuration in a new process; its files lie in the artefact folder of ``run``.
+def run_job(run: RunContext, steps: list[str], progress: ProgressCallback, name: str = "job") -> Outcome:
+    """Run the steps for a configuration in a new process; its files lie in the run's folder of artefacts.
 
     The child's output is appended to ``<name>.log``. A child that dies without a word (killed, out of memory) gives
     a reason too.
     """
-    directory = store.directory(run)
-    job, log = directory / f"{name}.json", directory / f"{name}.log"
-    payload = {"config": config.model_dump(mode="json"), "steps": steps}
+    job, log = run.directory / f"{name}.json", run.directory / f"{name}.log"
+    payload = {"config": run.config.model_dump(mode="json"), "steps": steps}
     write_atomically(job, json.dumps(payload, indent=1))
     try:
         errors = log.open("a", encoding="utf-8")
@@ -40,7 +37,7 @@ def run_job(
     with (
         errors,
         subprocess.Popen(
-            child.command("vireid.ablation.engines.worker", str(store.root), str(job)),
+            child.command("vireid.ablation.engines.worker", str(run.store.root), str(job)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,

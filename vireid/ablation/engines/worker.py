@@ -10,10 +10,21 @@ from __future__ import annotations
 import json
 import sys
 import traceback
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from vireid.core.child import end_with_parent
+
+STEPS = {
+    "data": "vireid.experiment.data:data_step",
+    "fit": "vireid.experiment.fit:fit_step",
+    "evaluate": "vireid.experiment.evaluate:evaluate_step",
+    "deployed": "vireid.experiment.deploy.evaluate:deployed_step",
+    "explain": "vireid.explain.step:explain_step",
+    "cost": "vireid.experiment.cost.profile:cost_step",
+    "latency": "vireid.experiment.cost.profile:latency_step",
+}
 
 
 def main() -> None:
@@ -25,31 +36,29 @@ def main() -> None:
     from vireid.core.threads import wait_patiently
 
     if "latency" not in job["steps"]:
-        wait_patiently()
+        wait_patiently()  # before anything imports torch
 
-    from vireid.ablation.steps import STEPS
     from vireid.config import ExperimentConfig
     from vireid.core.config import parse
     from vireid.core.errors import UserError
+    from vireid.experiment.context import RunContext
     from vireid.experiment.progress import to_pipe
     from vireid.store import Store
 
-    config = parse(ExperimentConfig, job["config"], str(job_file))
+    run = RunContext(parse(ExperimentConfig, job["config"], str(job_file)), Store(store_root), to_pipe)
     for name in job["steps"]:
         try:
-            STEPS[name](config, Store(store_root), to_pipe)
-        except UserError as error:
-            _say(event="error", step=name, message=str(error))
-            traceback.print_exc(file=sys.stderr)
-            sys.exit(2)
+            module, _, step = STEPS[name].partition(":")
+            getattr(import_module(module), step)(run)
         except Exception as error:
-            _say(event="error", step=name, message=f"{type(error).__name__}: {error}")
+            known = isinstance(error, UserError)
+            _send(event="error", step=name, message=str(error) if known else f"{type(error).__name__}: {error}")
             traceback.print_exc(file=sys.stderr)
-            sys.exit(1)
-    _say(event="done")
+            sys.exit(2 if known else 1)
+    _send(event="done")
 
 
-def _say(**event: Any) -> None:
+def _send(**event: Any) -> None:
     sys.stdout.write(json.dumps(event) + "\n")
     sys.stdout.flush()
 

@@ -24,40 +24,40 @@ _ALWAYS: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def forward_combinations(config: ExperimentConfig, artefact: str) -> Iterator[tuple[str, ProfileConfig]]:
+def forward_combinations(config: ExperimentConfig, graph: str) -> Iterator[tuple[str, ProfileConfig]]:
     """Each forward pass that the profile measures: its record's id, and a profile of just that one."""
-    for single, condition in _conditions(config, artefact):
+    for single, condition in _conditions(config, graph):
         for batch in config.profile.batches:
             yield run_id({**condition, "batch": batch}), single.model_copy(update={"batches": [batch]})
 
 
-def stage_combinations(
-    config: ExperimentConfig, artefact: str, image: Mapping[str, Any]
+def query_combinations(
+    config: ExperimentConfig, graph: str, image: Mapping[str, Any]
 ) -> Iterator[tuple[str, ProfileConfig]]:
-    """Each way from a JPEG file to a ranked list that the profile measures; ``image`` identifies the file."""
+    """Each query, from a JPEG file to a ranked list, that the profile measures; ``image`` identifies the file."""
     stages = config.profile.stages
     if stages is None:
         return
     settings = {"image": dict(image), "gallery": stages.gallery, "top": stages.top}
-    for single, condition in _conditions(config, artefact):
+    for single, condition in _conditions(config, graph):
         yield run_id({**condition, "batch": 1, "stages": settings}), single.model_copy(update={"batches": [1]})
 
 
-def _conditions(config: ExperimentConfig, artefact: str) -> Iterator[tuple[ProfileConfig, dict[str, Any]]]:
+def _conditions(config: ExperimentConfig, graph: str) -> Iterator[tuple[ProfileConfig, dict[str, Any]]]:
     """Profiles of one runtime and thread count, and what decides their measurements beside the batch size."""
     profile = config.profile
-    ways = {"isolate": profile.isolated, "limit": profile.limit, "sustained_seconds": profile.sustained_seconds}
+    modes = {"isolate": profile.isolated, "limit": profile.limit, "sustained_seconds": profile.sustained_seconds}
     for runtime in profile.runtimes:
         for threads in profile.thread_counts(config.runtime.threads or available_cores()):
             condition = {
                 "kind": "latency",
-                "artefact": artefact,
+                "artefact": graph,
                 "runtime": {**_identifying("runtime", runtime), **_version(runtime)},
                 "threads": threads,
                 "budget": _identifying("budget", profile.budget),
                 "device": _machine(),
                 "accelerator": str(device_of(config)),
-                **{key: value for key, value in ways.items() if value},  # what is not asked for leaves no trace
+                **{key: value for key, value in modes.items() if value},  # what is not asked for leaves no trace
             }
             yield profile.model_copy(update={"runtimes": [runtime], "threads": [threads]}), condition
 
@@ -68,10 +68,10 @@ def _version(runtime: Component) -> dict[str, str]:
     return {} if version == "1" else {"version": version}
 
 
-def _identifying(part: str, settings: BaseModel | Component) -> dict[str, Any]:
-    settings = by_content(settings, f"profile.{part}")
+def _identifying(kind: str, settings: BaseModel | Component) -> dict[str, Any]:
+    settings = by_content(settings, f"profile.{kind}")
     full = resolved(settings)
-    return {**{key: full[key] for key in _ALWAYS[part] if key in full}, **deciding(settings)}
+    return {**{key: full[key] for key in _ALWAYS[kind] if key in full}, **deciding(settings)}
 
 
 @cache

@@ -1,4 +1,4 @@
-"""The way of one query: JPEG file → decode → preprocess → backbone → neck → search → ranked list.
+"""The pipeline of one query: JPEG file → decode → preprocess → backbone → neck → search → ranked list.
 
 Every stage is the suite's own code, as evaluation runs it: its decoder, its resize rule, its normalisation, the
 deployed graph, its products and its ranking. The gallery's features are prepared before, as a deployed gallery's are.
@@ -53,7 +53,7 @@ def identify_image(stages: StagesConfig) -> dict[str, Any]:
     return {"digest": hashlib.sha256(_jpeg(stages)).hexdigest()[:12]}
 
 
-def measure_stages(
+def measure_query(
     deployable: nn.Module,
     height: int,
     width: int,
@@ -62,7 +62,7 @@ def measure_stages(
     *,
     emulate: bool = False,
 ) -> dict[str, Any]:
-    """Measure the way of one query through ``deployable``; fields of a ``LatencyRecord``.
+    """Measure one query through ``deployable``; fields of a ``LatencyRecord``.
 
     Args:
         deployable: images (B×3×H×W) → embedding (B×D).
@@ -96,14 +96,14 @@ def measure_stages(
         file.write_bytes(content)
         try:
             if single.isolated:
-                found = run_in_child(TASK, deployable, height, width, single, device, {"image": str(file)})
+                measured = run_in_child(TASK, deployable, height, width, single, device, {"image": str(file)})
             else:
                 example = example_images(1, height, width, device)
                 session, split = prepare_session(runtime, deployable, example)
-                found = _measure(session, split, deployable, file, example, single)
+                measured = _measure(session, split, deployable, file, example, single)
         except Exception as error:  # recorded as a failed measurement; the other combinations still run
             return {**result, "status": "failed", "reason": f"{type(error).__name__}: {error}"}
-    return {**result, "status": "ok", "reason": None, **found}
+    return {**result, "status": "ok", "reason": None, **measured}
 
 
 def measure_in_child(
@@ -145,7 +145,7 @@ def gallery_of(rows: int, width: int, device: torch.device) -> Tensor:
 
 
 class Split:
-    """Marks the end of the backbone where a network's pooling begins; ``known`` where there is such a place."""
+    """Marks the end of the backbone where a network's pooling begins; ``known`` where a network has one."""
 
     def __init__(self) -> None:
         self.known = False
@@ -182,7 +182,7 @@ def _measure(
     rows = gallery_of(single.stages.gallery, features, example.device)
     gallery, top = Multiplied(rows), single.stages.top
 
-    def way(mark: Mark) -> None:
+    def query(mark: Mark) -> None:
         picture = read_image(file.parent, file.name)
         mark("decode")
         images = preprocess(picture, height, width).to(example.device)
@@ -193,7 +193,7 @@ def _measure(
         search(gallery, embedding, top)
         mark("search")
 
-    found = measure_way(way, lambda: module, example, single)
+    measured = measure_way(query, lambda: module, example, single)
     stored = read_header(file.parent, file.name)
     size = {"bytes": file.stat().st_size, "height": stored.height, "width": stored.width}
     settings = {
@@ -203,7 +203,7 @@ def _measure(
         "features": features,
         "top": top,
     }
-    return {**found, "stage_settings": settings}
+    return {**measured, "stage_settings": settings}
 
 
 def _jpeg(stages: StagesConfig) -> bytes:

@@ -9,6 +9,7 @@ from vireid.config import ExperimentConfig, compose
 from vireid.core.errors import UserError
 from vireid.core.records import CostRecord, EvaluationRecord, read_record
 from vireid.core.shipped import shipped
+from vireid.experiment.context import RunContext
 from vireid.experiment.progress import ProgressCallback, silent
 from vireid.models.importers import IMPORTERS
 from vireid.store import Store, write_atomically
@@ -82,15 +83,15 @@ def count_systems(store: Store, progress: ProgressCallback = silent) -> dict[str
     """
     from vireid.experiment.cost.profile import cost_step  # builds models, and so needs torch: the list does not
 
-    found: dict[str, CostRecord | str] = {}
+    counts: dict[str, CostRecord | str] = {}
     for done, system in enumerate(SYSTEMS):
         progress("count parameters and MACs", done, len(SYSTEMS), system.preset)
         try:
-            found[system.preset] = cost_step(system_config(system), store)
+            counts[system.preset] = cost_step(RunContext(system_config(system), store))
         except UserError as error:  # an extra that is not installed
-            found[system.preset] = str(error)
+            counts[system.preset] = str(error)
     progress("count parameters and MACs", len(SYSTEMS), len(SYSTEMS))
-    return found
+    return counts
 
 
 def write_counts(counts: dict[str, CostRecord | str], folder: Path = COUNTED) -> list[Path]:

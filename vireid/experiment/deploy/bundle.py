@@ -17,7 +17,6 @@ from PIL import Image
 
 from vireid.bundle.manifest import BundledModel, KnownAccuracy, References
 from vireid.bundle.write import write_bundle
-from vireid.config import ExperimentConfig
 from vireid.core.config import parse
 from vireid.core.errors import UserError
 from vireid.core.extras import optional_module
@@ -25,6 +24,7 @@ from vireid.core.identity import run_id
 from vireid.core.records import EvaluationRecord, FitRecord
 from vireid.data.synthetic.config import SyntheticConfig
 from vireid.data.synthetic.render import cameras_for, draw_person, render
+from vireid.experiment.context import RunContext
 from vireid.experiment.deploy.export import export_step
 from vireid.experiment.progress import ProgressCallback, silent
 from vireid.report.load import data_label, data_note
@@ -45,7 +45,7 @@ class Bundled:
 
 
 def bundle_step(
-    configs: Sequence[ExperimentConfig],
+    runs: Sequence[RunContext],
     exported: Sequence[Path],
     store: Store,
     target: Path,
@@ -61,14 +61,14 @@ def bundle_step(
     models: list[BundledModel] = []
     files: dict[str, bytes] = {}
     evaluations = [record for record in store.records() if isinstance(record, EvaluationRecord)]
-    contents = [*_export(configs, store, progress), *((str(path), _read(path)) for path in exported)]
+    contents = [*_export(runs), *((str(path), _read(path)) for path in exported)]
     if not contents:
         raise UserError("nothing to bundle: name fits, a configuration, or exported files with --file")
-    for done, (place, content) in enumerate(contents):
-        progress("references", done, len(contents), Path(place).name)
-        said = _metadata(content, place)
-        name = _name(said, {model.name for model in models})
-        model, references = _describe(name, content, said, evaluations, store)
+    for done, (where, content) in enumerate(contents):
+        progress("references", done, len(contents), Path(where).name)
+        metadata = _metadata(content, where)
+        name = _name(metadata, {model.name for model in models})
+        model, references = _describe(name, content, metadata, evaluations, store)
         models.append(model)
         files |= {model.file: content, **references}
     progress("references", len(contents), len(contents))
@@ -77,15 +77,15 @@ def bundle_step(
     return Bundled(models, sum(map(len, written.values())), one_sided)
 
 
-def _export(configs: Sequence[ExperimentConfig], store: Store, progress: ProgressCallback) -> list[tuple[str, bytes]]:
+def _export(runs: Sequence[RunContext]) -> list[tuple[str, bytes]]:
     """ONNX files, each checked against PyTorch, of what infrared queries go through."""
-    found = []
-    for config in configs:
+    exported = []
+    for run in runs:
         with tempfile.TemporaryDirectory(prefix="vireid-bundle-") as name:
-            written = export_step(config, store, Path(name), ["onnx"], progress).files
+            written = export_step(run, Path(name), ["onnx"]).files
             (file,) = [f.path for f in written if f.path.stem in ("model", "model-infrared")]
-            found.append((f"{config.model.name}: {file.name}", file.read_bytes()))
-    return found
+            exported.append((f"{run.config.model.name}: {file.name}", file.read_bytes()))
+    return exported
 
 
 def _read(path: Path) -> bytes:
@@ -95,62 +95,67 @@ def _read(path: Path) -> bytes:
         raise UserError(f"--file {path}: cannot be read ({error.strerror})") from error
 
 
-def _metadata(content: bytes, place: str) -> dict[str, str]:
-    """What an exported file says of itself."""
+def _metadata(content: bytes, where: str) -> dict[str, str]:
+    """The metadata of an exported file."""
     onnxruntime = optional_module("onnxruntime", "deploy")
     try:
         session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     except Exception as error:  # the runtime has many kinds of failure
         reason = str(error).strip().splitlines()[0]
-        raise UserError(f"{place}: ONNX Runtime cannot read it as an ONNX model ({reason})") from error
-    said: dict[str, str] = session.get_modelmeta().custom_metadata_map
-    lacking = [key for key in NEEDED if key not in said]
+        raise UserError(f"{where}: ONNX Runtime cannot read it as an ONNX model ({reason})") from error
+    metadata: dict[str, str] = session.get_modelmeta().custom_metadata_map
+    lacking = [key for key in NEEDED if key not in metadata]
     if lacking:
-        raise UserError(f"{place}: does not say its {', '.join(lacking)}; export it with this version of vireid")
-    return said
+        raise UserError(f"{where}: does not say its {', '.join(lacking)}; export it with this version of vireid")
+    return metadata
 
 
-def _name(said: Mapping[str, str], taken: set[str]) -> str:
-    parts = [said["model"].rpartition(":")[2], said["resolution"], said["precision"], said["run"][:6] or "initial"]
-    name = "-".join(parts)
+def _name(metadata: Mapping[str, str], taken: set[str]) -> str:
+    pieces = [
+        metadata["model"].rpartition(":")[2],
+        metadata["resolution"],
+        metadata["precision"],
+        metadata["run"][:6] or "initial",
+    ]
+    name = "-".join(pieces)
     number = 2
     while name in taken:
-        name, number = "-".join([*parts, str(number)]), number + 1
+        name, number = "-".join([*pieces, str(number)]), number + 1
     return name
 
 
 def _describe(
-    name: str, content: bytes, said: Mapping[str, str], evaluations: Sequence[EvaluationRecord], store: Store
+    name: str, content: bytes, metadata: Mapping[str, str], evaluations: Sequence[EvaluationRecord], store: Store
 ) -> tuple[BundledModel, dict[str, bytes]]:
     """A model with its references, which are computed here as the device computes them."""
     # The device's own code, which needs onnxruntime: imported where it is known to be there.
     from vireid.bundle.device.network import Network, normalise
 
-    preprocessing = json.loads(said["preprocessing"])
+    preprocessing = json.loads(metadata["preprocessing"])
     height, width = preprocessing["height"], preprocessing["width"]
     images = reference_images(height, width)
     with tempfile.NamedTemporaryFile(suffix=".onnx") as file:
         file.write(content)
         file.flush()
-        network = Network(Path(file.name), json.loads(said["runtime"]), 1)
+        network = Network(Path(file.name), json.loads(metadata["runtime"]), 1)
         pixels = normalise(images, preprocessing["mean"], preprocessing["std"])
         features = np.concatenate([network(pixel[None]) for pixel in pixels]).astype(np.float32)
-    places = References(images=f"references/images-{said['resolution']}.npy", features=f"references/{name}.npy")
+    paths = References(images=f"references/images-{metadata['resolution']}.npy", features=f"references/{name}.npy")
     described = {
         "name": name,
         "file": f"models/{name}.onnx",
         "bytes": len(content),
-        **{key: said[key] for key in ("model", "modality", "dataset", "data_kind", "graph", "precision")},
-        "run": said["run"] or None,
-        "runtime": json.loads(said["runtime"]),
+        **{key: metadata[key] for key in ("model", "modality", "dataset", "data_kind", "graph", "precision")},
+        "run": metadata["run"] or None,
+        "runtime": json.loads(metadata["runtime"]),
         "resolution": (height, width),
-        "feature_size": int(said["feature_size"]),
+        "feature_size": int(metadata["feature_size"]),
         "mean": preprocessing["mean"],
         "std": preprocessing["std"],
-        "references": places,
-        "accuracy": known_accuracies(hashlib.sha256(content).hexdigest(), said, evaluations, store),
+        "references": paths,
+        "accuracy": known_accuracies(hashlib.sha256(content).hexdigest(), metadata, evaluations, store),
     }
-    return parse(BundledModel, described, name), {places.images: _npy(images), places.features: _npy(features)}
+    return parse(BundledModel, described, name), {paths.images: _npy(images), paths.features: _npy(features)}
 
 
 def reference_images(height: int, width: int) -> npt.NDArray[np.uint8]:
@@ -158,26 +163,28 @@ def reference_images(height: int, width: int) -> npt.NDArray[np.uint8]:
     settings = SyntheticConfig()
     cameras = cameras_for(settings.layout, settings.seed).values()
     camera = min((c for c in cameras if c.spectrum == "nir"), key=lambda c: c.number)
-    found = []
+    pictures = []
     for person in range(1, REFERENCE_IMAGES + 1):
         drawn = draw_person(settings.seed, person)
         shown = render(drawn, camera, seed=settings.seed, shot=1, height=settings.height, width=settings.width)
         picture = Image.fromarray(shown.image).convert("L").resize((width, height), Image.Resampling.BILINEAR)
-        found.append(np.asarray(picture))
-    return np.stack(found)
+        pictures.append(np.asarray(picture))
+    return np.stack(pictures)
 
 
 def known_accuracies(
-    digest: str, said: Mapping[str, str], evaluations: Sequence[EvaluationRecord], store: Store
+    digest: str, metadata: Mapping[str, str], evaluations: Sequence[EvaluationRecord], store: Store
 ) -> list[KnownAccuracy]:
     """Evaluations of the file with that SHA-256; of a float32 file also those of the fit whose features it has.
 
     Those of one forward per image alone: text, re-ranking and averaged views cost what a bundle does not measure.
     """
     of_file = [e for e in evaluations if e.artefact is not None and e.artefact.digest == digest]
-    of_fit = [e for e in evaluations if e.artefact is None and e.fit == said["run"] and said["precision"] == "fp32"]
-    found = [_known(record, store) for record in (*of_file, *of_fit) if "mAP" in record.metrics and _plain(record)]
-    return sorted(found, key=lambda known: known.protocol)
+    of_fit = [
+        e for e in evaluations if e.artefact is None and e.fit == metadata["run"] and metadata["precision"] == "fp32"
+    ]
+    accuracies = [_known(record, store) for record in (*of_file, *of_fit) if "mAP" in record.metrics and _plain(record)]
+    return sorted(accuracies, key=lambda known: known.protocol)
 
 
 def _plain(record: EvaluationRecord) -> bool:

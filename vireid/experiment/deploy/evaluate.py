@@ -4,80 +4,78 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from vireid.config import ExperimentConfig
 from vireid.core.config import Component
 from vireid.core.errors import UserError
-from vireid.core.records import EvaluatedFile, EvaluationRecord, FitRecord, now
+from vireid.core.records import EvaluatedFile, EvaluationRecord, now
 from vireid.core.types import FloatArray
-from vireid.evaluation.evaluate import evaluate
 from vireid.evaluation.extraction import extract
-from vireid.evaluation.fidelity import fidelity
-from vireid.evaluation.protocols import ProtocolConfig
+from vireid.evaluation.fidelity import Fidelity, fidelity
+from vireid.experiment import evaluate as evaluation
+from vireid.experiment.context import RunContext
 from vireid.experiment.cost.profile import cost_step
-from vireid.experiment.data import PreparedData, evaluation_loader, listed_images, prepare
+from vireid.experiment.data import evaluation_loader
 from vireid.experiment.deploy.runtime import Deployment, deploy
-from vireid.experiment.evaluate import (
-    check_same_evaluation_images,
-    embeddings,
-    filed,
-    finished_fit,
-    trained_model,
-)
-from vireid.experiment.fit import check_same_images
-from vireid.experiment.identity import deployed_id, deployed_protocols
-from vireid.experiment.progress import ProgressCallback, silent
-from vireid.store import Store
+from vireid.experiment.identity import deployed_protocols
+from vireid.experiment.unchanged import check_same_evaluation_images, check_same_images
 
 
 class Trained:
-    """A finished fit with its images, its model and its features in PyTorch, each brought when first asked for.
+    """A finished fit with its deployed graph, and its features in PyTorch once they are asked for.
 
     Raises:
         UserError: it has not been trained, or its images have changed.
     """
 
-    def __init__(self, config: ExperimentConfig, store: Store, progress: ProgressCallback = silent) -> None:
-        self.config, self.store, self._progress = config, store, progress
-        self.fit: FitRecord = finished_fit(config, store)
-        self.data: PreparedData = prepare(config, store, progress)
-        check_same_images(self.fit, self.data)
-        graph = cost_step(config, store, progress).artefact
+    def __init__(self, run: RunContext) -> None:
+        self.run = run
+        check_same_images(run.fit, run.data)
+        graph = cost_step(run).artefact
         if graph is None:
-            raise UserError(f"run {self.fit.id}: its deployed graph has no digest to file results under")
+            raise UserError(f"run {run.fit.id}: its deployed graph has no digest to file results under")
         self.graph: str = graph
-        self._reference: FloatArray | None = None
 
-    @property
+    @cached_property
     def reference(self) -> FloatArray:
         """Features (N×D) of the evaluation images by the trained model in eager PyTorch."""
-        if self._reference is None:
-            self._progress("features in PyTorch", 0, 1)
-            self._reference = embeddings(self.config, self.store, self.data)
-            self._progress("features in PyTorch", 1, 1)
-        return self._reference
+        self.run.progress("features in PyTorch", 0, 1)
+        features = evaluation.embeddings(self.run)
+        self.run.progress("features in PyTorch", 1, 1)
+        return features
 
     def deploy(self, runtime: Component, folder: Path) -> Deployment:
         """The fit in a runtime, its files in an empty ``folder``, which must stay while they are used."""
-        model = trained_model(self.config, self.store)
-        return deploy(self.config, self.store, self.data, model, runtime, folder, self.graph)
+        return deploy(self.run, evaluation.trained_model(self.run), runtime, folder, self.graph)
 
     def features(self, deployment: Deployment) -> FloatArray:
         """Features (N×D) of the evaluation images by a deployment, one image at a time."""
-        return extract(deployment.embedders, evaluation_loader(self.config, self.data, self.store))
+        return extract(deployment.embedders, evaluation_loader(self.run))
 
-    def file(
-        self, deployment: Deployment, features: FloatArray, candidates: Sequence[dict[str, Any]] = ()
-    ) -> EvaluatedFile:
-        """What records say of a deployment that gave ``features``."""
-        near = fidelity(features, self.reference, self.data.evaluation.modality)
-        return EvaluatedFile(
+    def fidelity(self, features: FloatArray) -> Fidelity:
+        """How near a deployment's features are to the trained model's."""
+        return fidelity(features, self.reference, self.run.data.evaluation.modality)
+
+    def store(
+        self,
+        runtime: Component,
+        deployment: Deployment,
+        features: FloatArray,
+        started: str,
+        candidates: Sequence[dict[str, Any]] = (),
+    ) -> list[EvaluationRecord]:
+        """Evaluate a deployment's features under every protocol and put the records into the store.
+
+        ``candidates`` are what the deployment was chosen among.
+        """
+        near = self.fidelity(features)
+        file = EvaluatedFile(
             graph=self.graph,
             runtime=deployment.runtime,
             precision=deployment.precision,
-            resolution=(self.config.data.height, self.config.data.width),
+            resolution=(self.run.config.data.height, self.run.config.data.width),
             digest=deployment.digest,
             size_bytes=deployment.size_bytes,
             calibration=deployment.calibration,
@@ -85,41 +83,15 @@ class Trained:
             cosine=near.cosine,
             overlap10=near.overlap10,
         )
-
-    def score(self, features: FloatArray, protocol: ProtocolConfig) -> Any:
-        """Evaluate features under a protocol."""
-        data = self.data
-        return evaluate(
-            features,
-            data.evaluation,
-            protocol,
-            data.layout.permutations(),
-            listed=listed_images(self.config, protocol, data),
-            split=self.config.data.split,
-        )
-
-    def record(
-        self, runtime: Component, features: FloatArray, artefact: EvaluatedFile, started: str
-    ) -> list[EvaluationRecord]:
-        """Evaluate a deployment's features under every protocol and put the records into the store."""
-        return [
-            filed(
-                self.config,
-                self.store,
-                self.fit,
-                deployed_id(self.config, protocol, runtime),
-                self.score(features, protocol),
-                self.data,
-                started,
-                artefact,
-            )
-            for protocol in deployed_protocols(self.config)
-        ]
+        records = []
+        for protocol in deployed_protocols(self.run.config):
+            result = evaluation.evaluate_features(self.run, features, protocol)
+            id_ = self.run.ids.deployed(protocol, runtime)
+            records.append(evaluation.store_evaluation(self.run, id_, result, started, file))
+        return records
 
 
-def deployed_step(
-    config: ExperimentConfig, store: Store, progress: ProgressCallback = silent
-) -> list[EvaluationRecord]:
+def deployed_step(run: RunContext) -> list[EvaluationRecord]:
     """Evaluate a finished fit as each runtime of ``evaluation.deployed`` deploys it; finished records are reused.
 
     Raises:
@@ -127,33 +99,32 @@ def deployed_step(
     """
     records: list[EvaluationRecord] = []
     trained: Trained | None = None
-    runtimes = config.evaluation.deployed
+    runtimes = run.config.evaluation.deployed
     for done, runtime in enumerate(runtimes):
-        progress("evaluate deployed files", done, len(runtimes), runtime.name)
-        found = deployed_records(config, store, runtime)
-        if found is None:
-            trained = trained or Trained(config, store, progress)
+        run.progress("evaluate deployed files", done, len(runtimes), runtime.name)
+        finished = deployed_records(run, runtime)
+        if finished is None:
+            trained = trained or Trained(run)
             started = now()
             with tempfile.TemporaryDirectory(prefix="vireid-deployed-") as name:
                 deployment = trained.deploy(runtime, Path(name))
-                features = trained.features(deployment)
-                found = trained.record(runtime, features, trained.file(deployment, features), started)
+                finished = trained.store(runtime, deployment, trained.features(deployment), started)
         elif trained is not None:
-            for record in found:
-                check_same_evaluation_images(record, trained.data)
-        records += found
-    progress("evaluate deployed files", len(runtimes), len(runtimes))
+            for record in finished:
+                check_same_evaluation_images(record, run.data)
+        records += finished
+    run.progress("evaluate deployed files", len(runtimes), len(runtimes))
     return records
 
 
-def is_deployed(config: ExperimentConfig, store: Store) -> bool:
+def is_deployed(run: RunContext) -> bool:
     """Whether all records of deployed files that the configuration asks for are there."""
-    return all(deployed_records(config, store, runtime) is not None for runtime in config.evaluation.deployed)
+    return all(deployed_records(run, runtime) is not None for runtime in run.config.evaluation.deployed)
 
 
-def deployed_records(config: ExperimentConfig, store: Store, runtime: Component) -> list[EvaluationRecord] | None:
+def deployed_records(run: RunContext, runtime: Component) -> list[EvaluationRecord] | None:
     """The finished records of a fit in a runtime, or None where one is missing."""
-    protocols = deployed_protocols(config)
-    found = [store.get(deployed_id(config, protocol, runtime)) for protocol in protocols]
-    records = [record for record in found if isinstance(record, EvaluationRecord)]
+    protocols = deployed_protocols(run.config)
+    stored = [run.store.get(run.ids.deployed(protocol, runtime)) for protocol in protocols]
+    records = [record for record in stored if isinstance(record, EvaluationRecord)]
     return records if len(records) == len(protocols) else None

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -17,17 +17,16 @@ from vireid.core.records import DataKind, FitRecord
 from vireid.core.types import Modality, Model
 from vireid.data.cache import RULE
 from vireid.data.transforms import MEAN, STD
+from vireid.experiment.context import RunContext
 from vireid.experiment.cost.profile import REFERENCE_CLASSES
 from vireid.experiment.evaluate import trained_model
 from vireid.experiment.fit import build_model
-from vireid.experiment.identity import component_specification, data_kind, fit_id
-from vireid.experiment.progress import ProgressCallback, silent
+from vireid.experiment.identity import component_specification, data_kind
 from vireid.profiling.complexity import artefact_digest, example_images
 from vireid.profiling.export.formats import INPUT, OPSET, OUTPUT
 from vireid.profiling.export.write import FORMATS, Exported, Format, Graph, export
 from vireid.profiling.runtimes.config import OnnxRuntimeConfig
 from vireid.profiling.runtimes.onnxruntime import OnnxRuntime
-from vireid.store import Store
 
 BOTH = "visible and infrared"
 
@@ -40,13 +39,7 @@ class Export:
     files: list[Exported]
 
 
-def export_step(
-    config: ExperimentConfig,
-    store: Store,
-    folder: Path,
-    formats: Sequence[Format] = FORMATS,
-    progress: ProgressCallback = silent,
-) -> Export:
+def export_step(run: RunContext, folder: Path, formats: Sequence[Format] = FORMATS) -> Export:
     """Write the deployed graph of a configuration, with the weights of its fit where the store has that.
 
     One graph serves both modalities where their weights are the same (``model.*``); else each has its own
@@ -55,20 +48,21 @@ def export_step(
     Raises:
         UserError: a missing package, features that differ from eager, weights that are gone, an unwritable folder.
     """
-    fit = store.get(fit_id(config))
-    found = fit if isinstance(fit, FitRecord) and fit.status == "ok" else None
-    run, kind = (None, data_kind(config)) if found is None else (found.id, found.data_kind)
-    model = build_model(config, REFERENCE_CLASSES) if run is None else trained_model(config, store)
+    record = run.store.get(run.ids.fit)
+    fit = record if isinstance(record, FitRecord) and record.status == "ok" else None
+    id_, kind = (None, data_kind(run.config)) if fit is None else (fit.id, fit.data_kind)
+    model = build_model(run.config, REFERENCE_CLASSES) if fit is None else trained_model(run)
     cast(nn.Module, model).eval()
-    height, width = config.data.height, config.data.width
-    graphs = {
-        name: Graph(module, height, width, metadata(config, module, modality, run, kind))
-        for name, modality, _, module in deployed_graphs(model)
-    }
+    height, width = run.config.data.height, run.config.data.width
+    runtime = {**OnnxRuntimeConfig().model_dump(mode="json"), "version": OnnxRuntime.version}
+    graphs = {}
+    for name, modality, _, module in deployed_graphs(model):
+        keys = latency_keys(runtime, "fp32", artefact_digest(module, height, width))
+        graphs[name] = Graph(module, height, width, metadata(run.config, module, modality, id_, kind) | keys)
     total, done = len(graphs) * len(formats), iter(range(len(graphs) * len(formats)))
-    files = export(graphs, folder, formats, lambda note: progress("export", next(done), total, note))
-    progress("export", total, total)
-    return Export(run, files)
+    files = export(graphs, folder, formats, lambda note: run.progress("export", next(done), total, note))
+    run.progress("export", total, total)
+    return Export(id_, files)
 
 
 def metadata(
@@ -106,25 +100,24 @@ def metadata(
         "output": OUTPUT,
         "batch": "any",
         "opset": str(OPSET),
-        **latency_keys(module, height, width),
     }
 
 
-def latency_keys(module: nn.Module, height: int, width: int) -> dict[str, str]:
-    """What latency records of this graph's ONNX file in float32 are filed under."""
-    runtime = {**OnnxRuntimeConfig().model_dump(mode="json"), "version": OnnxRuntime.version}
-    return {
-        "precision": "fp32",
-        "runtime": json.dumps(runtime, sort_keys=True),
-        "graph": artefact_digest(module, height, width),
-    }
+def latency_keys(runtime: Mapping[str, Any], precision: str, graph: str) -> dict[str, str]:
+    """What a file says of the runtime that it is for: the fields by which latency records are found."""
+    return {"precision": precision, "runtime": json.dumps(runtime, sort_keys=True), "graph": graph}
+
+
+def same_weights(one: nn.Module, other: nn.Module) -> bool:
+    """Whether two deployed graphs hold the same values under the same names."""
+    first, second = one.state_dict(), other.state_dict()
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
 def deployed_graphs(model: Model) -> list[tuple[str, str, list[Modality], nn.Module]]:
     """Name of the files, modality in words, modalities, and graph; one entry where both modalities share it."""
     visible, infrared = (model.deployable(modality) for modality in (Modality.VISIBLE, Modality.INFRARED))
-    first, second = visible.state_dict(), infrared.state_dict()
-    if first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first):
+    if same_weights(visible, infrared):
         return [("model", BOTH, list(Modality), infrared)]
     return [
         ("model-visible", "visible", [Modality.VISIBLE], visible),

@@ -9,18 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vireid.config import ExperimentConfig
 from vireid.core.config import Component, deciding, parse
 from vireid.core.errors import UserError
 from vireid.core.records import EvaluationRecord, now
 from vireid.core.types import FloatArray
-from vireid.evaluation.fidelity import Fidelity, fidelity
+from vireid.evaluation.fidelity import Fidelity
+from vireid.experiment.context import RunContext
 from vireid.experiment.deploy.evaluate import Trained
 from vireid.experiment.deploy.runtime import Deployment
+from vireid.experiment.evaluate import evaluate_features
 from vireid.experiment.identity import deployed_protocols
-from vireid.experiment.progress import ProgressCallback, silent
 from vireid.profiling import RUNTIMES
-from vireid.store import Store, unwritable
+from vireid.store import unwritable
 
 # What is compared where nothing else is asked for. ONNX Runtime's kernels take unsigned activations, which asymmetric
 # ranges are; symmetric ones run several times slower there.
@@ -46,16 +46,11 @@ class _Tried:
     deployment: Deployment
     features: FloatArray
     near: Fidelity
-    said: dict[str, Any]
+    comparison: dict[str, Any]  # as the record keeps it
 
 
 def quantise_step(
-    config: ExperimentConfig,
-    store: Store,
-    folder: Path,
-    runtimes: Sequence[str],
-    candidates: Sequence[Mapping[str, Any]] = (),
-    progress: ProgressCallback = silent,
+    run: RunContext, folder: Path, runtimes: Sequence[str], candidates: Sequence[Mapping[str, Any]] = ()
 ) -> list[Quantised]:
     """Quantise a finished fit for each runtime, write the file into ``folder``, and evaluate that very file.
 
@@ -65,41 +60,38 @@ def quantise_step(
     be given.
 
     Args:
-        config: of the fit.
-        store: where it lies.
+        run: of the fit.
         folder: for the files; made where it does not exist.
         runtimes: ``onnxruntime``, ``openvino``.
         candidates: settings of ``QuantisationConfig`` to compare; ``CANDIDATES`` when empty.
-        progress: told how far it is.
 
     Raises:
         UserError: no such fit, a quantiser that is missing, no dev images to choose on, an unwritable folder.
     """
     choices = {name: [_runtime(name, given) for given in candidates or CANDIDATES[name]] for name in runtimes}
-    if config.data.split != "dev" and any(len(options) > 1 for options in choices.values()):
+    if run.config.data.split != "dev" and any(len(options) > 1 for options in choices.values()):
         raise UserError(
             "this fit is evaluated on test identities, on which nothing may be chosen: give one setting by --setting, "
             "such as the one that was best for a fit with data.split=dev"
         )
-    trained = Trained(config, store, progress)
+    trained = Trained(run)
     total, done = sum(map(len, choices.values())), 0
-    found: list[Quantised] = []
-    with tempfile.TemporaryDirectory(prefix="vireid-quantised-") as place:
+    quantised: list[Quantised] = []
+    with tempfile.TemporaryDirectory(prefix="vireid-quantised-") as temporary:
         for name, options in choices.items():
-            started, best, said = now(), None, []
+            started, best, compared = now(), None, []
             for option in options:
-                progress("quantise", done, total, f"{name}: {_in_words(option)}")
-                tried = _try(trained, option, Path(place) / str(done))
+                run.progress("quantise", done, total, f"{name}: {_label(option)}")
+                tried = _try(trained, option, Path(temporary) / str(done))
                 done += 1
-                said.append(tried.said)
+                compared.append(tried.comparison)
                 best = tried if best is None or tried.near.cosine > best.near.cosine else best
             assert best is not None
             files = _keep(best.deployment, folder)
-            artefact = trained.file(best.deployment, best.features, said)
-            records = trained.record(best.runtime, best.features, artefact, started)
-            found.append(Quantised(best.runtime, files, said, records))
-        progress("quantise", total, total)
-    return found
+            records = trained.store(best.runtime, best.deployment, best.features, started, compared)
+            quantised.append(Quantised(best.runtime, files, compared, records))
+        run.progress("quantise", total, total)
+    return quantised
 
 
 def _runtime(name: str, settings: Mapping[str, Any]) -> Component:
@@ -112,19 +104,18 @@ def _try(trained: Trained, option: Component, folder: Path) -> _Tried:
     folder.mkdir()
     deployment = trained.deploy(option, folder)
     features = trained.features(deployment)
-    near = fidelity(features, trained.reference, trained.data.evaluation.modality)
-    protocol = deployed_protocols(trained.config)[0]
-    said = {
+    near, protocol = trained.fidelity(features), deployed_protocols(trained.run.config)[0]
+    comparison = {
         "quantisation": deciding(option)["quantisation"],
         "cosine": near.cosine,
         "overlap10": near.overlap10,
-        "split": trained.config.data.split,
-        "mAP": trained.score(features, protocol).metrics["mAP"],
+        "split": trained.run.config.data.split,
+        "mAP": evaluate_features(trained.run, features, protocol).metrics["mAP"],
     }
-    return _Tried(option, deployment, features, near, said)
+    return _Tried(option, deployment, features, near, comparison)
 
 
-def _in_words(option: Component) -> str:
+def _label(option: Component) -> str:
     settings = deciding(option)["quantisation"]
     return ", ".join(f"{key} {value}" for key, value in settings.items()) or "defaults"
 

@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from vireid.config import ExperimentConfig
 from vireid.core.config import Component
 from vireid.core.errors import UserError
 from vireid.core.files import file_digest
-from vireid.core.types import Modality, Model
+from vireid.core.seeding import generator
+from vireid.core.types import FloatArray, Modality, Model
+from vireid.data.cache import cached_images
+from vireid.data.transforms import normalise
 from vireid.evaluation.extraction import Embedder
-from vireid.experiment.data import PreparedData
-from vireid.experiment.deploy.calibration import calibration_images
-from vireid.experiment.deploy.export import deployed_graphs, metadata
-from vireid.experiment.identity import data_kind, fit_id
+from vireid.experiment.context import RunContext
+from vireid.experiment.deploy.export import deployed_graphs, latency_keys, metadata
+from vireid.experiment.identity import data_kind
 from vireid.profiling import RUNTIMES
 from vireid.profiling.complexity import example_images
 from vireid.profiling.latency import StoresFiles
 from vireid.profiling.quantisation.runtime import Quantising
 from vireid.profiling.runtimes.base import Session
 from vireid.profiling.runtimes.reasons import unavailable
-from vireid.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,21 +56,19 @@ class Deployment:
         return sum(path.stat().st_size for file in self.files.values() for path in _files_of(file))
 
 
-def deploy(
-    config: ExperimentConfig,
-    store: Store,
-    data: PreparedData,
-    model: Model,
-    runtime_config: Component,
-    folder: Path,
-    graph: str,
-) -> Deployment:
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Batches of one image (1×3×H×W, float32), and what a record says of them."""
+
+    images: Sequence[FloatArray]
+    metadata: dict[str, Any]
+
+
+def deploy(run: RunContext, model: Model, runtime_config: Component, folder: Path, graph: str) -> Deployment:
     """Write the trained ``model`` in a runtime's own form and load it; int8 is calibrated on training images.
 
     Args:
-        config: of the fit.
-        store: where decoded images are kept.
-        data: its images.
+        run: of the fit.
         model: trained.
         runtime_config: the runtime.
         folder: an empty one; it must stay as long as the sessions are used.
@@ -79,9 +77,10 @@ def deploy(
     Raises:
         UserError: the runtime cannot run here, or has no file of its own.
     """
+    config = run.config
     embedders: dict[Modality, Embedder] = {}
     files: dict[str, Path] = {}
-    said = None
+    calibrated = None
     for name, modality, serves, module in deployed_graphs(model):
         runtime: Any = RUNTIMES.load(runtime_config.name)(runtime_config)
         precision: str = runtime.precision
@@ -91,24 +90,42 @@ def deploy(
         if not isinstance(runtime, StoresFiles):
             raise UserError(f"runtime {runtime_config.name} has no file of its own; use onnxruntime or openvino")
         if isinstance(runtime, Quantising):
-            own = file_metadata(described, precision, graph)
-            runtime.metadata = {**metadata(config, module, modality, fit_id(config), data_kind(config)), **own}
+            about = metadata(config, module, modality, run.ids.fit, data_kind(config))
+            runtime.metadata = about | latency_keys(described, precision, graph)
             if runtime.quantisation is not None:
                 alone = serves[0] if len(serves) == 1 else None
-                calibration = calibration_images(config, data, store, runtime.quantisation.images, alone)
-                runtime.calibration, said = calibration.images, calibration.said
-        place = folder / name
-        place.mkdir()
+                calibration = calibration_images(run, runtime.quantisation.images, alone)
+                runtime.calibration, calibrated = calibration.images, calibration.metadata
+        (folder / name).mkdir()
         example = example_images(1, config.data.height, config.data.width)
-        files[name] = runtime.store(module, example, place)
+        files[name] = runtime.store(module, example, folder / name)
         session = runtime.load(files[name], example)
         embedders.update(dict.fromkeys(serves, _one_by_one(session)))
-    return Deployment(embedders, files, described, precision, said)
+    return Deployment(embedders, files, described, precision, calibrated)
 
 
-def file_metadata(runtime: Mapping[str, Any], precision: str, graph: str) -> dict[str, str]:
-    """What a file says of the runtime that it is for: the fields by which latency records are found."""
-    return {"precision": precision, "runtime": json.dumps(runtime, sort_keys=True), "graph": graph}
+def calibration_images(run: RunContext, count: int, modality: Modality | None = None) -> Calibration:
+    """Draw ``count`` training images, half of each modality, without augmentation; fewer where there are not as many.
+
+    They are a function of the configuration's seed. ``modality`` takes all of that one instead, for a graph that serves
+    it alone.
+    """
+    train, size = run.data.train, run.config.data
+    modalities = list(Modality) if modality is None else [modality]
+    random = generator(run.config.training_seed, "calibration", count)
+    drawn = []
+    for kind in modalities:
+        rows = np.flatnonzero(train.modality == int(kind))
+        drawn.append(random.choice(rows, min(len(rows), -(-count // len(modalities))), replace=False))
+    chosen = train.select(np.sort(np.concatenate(drawn)))
+    pixels = cached_images(chosen, size.height, size.width, run.cache, workers=run.workers)
+    images = [normalise(torch.from_numpy(np.array(image)[None])).numpy() for image in pixels]
+    metadata = {
+        "images": len(images),
+        "of": f"training, {' and '.join(kind.name.lower() for kind in modalities)}",
+        "fingerprint": run.data.train_fingerprint,
+    }
+    return Calibration(images, metadata)
 
 
 def _one_by_one(session: Session) -> Embedder:

@@ -1,22 +1,55 @@
-"""What a dataset's list files say beside its images: labels, gallery permutations, test lists; and whether it changed.
+"""Whether the images, labels and lists that a record rests on are still those on disk.
 
-Taken of what is read, not of the files: line ends and blank lines decide nothing, and a user's own layout is covered.
+List files (gallery permutations, test lists) are taken by what is read, not by their bytes: line ends and blank lines
+decide nothing, and a user's own layout is covered.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vireid.core.config import canonical_json
 from vireid.core.errors import UserError
+from vireid.core.records import EvaluationRecord, FitRecord
 from vireid.core.types import ImageIndex
 from vireid.data.layout import EvaluationPart, Layout
 from vireid.evaluation.protocols import ProtocolSpec
 
+if TYPE_CHECKING:
+    from vireid.experiment.data import PreparedData
+
 LABELS, PERMUTATIONS, TEST_LISTS = "labels", "gallery permutations", "test lists"
 Lists = dict[str, str]  # what -> digest
+
+
+def check_same_images(record: FitRecord, data: PreparedData) -> None:
+    """Refuse to reuse a fit whose training images or labels have changed on disk since.
+
+    Raises:
+        UserError: they have.
+    """
+    if record.data["fingerprint"] != data.train_fingerprint:
+        raise UserError(
+            f"run {record.id} was trained on other images than those under {data.train.root} now (fingerprint "
+            f"{record.data['fingerprint']}, now {data.train_fingerprint}); restore the data or use another --store"
+        )
+    check_lists(record.id, record.data.get("lists", {}), data.layout, data.train)
+
+
+def check_same_evaluation_images(record: EvaluationRecord, data: PreparedData) -> None:
+    """Refuse to reuse an evaluation whose images, labels or protocol lists have changed on disk since.
+
+    Raises:
+        UserError: they have.
+    """
+    if record.fingerprint != data.evaluation_fingerprint:
+        raise UserError(
+            f"run {record.id} evaluated other images than those under {data.evaluation.root} now (fingerprint "
+            f"{record.fingerprint}, now {data.evaluation_fingerprint}); restore the data or use another --store"
+        )
+    check_lists(record.id, record.lists, data.layout, data.evaluation)
 
 
 def training_lists(index: ImageIndex) -> Lists:
@@ -40,9 +73,11 @@ def check_lists(run: str, recorded: Mapping[str, str], layout: Layout, index: Im
     """
     for name, digest in recorded.items():
         if (now := _digest(name, layout, index)) != digest:
+            folders = [f"{folder}/" for folder in ("exp", "idx") if (index.root / folder).is_dir()]
             raise UserError(
                 f"run {run} rests on other {name} than those under {index.root} now (digest {digest}, now {now}); "
-                f"restore the dataset's list files ({_places(index.root)}) or use another --store"
+                f"restore the dataset's list files ({' or '.join(folders) or 'beside the images'}) or use another "
+                "--store"
             )
 
 
@@ -51,8 +86,8 @@ def _digest(name: str, layout: Layout, index: ImageIndex) -> str:
         return _labels(index)
     if name == TEST_LISTS:
         return _short(canonical_json(sorted(layout.test_list() or ())))
-    found = layout.permutations() or {}
-    return _short(canonical_json([[*key, found[key].tolist()] for key in sorted(found)]))
+    permutations = layout.permutations() or {}
+    return _short(canonical_json([[*key, permutations[key].tolist()] for key in sorted(permutations)]))
 
 
 def _labels(index: ImageIndex) -> str:
@@ -63,7 +98,3 @@ def _labels(index: ImageIndex) -> str:
 
 def _short(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _places(root: Path) -> str:
-    return " or ".join(f"{name}/" for name in ("exp", "idx") if (root / name).is_dir()) or "beside the images"

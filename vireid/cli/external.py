@@ -1,4 +1,4 @@
-"""``vireid audit``: how one model reads under every convention."""
+"""Commands on other people's files: import a checkpoint, audit a model, compare loss terms."""
 
 from __future__ import annotations
 
@@ -14,16 +14,72 @@ from vireid.cli import DEFAULT_STORE, StoreOption, app
 from vireid.cli.options import refuse
 from vireid.cli.show import console
 from vireid.core.errors import UserError
+from vireid.core.messages import Table
 
 if TYPE_CHECKING:
-    from vireid.core.messages import Table
     from vireid.evaluation.protocols import ProtocolConfig
     from vireid.external.audit import Reading
+    from vireid.models.importers.load import Imported
 
+dev = typer.Typer(help="For developers: compare with other implementations.", no_args_is_help=True)
+app.add_typer(dev, name="dev")
+ArchOption = Annotated[str, typer.Option("--arch", help="Public implementation: idkl, idkl_fork, agw or iv_reid.")]
 Dataset = Literal["sysu", "regdb", "llcm"]
 OF_CHECKPOINTS = ("data", "split", "regdb_split", "height", "width")
 MARKS = "¹²³⁴⁵⁶⁷⁸⁹"
 COLUMNS = ("r1", "r10 dedup", "r10 plain", "mAP", "mINP")
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="State dict of the public code (.pth or .safetensors).")],
+    arch: ArchOption,
+    output: Annotated[
+        Path | None, typer.Option("--output", help="Directory for the model's weights and its model.json.")
+    ] = None,
+    embed: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(
+            "--embed",
+            metavar="IN.npz OUT.npz",
+            help="Embed array 'images' (N×3×H×W, normalised) of IN into array 'embedding' (N×2048) of OUT: the test "
+            "feature after its neck, not L2-normalised. Array 'modality' (N; 0 visible, 1 infrared) for agw.",
+        ),
+    ] = None,
+) -> None:
+    """Read a public implementation's checkpoint strictly, say what it holds, and keep or run it as our model."""
+    from vireid.external.checkpoints import embed_file, save_imported
+    from vireid.models.importers.load import import_state
+
+    imported = import_state(file, arch)
+    console.print(_summary(imported, file, arch))
+    if output is not None:
+        save_imported(imported, file, arch, output)
+        console.print(f"model: {output}", soft_wrap=True)
+    if embed is not None:
+        count, width = embed_file(imported.model, *embed)
+        console.print(f"{count} embeddings of {width} values: {embed[1]}", soft_wrap=True)
+
+
+@dev.command("loss-terms")
+def loss_terms(
+    file: Annotated[Path, typer.Argument(help="Arrays: labels, infrared, features and logits (.npz).")],
+    arch: ArchOption,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
+) -> None:
+    """Evaluate the loss terms of an architecture on given arrays, to compare with another implementation."""
+    from vireid.external.losses import loss_terms_of_file
+
+    terms = loss_terms_of_file(file, arch)
+    if as_json:
+        typer.echo(json.dumps(terms, indent=1))
+        return
+    table = Table(title=f"Loss terms of {arch}, unweighted")
+    table.add_column("term")
+    table.add_column("value", justify="right")
+    for name, value in terms.items():
+        table.add_row(name, f"{value:.8g}")
+    console.print(table)
 
 
 @app.command()
@@ -55,24 +111,22 @@ def audit(
 ) -> None:
     """Evaluate one model under every protocol of its dataset, raw and normalised, plain and re-ranked, in one table."""
     from vireid.experiment.progress import bars
-    from vireid.external.audit import audit as read_all
-    from vireid.external.audit import to_table
-    from vireid.external.audit_models import features_of_checkpoint, features_of_run, run_at
+    from vireid.external import audit as audits
     from vireid.store import Store, write_atomically
 
-    place, path = Store(store), Path(model)
-    if (found := run_at(path)) is not None:
-        place, model = found
-    place.prepare()
+    path = Path(model)
+    kept = audits.run_at(path)
+    records, model = (Store(store), model) if kept is None else kept
+    records.prepare()
     with bars() as progress:
-        if found is None and path.exists():
+        if kept is None and path.exists():
             if root is None:
                 raise UserError(f"checkpoint {model}: --root is needed, the folder of the dataset to evaluate on")
-            audited = features_of_checkpoint(
+            audited = audits.features_of_checkpoint(
                 path,
                 arch,
                 root,
-                place,
+                records,
                 dataset=data,
                 split=split,
                 regdb_split=regdb_split,
@@ -84,24 +138,36 @@ def audit(
             if arch is not None:
                 raise UserError(f"checkpoint {model}: no such file (--arch {arch} needs a state dict)")
             refuse(ctx, OF_CHECKPOINTS, f"is for a checkpoint; run {model} keeps what it was made with")
-            audited = features_of_run(model, root, place, progress)
-        readings = read_all(audited.features, audited.index, audited.layout, split=audited.split, progress=progress)
-    table, file = to_table(readings), csv or audited.csv
+            audited = audits.features_of_run(model, root, records, progress)
+        readings = audits.audit(audited.features, audited.index, audited.layout, split=audited.split, progress=progress)
+    table, file = audits.to_table(readings), csv or audited.csv
     write_atomically(file, table.to_csv(index=False))
     if as_json:
         typer.echo(json.dumps(json.loads(table.to_json(orient="records")), indent=1, ensure_ascii=False))
         return
-    console.print(_table(f"{audited.title} · {audited.split}", readings, audited.synthetic))
+    console.print(_audit_table(f"{audited.title} · {audited.split}", readings, audited.synthetic))
     for line in _span(readings):
         console.print(line, soft_wrap=True)
     console.print(f"table: {file}", soft_wrap=True)
 
 
-def _table(title: str, readings: Sequence[Reading], synthetic: bool) -> Table:
+def _summary(imported: Imported, file: Path, arch: str) -> Table:
+    """Parameters of the file by role, and what of it never runs."""
+    table = Table(title=f"{file.name}: {arch}, {imported.num_classes} classes")
+    table.add_column("part")
+    table.add_column("parameters", justify="right")
+    for role, count in imported.parameters.items():
+        table.add_row(role.replace("_", "-"), f"{count:,}", end_section=role == "dead")
+    for part, count in imported.dead.items():
+        table.add_row(f"dead: {part}", f"{count:,}")
+    total = sum(imported.parameters.values())
+    table.caption = f"{total / 1e6:.1f} M in all; dead: never run, or never trained"
+    return table
+
+
+def _audit_table(title: str, readings: Sequence[Reading], synthetic: bool) -> Table:
     """Readings in sections by protocol; bold what the protocol prescribes, and footnotes on whose code reads so."""
     from rich import box
-
-    from vireid.core.messages import Table
 
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left", pad_edge=False)
     table.add_column("%", no_wrap=True)

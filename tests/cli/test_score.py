@@ -1,4 +1,4 @@
-"""``vireid evaluate`` as a new user runs it: golden files, a plain NumPy script, whole protocols, faults."""
+"""``vireid score`` and ``compare`` as a new user runs them: golden files, a NumPy script, whole protocols, faults."""
 
 import json
 import re
@@ -38,13 +38,13 @@ def printed(result):
 def test_golden_files_print_the_golden_numbers(here, options, key):
     for case in ("a", "b"):
         wanted = json.loads((GOLDEN / f"case_{case}.json").read_text())[key]
-        found = printed(here.run("evaluate", str(GOLDEN / f"case_{case}.npz"), *options, "--json"))
+        found = printed(here.run("score", str(GOLDEN / f"case_{case}.npz"), *options, "--json"))
         assert list(found) == ["r1", "r5", "r10", "r20", "mAP", "mINP", "queries", "valid_queries"]
         assert {name: found[name] for name in wanted} == pytest.approx(wanted, abs=1e-6)
 
 
 def test_the_table_keeps_plain_and_reranked_apart_and_says_how_they_were_measured(here):
-    result = here.run("evaluate", str(GOLDEN / "case_a.npz"), "--rule", "sysu", "--rerank", "--variant", "query-only")
+    result = here.run("score", str(GOLDEN / "case_a.npz"), "--rule", "sysu", "--rerank", "--variant", "query-only")
     assert result.returncode == 0, result.stderr
     assert re.search(r"^ plain +67.15 +89.78 +94.89 +98.54 +63.06 +49.40 *$", result.stdout, re.MULTILINE)
     assert re.search(r"^ re-ranked \(query-only\) +[\d. ]+$", result.stdout, re.MULTILINE)
@@ -60,8 +60,8 @@ def test_the_table_keeps_plain_and_reranked_apart_and_says_how_they_were_measure
 
 def test_json_with_rerank_is_the_reranked_object(here):
     file = str(GOLDEN / "case_a.npz")
-    plain = printed(here.run("evaluate", file, "--rule", "sysu", "--json"))
-    reranked = printed(here.run("evaluate", file, "--rule", "sysu", "--rerank", "--json"))
+    plain = printed(here.run("score", file, "--rule", "sysu", "--json"))
+    reranked = printed(here.run("score", file, "--rule", "sysu", "--rerank", "--json"))
     assert reranked["mAP"] > plain["mAP"] + 0.02
     assert list(plain) == list(reranked)
 
@@ -72,15 +72,15 @@ def test_compare_prints_the_paired_difference(here):
     noise = np.random.default_rng(0).normal(scale=0.05, size=arrays["query"].shape)
     np.savez(here.folder / "b.npz", **arrays | {"query": arrays["query"] + noise})
     names = [str(GOLDEN / "case_a.npz"), "b.npz"]
-    found = printed(here.run("evaluate", "--compare", *names, "--rule", "sysu", "--json"))
+    found = printed(here.run("compare", *names, "--rule", "sysu", "--json"))
     assert found["mAP"]["difference"] == pytest.approx(found["mAP"]["second"] - found["mAP"]["first"])
     assert found["mAP"]["low"] <= found["mAP"]["difference"] <= found["mAP"]["high"]
     assert found["valid_queries"] == 137
-    table = here.run("evaluate", "--compare", *names, "--rule", "sysu")
+    table = here.run("compare", *names, "--rule", "sysu")
     assert "difference" in table.stdout
     assert "not training randomness" in " ".join(table.stdout.split())
     np.savez(here.folder / "c.npz", **arrays | {"query_id": arrays["query_id"][::-1]})
-    refused = here.run("evaluate", "--compare", names[0], "c.npz", "--rule", "sysu")
+    refused = here.run("compare", names[0], "c.npz", "--rule", "sysu")
     assert refused.returncode == 2
     assert "same queries" in refused.stderr
 
@@ -91,7 +91,7 @@ def test_the_documentation_runs_as_written_and_prints_what_it_says(here):
     assert "vireid" not in script
     (here.folder / "write_features.py").write_text(script)
     subprocess.run([sys.executable, "write_features.py"], cwd=here.folder, check=True)
-    shown = r"```text\n\$ (vireid evaluate features\.npz[^\n]*)\n(.*?)```"
+    shown = r"```text\n\$ (vireid score features\.npz[^\n]*)\n(.*?)```"
     ((table_command, table),) = re.findall(shown, readme, re.DOTALL)
     ((json_command, values),) = re.findall(shown, page, re.DOTALL)
     here.environment["COLUMNS"] = "80"
@@ -116,15 +116,15 @@ def test_a_whole_protocol_by_file_name(here, rendered):
     features = np.random.default_rng(0).random((len(paths), 4), dtype=np.float32)
     np.savez(here.folder / "images.npz", features=features, paths=np.array(paths))
     options = ["--protocol", "sysu/official", "--root", str(rendered), "--mode", "indoor", "--trials", "3"]
-    found = printed(here.run("evaluate", "images.npz", *options, "--json"))
+    found = printed(here.run("score", "images.npz", *options, "--json"))
     assert 0 < found["mAP"] < 1
-    table = here.run("evaluate", "images.npz", *options)
+    table = here.run("score", "images.npz", *options)
     assert "mean of 3 trials" in table.stdout
     assert "not comparable with published results" in table.stdout
     np.savez(here.folder / "images.npz", features=features[1:], paths=np.array(paths[1:]))
-    assert here.run("evaluate", "images.npz", *options).returncode in (0, 2)  # the first image may be no test image
+    assert here.run("score", "images.npz", *options).returncode in (0, 2)  # the first image may be no test image
     np.savez(here.folder / "images.npz", features=features[:5], paths=np.array(paths[:5]))
-    refused = here.run("evaluate", "images.npz", *options)
+    refused = here.run("score", "images.npz", *options)
     assert refused.returncode == 2
     assert "have no features" in refused.stderr
 
@@ -132,29 +132,60 @@ def test_a_whole_protocol_by_file_name(here, rendered):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "nothing to evaluate"),
-        (["no.npz", "--rule", "none"], "no.npz: no such file"),
-        (["case_a.npz"], "either --rule"),
-        (["case_a.npz", "--rule", "sisu"], "did you mean 'sysu'"),
-        (["case_a.npz", "--rule", "sysu", "--mode", "all"], "--mode works with --protocol only"),
-        (["case_a.npz", "--rule", "sysu", "--k1", "9"], "--k1 works with --rerank only"),
-        (["case_a.npz", "--rule", "sysu", "--rerank", "--k1", "900"], "lower k1"),
-        (["case_a.npz", "--rule", "sysu", "sysu/official"], "--protocol 'sysu/official'"),
-        (["case_a.npz", "--protocol", "sysu/official"], "needs --root"),
-        (["case_a.npz", "--protocol", "sysu/official", "--root", "."], "does not hold this dataset"),
-        (["abc", "--rule", "sysu"], "--rule belongs to a features file"),
-        (["abc", "--lambda", "0.1"], "--lambda belongs to a features file"),
-        (["abc"], "run 'abc'"),
-        (["--compare", "abc", "def"], "run 'abc'"),
-        (["case_a.npz", "--compare", "a.npz", "b.npz"], "leave out 'case_a.npz'"),
+        (["evaluate"], "nothing to evaluate"),
+        (["score", "no.npz", "--rule", "none"], "no.npz: no such file"),
+        (["score", "case_a.npz"], "either --rule"),
+        (["score", "case_a.npz", "--rule", "sisu"], "did you mean 'sysu'"),
+        (["score", "case_a.npz", "--rule", "sysu", "--mode", "all"], "--mode works with --protocol only"),
+        (["score", "case_a.npz", "--rule", "sysu", "--root", "."], "--root works with --protocol only"),
+        (["score", "case_a.npz", "--rule", "sysu", "--k1", "9"], "--k1 works with --rerank only"),
+        (["score", "case_a.npz", "--rule", "sysu", "--rerank", "--k1", "900"], "lower k1"),
+        (["score", "case_a.npz", "--rule", "sysu", "sysu/official"], "unexpected extra argument(s) (sysu/official)"),
+        (["score", "case_a.npz", "--protocol", "sysu/official"], "needs --root"),
+        (["score", "case_a.npz", "--protocol", "sysu/official", "--root", "."], "does not hold this dataset"),
+        (["score", "abc", "--rule", "sysu"], "--rule belongs to a features file"),
+        (["score", "abc"], "`vireid evaluate` takes the id of a run"),
+        (["compare", "abc", "def", "--lambda", "0.1"], "--lambda belongs to a features file"),
+        (["evaluate", "abc"], "run 'abc'"),
+        (["compare", "abc", "def"], "run 'abc'"),
+        (["compare", "case_a.npz", "a.npz", "b.npz"], "unexpected extra argument(s) (b.npz)"),
     ],
 )
 def test_faults_are_one_message(here, arguments, words):
     (here.folder / "case_a.npz").write_bytes((GOLDEN / "case_a.npz").read_bytes())
-    result = here.run("evaluate", *arguments)
+    result = here.run(*arguments)
     assert result.returncode == 2
     assert "Traceback" not in result.stderr
     assert words in " ".join(result.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        (["evaluate", "a.npz", "--rule", "sysu", "--json"], ["score", "a.npz", "--rule", "sysu", "--json"]),
+        (["evaluate", "--rule=sysu", "a"], ["score", "--rule=sysu", "a"]),
+        (
+            ["evaluate", "--compare", "a.npz", "a.npz", "--rule", "sysu"],
+            ["compare", "a.npz", "a.npz", "--rule", "sysu"],
+        ),
+        (["evaluate", "--compare", "abc", "def"], ["compare", "abc", "def"]),
+        (["loss-terms", "loss_a.npz", "--arch", "idkl"], ["dev", "loss-terms", "loss_a.npz", "--arch", "idkl"]),
+    ],
+)
+def test_earlier_spellings_run_as_before_after_one_remark(here, before, now):
+    for name in ("a.npz", "a"):
+        (here.folder / name).write_bytes((GOLDEN / "case_a.npz").read_bytes())
+    (here.folder / "loss_a.npz").write_bytes((GOLDEN / "loss_a.npz").read_bytes())
+    earlier, result = here.run(*before), here.run(*now)
+    assert (earlier.returncode, earlier.stdout) == (result.returncode, result.stdout)
+    remark, _, rest = earlier.stderr.partition("\n")
+    assert remark.endswith(f"is called `vireid {' '.join(now[: 1 + (now[0] == 'dev')])}` now")
+    assert rest == result.stderr
+
+
+def test_a_run_under_a_long_protocol_is_no_earlier_spelling(here):
+    protocol = f"{{name: sysu/official, mode: indoor, trials: {'0' * 300}3}}"
+    assert here.run("evaluate", "abc", protocol).stderr.startswith("error: run 'abc'")
 
 
 def test_junk_is_counted_in_the_output(here):
@@ -162,6 +193,6 @@ def test_junk_is_counted_in_the_output(here):
         arrays = {name: file[name] for name in file.files}
     arrays["gallery_id"][:5] = -1
     np.savez(here.folder / "market.npz", **arrays)
-    shown = here.run("evaluate", "market.npz", "--rule", "none").stdout
+    shown = here.run("score", "market.npz", "--rule", "none").stdout
     assert "in a gallery of 85 (5 more, of negative identities, left out as junk)" in " ".join(shown.split())
-    assert printed(here.run("evaluate", "market.npz", "--rule", "none", "--json"))["junk"] == 5
+    assert printed(here.run("score", "market.npz", "--rule", "none", "--json"))["junk"] == 5

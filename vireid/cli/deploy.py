@@ -1,0 +1,224 @@
+"""Commands that bring models to devices: export, quantise, bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vireid.cli import DEFAULT_STORE, StoreOption, app
+from vireid.cli.options import finished_run
+from vireid.cli.show import console, deployed_table
+from vireid.core.errors import UserError, did_you_mean
+from vireid.core.messages import Table
+
+if TYPE_CHECKING:
+    from vireid.experiment.context import RunContext
+    from vireid.experiment.deploy import bundle as bundles
+    from vireid.experiment.deploy import export as exports
+    from vireid.experiment.deploy import quantise as int8
+    from vireid.experiment.progress import ProgressCallback
+    from vireid.profiling.export.write import Format
+
+
+@app.command()
+def export(
+    to: Annotated[Path, typer.Option("--to", help="Folder for the files; made where it does not exist.")],
+    target: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RUN|KEY=VALUE...]",
+            help="Id of a fit (`vireid results list`), or a configuration: of its fit if it was trained, else with "
+            "initial weights.",
+            show_default=False,
+        ),
+    ] = None,
+    formats: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--format",
+            metavar="onnx|openvino|safetensors",
+            help="Repeatable; all three by default.",
+            show_default=False,
+        ),
+    ] = None,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Write what is deployed of a model for other runtimes, each file checked against PyTorch before it is kept."""
+    from vireid.experiment.deploy.export import export_step
+    from vireid.experiment.progress import bars
+
+    words = target or []
+    if len(words) > 1 and any("=" not in word for word in words):
+        raise UserError(
+            f"vireid export {' '.join(words)}: give the id of one fit, or key=value overrides of a configuration"
+        )
+    chosen = _formats(formats or [])
+    with bars() as progress:
+        (run,) = _runs(words, store, progress, default=True)
+        result = export_step(run, to, chosen)
+    console.print(_export_table(result, to))
+
+
+def _runs(words: list[str], store: Path, progress: ProgressCallback, *, default: bool = False) -> list[RunContext]:
+    """The runs of fits by their ids, and of one configuration by its overrides.
+
+    Where nothing is named there is none, or with ``default`` that of the configuration without overrides.
+    """
+    from vireid.config import compose
+    from vireid.experiment.context import RunContext
+    from vireid.experiment.reload import config_of_fit
+    from vireid.store import Store
+
+    records, overrides = Store(store), [word for word in words if "=" in word]
+    configs = [config_of_fit(records.find(word), [], None, records) for word in dict.fromkeys(words) if "=" not in word]
+    configs += [compose(overrides)] if overrides or (default and not words) else []
+    return [RunContext(config, records, progress) for config in configs]
+
+
+def _formats(names: list[str]) -> list[Format]:
+    """The formats of these names, each once; all when none is named."""
+    from vireid.profiling.export.write import FORMATS
+
+    for name in names:
+        if name not in FORMATS:
+            raise UserError(f"--format {name}: unknown format{did_you_mean(name, FORMATS)}")
+    return [format for format in FORMATS if format in names or not names]
+
+
+def _export_table(result: exports.Export, folder: Path) -> Table:
+    weights = "initial weights" if result.run is None else f"fit {result.run}"
+    table = Table(title=f"{folder}: {weights}")
+    table.add_column("file", no_wrap=True)
+    table.add_column("MB", justify="right")
+    table.add_column("difference to eager", justify="right")
+    for file in result.files:
+        same = file.format == "safetensors"
+        table.add_row(file.path.name, f"{file.size_bytes / 1e6:.1f}", "none" if same else f"{file.difference:.1e}")
+    table.caption = "largest error of any value, relative to the feature's root mean square; .xml comes with its .bin"
+    return table
+
+
+@app.command()
+def quantise(
+    run: Annotated[str, typer.Argument(help="Id of a fit, or its first digits.")],
+    to: Annotated[Path, typer.Option("--to", help="Folder for the files; made where it does not exist.")],
+    runtimes: Annotated[
+        list[str] | None,
+        typer.Option("--runtime", metavar="onnxruntime|openvino", help="Repeatable; both by default."),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--setting",
+            help="A setting to compare, such as '{activations: asymmetric, ranges: percentile}'; repeatable. Without "
+            "any, three or four that are worth it.",
+            show_default=False,
+        ),
+    ] = None,
+    root: Annotated[Path | None, typer.Option("--root", help="Where the dataset lies now.")] = None,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Quantise a trained fit to int8: compare settings on dev, keep the nearest to it, evaluate that very file."""
+    from vireid.experiment.deploy.quantise import CANDIDATES, quantise_step
+
+    for name in runtimes or []:
+        if name not in CANDIDATES:
+            raise UserError(f"--runtime {name}: quantises nothing{did_you_mean(name, CANDIDATES)}")
+    given = [_mapping(text) for text in settings or []]
+    with finished_run(run, store, root) as context:
+        quantised = quantise_step(context, to, list(dict.fromkeys(runtimes or CANDIDATES)), given)
+    for result in quantised:
+        console.print(_candidates(result))
+        console.print(deployed_table(result.records))
+        for file in result.files:
+            console.print(f"{file}: {file.stat().st_size / 1e6:.1f} MB", soft_wrap=True)
+
+
+def _mapping(text: str) -> dict[str, Any]:
+    import yaml
+
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"--setting '{text}': not YAML: {error}") from error
+    if not isinstance(data, dict):
+        raise UserError(f"--setting '{text}': give a mapping, such as '{{activations: asymmetric}}'")
+    return data
+
+
+def _candidates(quantised: int8.Quantised) -> Table:
+    """What was compared; the one that was kept is marked."""
+    artefact = quantised.records[0].artefact
+    assert artefact is not None
+    table = Table(title=f"{quantised.runtime.name}, int8: settings on {quantised.candidates[0]['split']}")
+    for name in ("setting", "cosine", "top-10 overlap", "mAP %"):
+        table.add_column(name, justify="left" if name == "setting" else "right")
+    for candidate in quantised.candidates:
+        kept = candidate["cosine"] == artefact.cosine
+        setting = ", ".join(f"{key} {value}" for key, value in candidate["quantisation"].items()) or "defaults"
+        table.add_row(
+            f"{setting} ← kept" if kept and len(quantised.candidates) > 1 else setting,
+            f"{candidate['cosine']:.5f}",
+            f"{candidate['overlap10']:.3f}",
+            f"{100 * candidate['mAP']:.1f}",
+            style="bold" if kept else None,
+        )
+    table.caption = "cosine and overlap: with the trained model's features in PyTorch float32"
+    return table
+
+
+@app.command()
+def bundle(
+    to: Annotated[Path, typer.Option("--to", help="Folder for the bundle, or a file that ends in .zip.")],
+    target: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RUN|KEY=VALUE...]...",
+            help="Ids of fits (`vireid results list`), and overrides of one configuration: of its fit if it was "
+            "trained, else with initial weights.",
+            show_default=False,
+        ),
+    ] = None,
+    files: Annotated[
+        list[Path] | None,
+        typer.Option("--file", help="An ONNX file that vireid exported; repeatable.", show_default=False),
+    ] = None,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Pack models to be measured on a Raspberry Pi, a Jetson or an old laptop with Python, NumPy and ONNX Runtime."""
+    from vireid.experiment.deploy.bundle import bundle_step
+    from vireid.experiment.progress import bars
+    from vireid.store import Store
+
+    with bars() as progress:
+        runs = _runs(target or [], store, progress)
+        result = bundle_step(runs, files or [], Store(store), to, progress)
+    console.print(_bundle_table(result, to))
+    for name in result.one_sided:
+        console.print(
+            f"{name}: the graph for infrared images, which queries need; visible ones have another", soft_wrap=True
+        )
+    if to.suffix == ".zip":
+        console.print(f"on the device: unzip {to.name}, then see README.txt in {to.stem}/", soft_wrap=True)
+    else:
+        console.print(f"copy {to} to the device, then see README.txt in it", soft_wrap=True)
+
+
+def _bundle_table(result: bundles.Bundled, to: Path) -> Table:
+    table = Table(title=f"{to}: {result.size_bytes / 1e6:.1f} MB")
+    for name in ("model", "weights", "MB", "mAP %"):
+        table.add_column(name, justify="right" if name in ("MB", "mAP %") else "left")
+    for model in result.models:
+        known = model.accuracy[0] if model.accuracy else None
+        table.add_row(
+            model.name,
+            "initial" if model.run is None else f"fit {model.run}",
+            f"{model.bytes / 1e6:.1f}",
+            "not known" if known is None else f"{100 * known.mAP:.1f}",
+        )
+    shown = (model.accuracy[0] for model in result.models if model.accuracy)
+    protocols = list(dict.fromkeys(known.protocol + known.note for known in shown))
+    table.caption = f"mAP: {' | '.join(protocols)}" if protocols else None
+    return table

@@ -28,7 +28,7 @@ from vireid.experiment.lists import check_lists, training_lists
 from vireid.experiment.records import failed_fit
 from vireid.experiment.reload import config_of_fit
 from vireid.experiment.sources import stale_components
-from vireid.report.load import data_label, data_note
+from vireid.report.records.labels import data_label, data_note
 from vireid.store import Store
 
 

@@ -5,9 +5,11 @@ import pytest
 from tests.report.studies import PLAIN, BuildStore, card, environment
 from vireid.core.errors import UserError
 from vireid.core.identity import run_id
+from vireid.core.protocol_card import ProtocolCard
 from vireid.core.records import EvaluationRecord, LatencyRecord, Source
-from vireid.report.load import StudyView, device_label
-from vireid.report.protocols import card_value, merged, protocol_key, protocol_title, reranking_label
+from vireid.report.records.labels import device_label
+from vireid.report.records.study import StudyView
+from vireid.report.sections.protocols import card_value, merged
 
 
 def test_unknown_study_names_the_ones_there(build_store: BuildStore) -> None:
@@ -24,8 +26,8 @@ def test_unreadable_plan_is_named(build_store: BuildStore) -> None:
 
 def test_plain_and_reranked_scores_are_rows_of_their_own(build_store: BuildStore) -> None:
     view = StudyView(build_store((0, 1)), "quick")
-    assert len(view.settings) == 1
-    scores = view.scores_in(view.settings[0])
+    assert len(view.keys) == 1
+    scores = view.scores_in(view.keys[0])
     assert len(scores) == 5 * 2 * 2
     assert not scores.duplicated(["cell", "seed", "reranking"]).any()
     assert set(scores.reranking) == {"no re-ranking", "re-ranked (zhong, k1 20, k2 6, λ 0.3)"}
@@ -51,9 +53,9 @@ def test_accelerator_and_cpu_fits_are_separate_settings(build_store: BuildStore)
     fit = view.runs[0].fit
     assert fit is not None
     store.put(fit.model_copy(update={"environment": environment("Example GPU")}))
-    settings = StudyView(store, "quick").settings
+    settings = StudyView(store, "quick").keys
     assert [s.accelerator for s in settings] == ["Example GPU", "cpu"]
-    assert len({s.protocol for s in settings}) == 1
+    assert len({s.card for s in settings}) == 1
 
 
 def test_unlike_devices_are_never_merged(build_store: BuildStore) -> None:
@@ -66,7 +68,7 @@ def test_unlike_devices_are_never_merged(build_store: BuildStore) -> None:
     )
     store.put(other)
     merged = StudyView(store, "quick").latency
-    lengths = {(c.device, c.batch): len(cells["c0"]) for c, cells in merged.items() if "c0" in cells}
+    lengths = {(b.first.key.device, b.first.batch): len(b.timings["c0"].seconds) for b in merged if "c0" in b.timings}
     assert lengths[("Other CPU, 2 logical cores", one.batch)] == 5
     assert lengths[("Example CPU @ 2.6 GHz, 2 logical cores", one.batch)] == len(one.seconds)
     assert device_label(environment("Example GPU")).startswith("Example GPU (")
@@ -82,7 +84,7 @@ def test_other_settings_of_one_runtime_are_another_condition(build_store: BuildS
     store.put(one.model_copy(update={"id": run_id("busy"), "notes": ["other work kept 1.2 cores busy"]}))
     view = StudyView(store, "quick")
     assert any(note.endswith("other work kept 1.2 cores busy") for note in view.latency_notes)
-    assert {c.runtime for c in view.latency} == {"eager", "eager (channels last)"}
+    assert {b.first.runtime_in_mode for b in view.latency} == {"eager", "eager (channels last)"}
     assert view.unmeasured == [f"onnx, batch {one.batch}: package absent"]
 
 
@@ -120,7 +122,7 @@ def test_ways_of_measuring_are_conditions_of_their_own(build_store: BuildStore) 
     stages = {"decode": one.seconds, "search": one.seconds}
     store.put(one.model_copy(update={"id": run_id("stages"), "stages": stages}))
     found = StudyView(store, "quick").latency
-    assert {c.runtime for c in found if c.batch == one.batch} == {
+    assert {b.first.runtime_in_mode for b in found if b.first.batch == one.batch} == {
         "eager",
         "eager (isolated)",
         "eager (x86, 1 core)",
@@ -131,9 +133,9 @@ def test_ways_of_measuring_are_conditions_of_their_own(build_store: BuildStore) 
 
 def test_cells_with_one_graph_share_its_latency(build_store: BuildStore) -> None:
     view = StudyView(build_store((0, 1, 2)), "quick")
-    condition = view.main_condition(1)
-    assert condition is not None
-    samples = view.latency[condition]
+    block = view.main_block(1)
+    assert block is not None
+    samples = {cell: timing.seconds for cell, timing in block.timings.items()}
     assert list(samples) == ["c0", "c1", "c2", "c3", "c4"]
     assert samples["c1"] == samples["c4"] != samples["c0"]
     assert len(samples["c1"]) == 100  # seeds do not repeat them
@@ -162,20 +164,22 @@ def test_synthetic_data_carry_version_and_warning(build_store: BuildStore) -> No
     assert view.note == " Synthetic 1.0, not comparable with published results."
 
 
+def typed(entries: dict[str, object]) -> ProtocolCard:
+    return ProtocolCard.model_validate(entries)
+
+
 def test_protocol_words() -> None:
-    assert reranking_label(card(PLAIN)) == reranking_label({}) == "no re-ranking"
-    assert (
-        protocol_title(card(PLAIN, shots=10, mode="indoor")) == "sysu/official · indoor · infrared to visible · 10-shot"
-    )
-    assert protocol_key(card(PLAIN)) != protocol_key(card(PLAIN, test_time_augmentation="flip"))
-    assert protocol_key(card(PLAIN)) == protocol_key(card({"name": "zhong"}))
+    assert typed(card(PLAIN)).reranking_label == ProtocolCard().reranking_label == "no re-ranking"
+    assert typed(card(PLAIN, shots=10, mode="indoor")).title == "sysu/official · indoor · infrared to visible · 10-shot"
+    assert typed(card(PLAIN)).key != typed(card(PLAIN, test_time_augmentation="flip")).key
+    assert typed(card(PLAIN)).key == typed(card({"name": "zhong"})).key
 
 
 def test_what_the_data_gave_does_not_part_the_seeds_of_a_protocol() -> None:
-    one = card({"name": "zhong", "recall": 0.99}, gallery=200, queries=400)
-    two = card({"name": "zhong", "recall": 0.97}, gallery=203, queries=400)
-    assert protocol_key(one) == protocol_key(two)
-    assert reranking_label(one) == reranking_label(two) == "re-ranked (zhong)"
+    one = typed(card({"name": "zhong", "recall": 0.99}, gallery=200, queries=400))
+    two = typed(card({"name": "zhong", "recall": 0.97}, gallery=203, queries=400))
+    assert one.key == two.key
+    assert one.reranking_label == two.reranking_label == "re-ranked (zhong)"
     both = merged([one, two])
-    assert (both["gallery"], both["queries"]) == ("200 to 203", "400")
+    assert (both.gallery, both.queries) == ("200 to 203", "400")
     assert card_value(both, "reranking") == "re-ranked (zhong), recall of neighbours 0.97 to 0.99"

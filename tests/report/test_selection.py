@@ -8,8 +8,8 @@ import pytest
 from tests.report.studies import BuildStore, build_factorial
 from vireid.report.figures.dev import dev_curves
 from vireid.report.figures.weights import weight_curves
-from vireid.report.load import StudyView
-from vireid.report.selection import RULES, dev_scores, selection_table
+from vireid.report.records.study import StudyView
+from vireid.report.sections.training import RULES, dev_scores, selection_table
 from vireid.store import Store
 
 
@@ -29,10 +29,10 @@ def test_table_agrees_with_the_curves(study: Store) -> None:
     assert table is not None
     fits = [run.fit for run in view.runs if run.cell.name == "0010" and run.fit]
     best = np.mean([max(dev_scores(fit)[1]) for fit in fits])
-    row = next(line for line in table.html.split("<tr>") if ">+ augmentation<" in line)
+    row = next(line for line in table.split("<tr>") if ">+ augmentation<" in line)
     assert f"<span>{100 * best:.1f}<span" in row
     assert 'title="2 seeds, no effect claimed"' in row
-    assert "too good by construction" in table.html
+    assert "too good by construction" in table
 
 
 def test_without_dev_scores_there_is_no_table(build_store: BuildStore, tmp_path: Path) -> None:
@@ -45,7 +45,7 @@ def test_dev_figure_has_a_panel_per_factor(study: Store, tmp_path: Path) -> None
     view = StudyView(study, "factorial")
     figure = dev_curves(view, tmp_path)
     assert figure is not None
-    assert "held-out training identities" in figure.html
+    assert "held-out training identities" in figure
     drawing = (tmp_path / "figures" / "dev.svg").read_text()
     titles = ("IBN", "MHA", "augmentation", "adaptive weighting")
     assert all(f"<!-- {title} -->" in drawing for title in titles)
@@ -55,6 +55,6 @@ def test_weights_are_relative_to_the_fixed_ones(study: Store, tmp_path: Path) ->
     view = StudyView(study, "factorial")
     figure = weight_curves(view, tmp_path)
     assert figure is not None
-    assert "Relative to the constant weights" in figure.html
+    assert "Relative to the constant weights" in figure
     drawing = (tmp_path / "figures" / "weights.svg").read_text()
     assert "<!-- uncertainty (16 fits) -->" in drawing

@@ -15,6 +15,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from vireid.core.config import Strict
 from vireid.core.environment import Environment
 from vireid.core.errors import UserError
+from vireid.core.protocol_card import ProtocolCard
 
 Status = Literal["ok", "failed", "skipped"]
 DataKind = Literal["real", "synthetic"]
@@ -102,7 +103,7 @@ class EvaluationRecord(RecordBase):
 
     kind: Literal["evaluation"] = "evaluation"
     fit: str
-    protocol: dict[str, Any]  # the protocol card
+    protocol: dict[str, Any]  # the protocol card as it was written; read it through ``card``
     metrics: dict[str, float] = {}
     metric_units: dict[str, str] = {}
     per_trial: list[dict[str, float]] = []
@@ -113,6 +114,11 @@ class EvaluationRecord(RecordBase):
     fingerprint: str | None = None  # content of the evaluated images
     lists: dict[str, str] = {}  # digests of labels, gallery permutations, test lists: what the protocol reads
     artefact: EvaluatedFile | None = None  # None: the trained model itself, in PyTorch
+
+    @property
+    def card(self) -> ProtocolCard:
+        """What the score was measured under, typed."""
+        return ProtocolCard.model_validate(self.protocol)
 
 
 class CostRecord(RecordBase):

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from vireid.config import ExperimentConfig
+from vireid.core.protocol_card import ProtocolCard
 from vireid.core.records import FitRecord
 from vireid.core.seeding import generator
 from vireid.core.types import FloatArray, ImageIndex
@@ -29,8 +30,7 @@ from vireid.experiment.data import prepare
 from vireid.experiment.evaluate import embeddings, evaluate_again, finished_fit, protocol_without_text
 from vireid.experiment.progress import ProgressCallback, silent
 from vireid.report.html import join
-from vireid.report.load import as_sentence, data_label, data_note
-from vireid.report.protocols import protocol_title, reranking_label
+from vireid.report.records.labels import as_sentence, data_label, data_note
 from vireid.store import Store, unwritable, write_atomically
 
 QUERIES = 6
@@ -149,7 +149,7 @@ def _write_page(seen: _Seen, panel: Sequence[dict[str, Any]], hardest: Sequence[
     valid = result.per_query[result.per_query["valid"]].sort_values(["ap", "query"], kind="stable")
     hardest_of = valid.drop_duplicates("identity")
     worst = dict(zip(hardest_of["identity"].tolist(), hardest_of["query"].tolist(), strict=True))
-    words = f"{protocol_title(result.card)}, {reranking_label(result.card)}"
+    words = ProtocolCard.model_validate(result.card).full_title
     sections = [
         ("Result", explain_page.outcome(result, words)),
         (

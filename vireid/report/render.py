@@ -15,7 +15,7 @@ from typing import Any
 
 from vireid.core.errors import UserError
 from vireid.report.inputs import input_digest
-from vireid.report.load import StudyView
+from vireid.report.records.study import StudyView
 from vireid.store import Store, unwritable
 
 PAGE = "index.html"

@@ -6,20 +6,21 @@ from pathlib import Path
 
 import numpy as np
 
+from vireid.core.protocol_card import PLAIN
 from vireid.report.figures.canvas import GREY, colour, light_grid, new_figure, publish, styled
-from vireid.report.html import Fragment
-from vireid.report.load import StudyView, as_sentence
-from vireid.report.protocols import PLAIN
-from vireid.report.tables import SCORES, AblationTable
+from vireid.report.html import Html
+from vireid.report.records.labels import MAIN_SCORES, SCORES, as_sentence
+from vireid.report.records.study import StudyView
+from vireid.report.tables import ScoreTable
 
 MANY = 10  # cells; with more of them re-ranked scores stand in the table alone
 
 
 def bars(
-    view: StudyView, content: AblationTable, out: Path, name: str, metrics: tuple[str, ...] = ("r1", "mAP")
-) -> Fragment:
+    view: StudyView, content: ScoreTable, out: Path, name: str, metrics: tuple[str, ...] = tuple(MAIN_SCORES)
+) -> Html:
     """One panel per metric, one bar per cell; re-ranked scores are hatched and stand below the plain ones."""
-    scores = view.scores_in(content.setting)
+    scores = view.scores_in(content.key)
     scored = [row for row in content.rows if row.seeds]
     rows = sorted(scored, key=lambda row: list(view.cells).index(row.cell))
     if len({row.cell for row in rows}) > MANY and any(row.reranking == PLAIN for row in rows):
@@ -64,5 +65,5 @@ def bars(
         dots = " Dots: single seeds." if scores.seed.nunique() > 1 else " One seed."
         hatched = " Hatched: re-ranked." if several else ""
         return publish(
-            figure, name, f"Scores per cell: {content.title}.{dots}{hatched}{as_sentence(content.note)}", out
+            figure, name, f"Scores per cell: {content.title}.{dots}{hatched}{as_sentence(content.key.note)}", out
         )

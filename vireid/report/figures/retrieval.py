@@ -14,10 +14,10 @@ from matplotlib.axes import Axes
 from PIL import Image
 
 from vireid.core.errors import UserError
+from vireid.core.protocol_card import ProtocolCard
 from vireid.report.figures.canvas import NEGATIVE, POSITIVE, new_figure, publish, styled
-from vireid.report.html import Fragment
-from vireid.report.load import RunView, StudyView
-from vireid.report.protocols import protocol_title, reranking_label
+from vireid.report.html import Html
+from vireid.report.records.study import RunView, StudyView
 
 TOP = 10
 MAX_QUERIES = 6
@@ -29,7 +29,7 @@ def material(view: StudyView, run: RunView) -> Path:
     return view.store.directory(run.planned.fit) / "explain" / "retrieval.json"
 
 
-def retrieval_panel(view: StudyView, run: RunView, out: Path, name: str) -> Fragment:
+def retrieval_panel(view: StudyView, run: RunView, out: Path, name: str) -> Html:
     """The panel of one run.
 
     Raises:
@@ -59,22 +59,22 @@ def retrieval_panel(view: StudyView, run: RunView, out: Path, name: str) -> Frag
         for rank, axes in enumerate(grid[0][2:], start=1):
             axes.set_title(str(rank), fontsize=9, loc="center")
         card = content.get("protocol")
-        under = f", {protocol_title(card)}, {reranking_label(card)}" if card else ""
-        words = (
+        under = f", {ProtocolCard.model_validate(card).full_title}" if card else ""
+        caption = (
             f"Retrieval by {run.cell.label} (seed {run.seed}, run {run.planned.fit}{under}): each query and its "
             f"nearest gallery images by rank; ✓, green: same identity, ✗, red: another.{view.note}"
         )
-        return publish(figure, name, words, out)
+        return publish(figure, name, caption, out)
 
 
 def _tile(axes: Axes, path: Path, entry: dict[str, Any], run: RunView, correct: bool | None) -> None:
-    place = path.parent / str(entry["image"])
+    file = path.parent / str(entry["image"])
     try:
-        with Image.open(place) as image:
+        with Image.open(file) as image:
             pixels = image.convert("RGB").resize(_TILE, Image.Resampling.LANCZOS)
     except OSError as error:
         raise UserError(
-            f"{place}: missing or unreadable image; write the panel anew with `vireid explain {run.planned.fit}`"
+            f"{file}: missing or unreadable image; write the panel anew with `vireid explain {run.planned.fit}`"
         ) from error
     axes.imshow(pixels, aspect="equal", interpolation="antialiased")
     axes.set_xticks([])

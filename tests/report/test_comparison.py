@@ -33,7 +33,7 @@ SECTIONS: dict[str, dict[str, object]] = {
     "ablation": {"copies": "accuracy", "text": False},
     "accuracy_against_cost": {"text": False},
     "text": {},
-    "counters": {},
+    "costs": {"training": False},
     "latency": {},
     "scores": {"text": False},
     "budget": {},
@@ -185,7 +185,7 @@ def test_gaps_are_shown_and_claim_nothing(tmp_path: Path) -> None:
     text = (tmp_path / "summary.md").read_text()
     assert "| agw (2 seeds, no effect claimed) |" in text
     assert "| tskd (no score) | – | – | – |" in text
-    for section in ("budget", "ablation", "scores", "latency", "counters", "text"):
+    for section in ("budget", "ablation", "scores", "latency", "costs", "text"):
         assert report.section(section)
 
 

@@ -13,11 +13,11 @@ from vireid.core.errors import UserError
 from vireid.report.figures.canvas import OKABE_ITO, colour, dashes, new_figure
 from vireid.report.figures.curves import training_curves
 from vireid.report.figures.labels import place_labels
-from vireid.report.figures.retrieval import material
 from vireid.report.figures.tradeoff import pareto_front, staircase
 from vireid.report.figures.weights import weight_curves
 from vireid.report.page import open_report
 from vireid.report.records.study import StudyView
+from vireid.report.sections.retrieval import material
 
 
 def test_pareto_front_equals_naive_search() -> None:

@@ -82,7 +82,7 @@ def test_the_counters_table_says_which_figure_is_wrong_and_why(build_store: Buil
             for row in cost.counters
         ]
         view.costs[cell] = cost.model_copy(update={"counters": counters})
-    page = Report(view, tmp_path).section("counters")
+    page = Report(view, tmp_path).section("costs")
     assert f"thop: {why}" in page
     assert "torch: right" not in page
     assert "which is right and which is wrong there" in page

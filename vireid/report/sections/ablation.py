@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from vireid.core.messages import DASH
 from vireid.report.html import Column, Html, absent, join, table, tag, with_ratio
+from vireid.report.page import Report
 from vireid.report.records.labels import SCORES, as_sentence
 from vireid.report.records.study import StudyView
 from vireid.report.statistics import MIN_SEEDS, Difference, Summary, signed
 from vireid.report.tables import COSTS, Row, ScoreTable, csv_text, label_entry, score_entry, score_values
-
-if TYPE_CHECKING:
-    from vireid.report.page import Report
 
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",

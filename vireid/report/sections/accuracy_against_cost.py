@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from vireid.report.figures.tradeoff import tradeoff
 from vireid.report.html import Html, absent, join
+from vireid.report.page import Report
 from vireid.report.tables import COSTS
-
-if TYPE_CHECKING:
-    from vireid.report.page import Report
 
 
 def render(report: Report, *, text: bool = True) -> Html:

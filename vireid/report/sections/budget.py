@@ -5,18 +5,15 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vireid.core.messages import DASH
 from vireid.core.records import FitRecord
 from vireid.report.html import Column, Html, absent, join, paragraph, table, tag
+from vireid.report.page import Report
 from vireid.report.records.study import StudyView
 from vireid.report.sections.training import fits_table
 from vireid.report.statistics import Summary, summary
-
-if TYPE_CHECKING:
-    from vireid.report.page import Report
-
 
 EQUAL = 0.01  # budgets within this share of the largest one count as the same
 

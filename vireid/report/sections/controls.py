@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -16,13 +15,11 @@ from vireid.report.bootstrap import LABEL, resampled_score
 from vireid.report.chance import Chance, chance_level
 from vireid.report.effects.phrases import Names, sentence
 from vireid.report.html import Column, Html, absent, bullets, join, paragraph, table, tag
+from vireid.report.page import Report
 from vireid.report.records.keys import AccuracyKey
 from vireid.report.records.labels import MAIN_SCORES, capitalised
 from vireid.report.records.study import StudyView
 from vireid.report.statistics import MIN_SEEDS, half_width
-
-if TYPE_CHECKING:
-    from vireid.report.page import Report
 
 
 @dataclass(frozen=True)

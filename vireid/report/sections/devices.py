@@ -6,13 +6,11 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vireid.report.html import Html, bullets, join, paragraph, tag
+from vireid.report.page import Report
 from vireid.report.records.deployment import DeploymentView
-
-if TYPE_CHECKING:
-    from vireid.report.page import Report
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING
 
 from vireid.core.messages import DASH
 from vireid.core.protocol_card import PLAIN
@@ -12,11 +11,9 @@ from vireid.report.effects.estimate import Effect, Family
 from vireid.report.effects.phrases import Names, effects_csv
 from vireid.report.figures.forest import forest
 from vireid.report.html import Column, Html, absent, bullets, join, paragraph, table, tag
+from vireid.report.page import Report
 from vireid.report.records.labels import as_sentence, capitalised
 from vireid.report.statistics import MIN_SEEDS, interval, p_text, points, seeds_phrase
-
-if TYPE_CHECKING:
-    from vireid.report.page import Report
 
 NOTHING = "No system has been measured beside the reference yet."
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from vireid.core.environment import Environment
 from vireid.core.messages import DASH
 from vireid.core.records import FitRecord, LatencyRecord
 from vireid.report.html import Column, Html, absent, join, table, tag
+from vireid.report.page import Report
 from vireid.report.records.labels import data_label, data_note, device_label
-
-if TYPE_CHECKING:
-    from vireid.report.page import Report
 
 
 def render(report: Report) -> Html:

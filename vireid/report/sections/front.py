@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from matplotlib.artist import Artist
 from matplotlib.colors import to_rgb
@@ -25,14 +25,12 @@ from vireid.report.figures.canvas import (
 from vireid.report.figures.labels import place_labels
 from vireid.report.figures.tradeoff import along, staircase
 from vireid.report.html import Column, Html, join, table, tag, unfilled
+from vireid.report.page import Report
 from vireid.report.records.candidates import Accuracy, Deployable, candidates, find_accuracy_key, front
 from vireid.report.records.deployment import DeploymentView
 from vireid.report.records.keys import AccuracyKey, TimingKey
 from vireid.report.records.labels import as_sentence
 from vireid.report.tables import csv_text
-
-if TYPE_CHECKING:
-    from vireid.report.page import Report
 
 LEGEND_ROW = 0.2  # inches
 LEGEND_CHARACTERS = 130  # that fit side by side

@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import fill
-from typing import TYPE_CHECKING
 
 from vireid.core.messages import DASH
 from vireid.report.figures.canvas import OKABE_ITO, colour, light_grid, milliseconds_axis, new_figure, publish, styled
 from vireid.report.html import Column, Html, bullets, join, table, tag, unfilled
+from vireid.report.page import Report
 from vireid.report.records.deployment import DeploymentView
 from vireid.report.records.labels import as_sentence
 from vireid.report.records.timings import Timing, by_key
-
-if TYPE_CHECKING:
-    from vireid.report.page import Report
 
 LINE = 40  # characters of a graph's name before it goes on in the next line
 

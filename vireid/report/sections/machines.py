@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from vireid.report.html import Column, Html, bullets, join, paragraph, table, unfilled
+from vireid.report.page import Report
 from vireid.report.records.timings import by_key
-
-if TYPE_CHECKING:
-    from vireid.report.page import Report
 
 
 def render(report: Report) -> Html:

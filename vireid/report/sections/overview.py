@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from vireid.report.html import Html, bullets, join, paragraph, tag
-
-if TYPE_CHECKING:
-    from vireid.report.page import Report
+from vireid.report.page import Report
 
 
 def render(report: Report) -> Html:

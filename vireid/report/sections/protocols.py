@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vireid.core.protocol_card import COUNTS, RECALL, ProtocolCard
 from vireid.report.html import Column, Html, absent, table
-
-if TYPE_CHECKING:
-    from vireid.report.page import Report
+from vireid.report.page import Report
 
 CARD = {
     "name": "Protocol",

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from vireid.core.messages import DASH
 from vireid.core.records import CostRecord, EvaluationRecord, Record
 from vireid.report.html import Column, Html, absent, join, table, tag
+from vireid.report.page import Report
 from vireid.report.records.labels import METRICS
 from vireid.report.records.published import published_records
-
-if TYPE_CHECKING:
-    from vireid.report.page import Report
 
 
 def render(report: Report, *, shipped: bool = True) -> Html:

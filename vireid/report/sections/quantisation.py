@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vireid.core.messages import DASH
 from vireid.core.protocol_card import PLAIN
 from vireid.core.records import EvaluationRecord, FitRecord
 from vireid.report.html import Column, Html, bullets, join, paragraph, table, tag, unfilled
+from vireid.report.page import Report
 from vireid.report.records.candidates import evaluations_under, find_accuracy_key
 from vireid.report.records.deployment import DeploymentView
 from vireid.report.records.keys import AccuracyKey
 from vireid.report.records.labels import as_sentence, runtime_label
 from vireid.report.statistics import signed
-
-if TYPE_CHECKING:
-    from vireid.report.page import Report
 
 
 def render(report: Report) -> Html:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from textwrap import fill
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -12,12 +12,10 @@ from vireid.core.messages import DASH
 from vireid.core.records import LatencyRecord
 from vireid.report.figures.canvas import colour, light_grid, new_figure, publish, styled
 from vireid.report.html import Column, Html, join, table, unfilled
+from vireid.report.page import Report
 from vireid.report.records.deployment import DeploymentView
 from vireid.report.records.keys import TimingKey
 from vireid.report.records.labels import as_sentence, runtime_label
-
-if TYPE_CHECKING:
-    from vireid.report.page import Report
 
 LINE = 46  # characters of a bar's name before it goes on in the next line
 STAGES = ("decode", "preprocess", "backbone", "neck", "network", "search")

@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vireid.core.records import CostRecord
 from vireid.report.figures.canvas import GREY, colour, light_grid, new_figure, plain_logarithm, publish, styled
 from vireid.report.html import Column, Html, join, table, tag, unfilled
+from vireid.report.page import Report
 from vireid.report.records.deployment import DeploymentView
 from vireid.report.records.keys import TimingKey
 from vireid.report.records.labels import as_sentence
 from vireid.report.records.timings import Timing
-
-if TYPE_CHECKING:
-    from vireid.report.page import Report
 
 BYTES_PER_VALUE = 4  # of an image's float32 values
 CHANNELS = 3

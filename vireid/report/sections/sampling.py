@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pandas as pd
 
 from vireid.report.bootstrap import DRAWS, LABEL, Resampled, resampled_difference
 from vireid.report.html import Column, Html, absent, table
+from vireid.report.page import Report
 from vireid.report.records.keys import AccuracyKey
 from vireid.report.records.labels import MAIN_SCORES
 from vireid.report.records.study import StudyView
 from vireid.report.statistics import signed
-
-if TYPE_CHECKING:
-    from vireid.report.page import Report
 
 
 def render(report: Report) -> Html:

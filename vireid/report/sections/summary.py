@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from vireid.core.messages import DASH
 from vireid.core.protocol_card import PLAIN
@@ -12,13 +11,11 @@ from vireid.report.effects.estimate import Effect, Family
 from vireid.report.effects.phrases import NOTHING, Names, sentence
 from vireid.report.html import Column, Html, absent, bullets, join, paragraph, table, tag
 from vireid.report.markdown import SUMMARY, document, effect_entry, grid
+from vireid.report.page import Report
 from vireid.report.records.labels import as_sentence
 from vireid.report.records.study import StudyView
 from vireid.report.sections.controls import control_results, control_sentence
 from vireid.report.statistics import MIN_SEEDS, points, seeds_phrase
-
-if TYPE_CHECKING:
-    from vireid.report.page import Report
 
 
 @dataclass(frozen=True)

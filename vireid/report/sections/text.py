@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from vireid.core.messages import DASH
 from vireid.core.protocol_card import PLAIN, ProtocolCard
 from vireid.report.html import Column, Html, absent, bullets, join, paragraph, table, tag
+from vireid.report.page import Report
 from vireid.report.records.keys import AccuracyKey
 from vireid.report.records.labels import MAIN_SCORES, SCORES, as_sentence, capitalised
 from vireid.report.records.study import StudyView, cells_are_levels
@@ -32,9 +32,6 @@ from vireid.report.statistics import (
     summary,
 )
 from vireid.report.tables import csv_text, score_entry
-
-if TYPE_CHECKING:
-    from vireid.report.page import Report
 
 SAME, TRAINED_ALONE = "the same network without text", "a network trained on images alone"
 _SHORT = {SAME: "over the same network", TRAINED_ALONE: "over images alone"}

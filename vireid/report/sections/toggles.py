@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from vireid.core.config import canonical_json
 from vireid.core.messages import DASH
 from vireid.core.records import CostRecord
 from vireid.report.html import Column, Html, table, unfilled
+from vireid.report.page import Report
 from vireid.report.records.deployment import DeploymentView, describe
 from vireid.report.records.keys import TimingKey
 from vireid.report.records.labels import as_sentence
 from vireid.report.records.timings import Timing
-
-if TYPE_CHECKING:
-    from vireid.report.page import Report
 
 
 @dataclass(frozen=True)

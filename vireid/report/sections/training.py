@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,12 +17,9 @@ from vireid.report.figures.curves import training_curves
 from vireid.report.figures.dev import dev_curves, dev_scores
 from vireid.report.figures.weights import weight_curves
 from vireid.report.html import Column, Html, absent, join, table, tag
+from vireid.report.page import Report
 from vireid.report.records.study import StudyView
 from vireid.report.statistics import MIN_SEEDS, difference, seeds_phrase, signed, summary
-
-if TYPE_CHECKING:
-    from vireid.report.page import Report
-
 
 LAST_EPOCHS = 5
 RULES: dict[str, Callable[[Sequence[float]], float]] = {

@@ -1,25 +1,28 @@
-"""Parameters, and MACs by every counter side by side, because counters disagree and miss operators."""
+"""Parameters, and MACs by every counter side by side, because counters disagree and miss operators; training costs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from vireid.core.messages import DASH
 from vireid.core.records import CostRecord
-from vireid.report.html import Column, Html, absent, join, table, tag
+from vireid.report.effects.estimate import training_costs
+from vireid.report.html import Column, Html, absent, join, table, tag, with_ratio
+from vireid.report.page import Report
+from vireid.report.records.study import StudyView
 from vireid.report.tables import COSTS
-
-if TYPE_CHECKING:
-    from vireid.report.page import Report
 
 MACS = next(column for column in COSTS if column.key == "macs")
 AGREEMENT = 0.01  # counters further apart than this are pointed out
 
 
-def render(report: Report) -> Html:
+def render(report: Report, *, training: bool = True) -> Html:
+    """What deployment costs and, with ``training``, beside it what training does."""
+    return join([_counters(report.view), *([_training(report.view)] if training else [])])
+
+
+def _counters(view: StudyView) -> Html:
     """Each cell's parameters and its MACs by every counter, their disagreement, and operators that were not counted."""
-    view = report.view
     if not view.costs:
         return absent("No cost recorded.")
     names = list(dict.fromkeys(str(c.get("name", "?")) for cost in view.costs.values() for c in cost.counters))
@@ -77,3 +80,38 @@ def _operators(uncounted: object) -> str:
     if isinstance(uncounted, list | tuple):
         return ", ".join(sorted(map(str, uncounted)))
     return str(uncounted) if uncounted else ""
+
+
+def _training(view: StudyView) -> Html:
+    """What a configuration costs where it is trained: one block per accelerator, with ratios to the baseline."""
+    baseline = view.baseline.name
+    deployed = [column for column in COSTS if column.key in ("params", "macs", "latency")]
+    columns = [Column("Configuration", text=True)]
+    columns += [Column("Step", "ms, median"), Column("Peak memory", "MB, training")]
+    columns += [Column(column.name, column.unit) for column in deployed]
+    blocks = []
+    for accelerator in view.accelerators:
+        steps, memory = training_costs(view, accelerator)
+        cells = [cell.name for cell in view.design_cells if cell.name in steps or cell.name in memory]
+        values: list[tuple[dict[str, float | None], int]] = [
+            ({cell: 1e3 * value for cell, value in steps.items()}, 1),
+            ({cell: value / 1e6 for cell, value in memory.items()}, 0),
+        ]
+        for column in deployed:
+            costs = {cell: column.read(view, cell) for cell in cells}
+            values.append((costs, column.decimals(costs.values())))
+        rows = []
+        for cell in cells:
+            reference = [None if cell == baseline else costs.get(baseline) for costs, _ in values]
+            entries = zip(values, reference, strict=True)
+            rows.append(
+                [view.cells[cell].label, *(with_ratio(costs.get(cell), base, n) for (costs, n), base in entries)]
+            )
+        blocks.append((f"Trained on {accelerator}", rows))
+    if not any(rows for _, rows in blocks):
+        return absent("No training cost recorded.")
+    caption = (
+        "Cost of training beside cost of deployment, with the ratio to the baseline below. Step: median over a fit's "
+        "optimiser steps, then over seeds. Peak memory: the largest over seeds."
+    )
+    return table(columns, blocks, caption + view.note)

@@ -128,9 +128,9 @@ def _own_kernel() -> Iterator[None]:
         folder = Path(name) / "kernels" / _KERNEL
         folder.mkdir(parents=True)
         (folder / "kernel.json").write_text(json.dumps(spec), encoding="utf-8")
-        places = {"JUPYTER_PATH": name, "JUPYTER_RUNTIME_DIR": name, "IPYTHONDIR": name}
-        before = {key: os.environ.get(key) for key in places}
-        os.environ.update(places)
+        folders = {"JUPYTER_PATH": name, "JUPYTER_RUNTIME_DIR": name, "IPYTHONDIR": name}
+        before = {key: os.environ.get(key) for key in folders}
+        os.environ.update(folders)
         try:
             yield
         finally:

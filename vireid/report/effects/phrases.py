@@ -10,7 +10,7 @@ from vireid.report.records.study import StudyView, cells_are_levels
 from vireid.report.statistics import MIN_SEEDS, points, seeds_phrase
 from vireid.report.tables import csv_text
 
-NOTHING = "No two cells that tell an effect have been measured yet."
+NOTHING = "No two cells that differ in one toggle have been measured yet."
 METHODS: dict[Method, str] = {
     "two-way": (
         "Ordinary least squares with a block per seed, main effects and two-way interactions over all cells of the "
@@ -20,13 +20,13 @@ METHODS: dict[Method, str] = {
         "freedom."
     ),
     "main effects": (
-        "Ordinary least squares with a block per seed and main effects alone: the cells of this design cannot tell "
+        "Ordinary least squares with a block per seed and main effects alone: the cells of this design cannot keep "
         "interactions apart, so an effect may contain some. Intervals are Student t with the residual degrees of "
         "freedom."
     ),
     "paired": (
         "Differences between cells that differ in one toggle alone, paired by seed and averaged over such cells; "
-        "Student t over seeds. The design cannot tell interactions: an effect holds beside the other levels it was "
+        "Student t over seeds. The design cannot estimate interactions: an effect holds beside the other levels it was "
         "measured with."
     ),
 }
@@ -97,7 +97,7 @@ def sentence(effect: Effect, names: Names) -> str:
     """One sentence per effect, in points of percent."""
     name, change = names.effect(effect), effect.difference
     if change is None:
-        return f"{name}: not estimable, the cells measured so far do not tell it"
+        return f"{name}: not estimable from the cells measured so far"
     gain = points(change, effect.metric)
     if effect.placebo:
         if change.n < MIN_SEEDS or change.contains_zero is None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -31,13 +30,11 @@ class Accuracy:
     mean_ap: float
     low: float | None  # ends of the interval over query identities, each the mean over fits
     high: float | None
-    level: float | None
     fits: tuple[str, ...]
     seeds: tuple[int, ...]
     cosine: float | None = None  # of a file: to the model's own features
     overlap10: float | None = None
     size_bytes: int | None = None  # of the file
-    settings: tuple[dict[str, Any], ...] = ()  # compared on dev before this file's were taken
 
     @property
     def interval(self) -> str:
@@ -117,7 +114,7 @@ def find_accuracy_key(
 
 
 def candidates(deployment: DeploymentView, key: AccuracyKey | None) -> list[Deployable]:
-    """Every model at every place in every runtime at batch 1; without a accuracy_key none has an accuracy."""
+    """Every model with every timing of its graph at batch 1; without a key none has an accuracy."""
     return [
         Deployable(model, timing, None if key is None else accuracy_of(deployment, model, timing, key))
         for timing in deployment.timings
@@ -173,13 +170,11 @@ def _mean(matching: Sequence[tuple[FitRecord, EvaluationRecord]]) -> Accuracy:
         mean_ap=float(np.mean([e.metrics["mAP"] for e in evaluations])),
         low=float(np.mean([i.low for i in intervals])) if whole else None,
         high=float(np.mean([i.high for i in intervals])) if whole else None,
-        level=intervals[0].level if whole else None,
         fits=tuple(fit.id for fit, _ in matching),
         seeds=tuple(fit.seed for fit, _ in matching),
         cosine=float(np.mean([f.cosine for f in files])) if files else None,
         overlap10=float(np.mean([f.overlap10 for f in files])) if files else None,
         size_bytes=max((f.size_bytes for f in files), default=None),
-        settings=tuple(setting for f in files[:1] for setting in f.candidates),
     )
 
 

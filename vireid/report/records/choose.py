@@ -154,7 +154,7 @@ def against_runner_up(choice: DeploymentChoice) -> str:
     assert second.accuracy is not None
     second_best = f"Runner-up: {second}, mAP {100 * second.accuracy.mean_ap:.1f} % {second.accuracy.interval}".rstrip()
     if choice.overlap is None:
-        return f"{second_best}; without intervals of both nothing says whether the difference is real."
+        return f"{second_best}; without intervals of both nothing shows whether the difference is real."
     if choice.overlap:
         return f"{second_best}; their intervals overlap: the data do not show that the choice is the more accurate one."
     return f"{second_best}; their intervals do not overlap: the data show the choice."
@@ -185,12 +185,12 @@ def bundle_note(choice: DeploymentChoice) -> str:
     same = [c for c in choice.considered if c.model == best.model and c.precision == EXACT]
     there = [c for c in same if c.timing.runtime_name == "onnxruntime"]
     if not there:
-        return "A bundle runs on onnxruntime, where this network was not measured at this place."
+        return "A bundle runs on onnxruntime, where this network was not measured on this device."
     fastest = min(there, key=lambda c: c.timing.ms(choice.limits.percentile))
     over = "; ".join(choice.limits.exceeded(fastest))
     taken = f"{fastest.timing.ms(choice.limits.percentile):.2f} ms"
-    words = f"A bundle runs on onnxruntime, where this network takes {taken}"
-    return f"{words}, over the limits: {over}." if over else f"{words}, within the limits."
+    cost = f"A bundle runs on onnxruntime, where this network takes {taken}"
+    return f"{cost}, over the limits: {over}." if over else f"{cost}, within the limits."
 
 
 def measuring(key: TimingKey, overrides: Sequence[str]) -> str:

@@ -56,7 +56,7 @@ class AccuracyKey:
 
     @property
     def is_usual(self) -> bool:
-        """Whether it is a plain search over all cameras: what is taken where nobody says otherwise."""
+        """Whether it is a plain search over all cameras: the default."""
         return self.card.mode != "indoor" and not self.card.reads_text and not self.card.augments
 
 

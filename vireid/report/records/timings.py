@@ -160,7 +160,7 @@ class TimingBlock:
 def timings(records: Iterable[LatencyRecord], names: Mapping[str, str] | None = None) -> list[Timing]:
     """Finished forward passes, pooled where graph and condition agree; ``names`` of machines as in ``TimingKey.of``.
 
-    Records of the whole way of a query, from a file to a ranked list, are no forward passes.
+    Records of a whole query, from a file to a ranked list, are no forward passes.
     """
     groups: dict[tuple[object, ...], list[Timing]] = {}
     for record in records:
@@ -180,7 +180,7 @@ def by_key(timings: Iterable[Timing]) -> dict[TimingKey, list[Timing]]:
 
 
 def machine_names(records: Iterable[LatencyRecord]) -> dict[str, str]:
-    """Name of every machine by its digest; machines of one label are told apart by what they differ in."""
+    """Name of every machine by its digest; machines of one label get what they differ in as well."""
     machines = {machine_digest(record.environment): record.environment for record in records}
     labels = {key: device_label(environment) for key, environment in machines.items()}
     names = {}
@@ -192,7 +192,7 @@ def machine_names(records: Iterable[LatencyRecord]) -> dict[str, str]:
 
 
 def _difference(device: Mapping[str, Any], alike: Sequence[Mapping[str, Any]]) -> str:
-    """The first fields of a machine's identity that tell every two of ``alike`` apart; empty for one alone."""
+    """The first fields of a machine's identity that distinguish every two of ``alike``; empty for one alone."""
     fields: list[str] = []
     for name in MACHINE_IDENTITY:
         if len({repr([other.get(field) for field in fields]) for other in alike}) == len(alike):

@@ -91,7 +91,7 @@ def _table(deployment: DeploymentView, own: Sequence[Timing]) -> Html:
     caption = (
         f"Forward passes on {own[0].key.device}, from raw samples; throughput is batch ÷ p50. Load: from the file to "
         "the first answer. RSS: highest resident memory of the isolated process, interpreter and libraries included. "
-        f"A dash: measured in the profiler's process, where these cannot be told.{unread}"
+        f"A dash: measured in the profiler's process, where these cannot be known.{unread}"
         f"{as_sentence(*deployment.notes)}"
     )
     return table(columns, blocks, caption)

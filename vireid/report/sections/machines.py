@@ -23,7 +23,7 @@ def render(report: Report) -> Html:
     if not rows:
         command = "vireid profile model=idkl profile=runtimes"
         return join([unfilled("No forward pass measured on any machine", command), *below])
-    columns = [Column("Machine", text=True), Column("Way of measuring", text=True), Column("Threads")]
+    columns = [Column("Machine", text=True), Column("Mode of measuring", text=True), Column("Threads")]
     columns += [Column(name) for name in ("Graphs", "Runtimes", "Measurements")]
     caption = (
         "What was measured where. Machines that differ in processor, stepping, instruction sets, cores or accelerators "

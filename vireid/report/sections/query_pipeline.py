@@ -30,7 +30,7 @@ def render(report: Report) -> Html:
             groups.setdefault(TimingKey.of(record, deployment.machines), []).append(record)
     if not groups:
         return unfilled(
-            "No way from a JPEG file to a ranked list measured",
+            "No query from a JPEG file to a ranked list measured",
             "vireid profile model=idkl --stages profile.stages.gallery=10000",
         )
     groups = dict(sorted(groups.items()))
@@ -64,11 +64,11 @@ def _figure(deployment: DeploymentView, key: TimingKey, own: list[LatencyRecord]
 def _table(deployment: DeploymentView, groups: dict[TimingKey, list[LatencyRecord]]) -> Html:
     shown = [stage for stage in STAGES if any(stage in r.stages for own in groups.values() for r in own)]
     columns = [Column("Graph and runtime", text=True), *(Column(stage, "ms") for stage in shown)]
-    columns += [Column("Whole way", "ms"), Column("Gallery", "rows"), Column("Gallery", "MB")]
+    columns += [Column("Whole query", "ms"), Column("Gallery", "rows"), Column("Gallery", "MB")]
     columns.append(Column("JPEG", text=True))
     blocks = [(str(key), [_row(deployment, record, shown) for record in own]) for key, own in groups.items()]
     caption = (
-        "Medians of each stage of one query and of the whole way. Eager mode alone tells backbone and neck apart; the "
+        "Medians of each stage of one query and of the whole query. Eager mode alone separates backbone and neck; the "
         "gallery's features are prepared before, float32, and stay in memory."
     )
     return table(columns, blocks, caption + as_sentence(*deployment.notes))

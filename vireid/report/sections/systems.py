@@ -85,7 +85,7 @@ class SystemTable:
         return next((system for system in self.systems if system.first.baseline), None)
 
     def short(self, content: ScoreTable) -> str:
-        """What tells a protocol from the table's other ones, such as ``indoor``."""
+        """What distinguishes a protocol from the table's other ones, such as ``indoor``."""
         parts = [table.title.split(" · ") for table in self.tables]
         shared = set.intersection(*map(set, parts))
         own = content.title.split(" · ")

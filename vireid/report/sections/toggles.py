@@ -88,7 +88,7 @@ def render(report: Report) -> Html:
     if not priced:
         profile = "profile=runtimes"
         return unfilled(
-            "No model was measured both with and without ibn=a or mha=refine at one place",
+            "No model was measured both with and without ibn=a or mha=refine on one machine",
             f"vireid profile model=idkl model.ibn=none {profile}",
             f"vireid profile model=idkl model.ibn=a {profile}",
         )
@@ -101,7 +101,7 @@ def render(report: Report) -> Html:
     blocks = [(f"{name} on {key}", [_row(price) for price in own]) for (name, key), own in groups.items()]
     caption = (
         "Price of a toggle at inference: median latency with it ÷ without it, of models that differ in nothing else, "
-        "on one machine, in one runtime, measured in one way. Weights do not matter for it; most of these were never "
+        "on one machine, in one runtime, measured in one mode. Weights do not matter for it; most of these were never "
         "trained. Beside it the ratio of MACs, which a runtime does not have to follow."
     )
     return table(columns, blocks, caption + as_sentence(*deployment.notes))

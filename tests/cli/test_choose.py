@@ -15,9 +15,9 @@ from vireid.cli.show import console
 from vireid.cli.study import _template
 from vireid.core.errors import UserError
 from vireid.core.records import EvaluationRecord, LatencyRecord
-from vireid.report.hardware.deployment import store_deployment, study_deployment
-from vireid.report.hardware.toggles import prices
-from vireid.report.load import StudyView
+from vireid.report.records.deployment import store_deployment, study_deployment
+from vireid.report.records.study import StudyView
+from vireid.report.sections.toggles import prices
 from vireid.store import Store
 
 

@@ -9,7 +9,7 @@ from tests.tiny import tiny
 from vireid.experiment.context import RunContext
 from vireid.experiment.fit import fit_step
 from vireid.experiment.reload import weights_file
-from vireid.report.selection import dev_scores
+from vireid.report.sections.training import dev_scores
 from vireid.store import Store
 
 STAGES = ["data.split=dev", "recipe.epochs=3", "model.ibn=a", "recipe.precision=bf16", "recipe.channels_last=true"]

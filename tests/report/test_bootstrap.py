@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,9 +10,8 @@ from tests.report.studies import per_query
 from vireid.core.errors import UserError
 from vireid.core.seeding import generator
 from vireid.report.bootstrap import resampled_difference, resampled_score
-from vireid.report.load import StudyView
-from vireid.report.sampling import per_query as table_of
-from vireid.report.sampling import sampling_table
+from vireid.report.page import Report
+from vireid.report.records.study import StudyView
 from vireid.store import Store
 
 COLUMNS = ["trial", "query", "identity", "ap", "inp", "first_hit_rank", "valid"]
@@ -81,15 +82,15 @@ def test_unlike_queries_unknown_metric_and_old_tables_are_refused() -> None:
         resampled_score(run(1).assign(valid=False))
 
 
-def test_table_compares_every_cell_with_the_baseline_and_says_what_it_covers(factorial: Store) -> None:
+def test_table_compares_every_cell_with_the_baseline_and_says_what_it_covers(factorial: Store, tmp_path: Path) -> None:
     view = StudyView(factorial, "factorial")
-    page = sampling_table(view).html
+    page = Report(view, tmp_path).section("sampling")
     assert "test sampling only (identities resampled), not training noise" in page
     assert "seed 101" in page
     assert page.count("<tr") == 1 + 2 * (1 + 15)  # head; plain and re-ranked, each a heading and 15 cells
     assert "shuffled" not in page
     evaluation = view.runs[0].evaluations[0]
-    assert table_of(view, evaluation.model_copy(update={"per_query_file": "gone.parquet"})) is None
+    assert view.per_query(evaluation.model_copy(update={"per_query_file": "gone.parquet"})) is None
 
 
 def test_a_resample_without_the_queries_of_one_trial_rests_on_the_others() -> None:

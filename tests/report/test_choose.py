@@ -8,22 +8,22 @@ import pytest
 
 from tests.report.deployments import BOARD, HERE, INT8, Deployed, build_deployment, graph, int8_file
 from vireid.core.records import LatencyRecord
-from vireid.report.hardware.candidates import Accuracy, Candidate, candidates, find_yardstick
-from vireid.report.hardware.choose import (
-    Choice,
+from vireid.report.records.candidates import Accuracy, Deployable, candidates, find_accuracy_key
+from vireid.report.records.choose import (
+    DeploymentChoice,
     Limits,
     against_runner_up,
     bundle_note,
     choose,
     commands,
+    key_for,
     measuring,
     nearest_misses,
     overlapping,
-    place_for,
     sentence,
 )
-from vireid.report.hardware.deployment import store_deployment, study_deployment
-from vireid.report.load import StudyView
+from vireid.report.records.deployment import store_deployment, study_deployment
+from vireid.report.records.study import StudyView
 from vireid.store import Store
 
 
@@ -40,16 +40,16 @@ def record(store: Store, device: dict[str, object] = HERE, threads: int = 1) -> 
     )
 
 
-def every(store: Store) -> list[Candidate]:
+def every(store: Store) -> list[Deployable]:
     joined = study_deployment(StudyView(store, "hardware"))
-    return candidates(joined, find_yardstick(joined))
+    return candidates(joined, find_accuracy_key(joined))
 
 
-def chosen(store: Store, limits: Limits, **place: object) -> Choice:
-    return choose(every(store), place_for(record(store), **place), limits)
+def chosen(store: Store, limits: Limits, **place: object) -> DeploymentChoice:
+    return choose(every(store), key_for(record(store), **place), limits)
 
 
-def name(candidate: Candidate | None) -> tuple[str, str] | None:
+def name(candidate: Deployable | None) -> tuple[str, str] | None:
     return None if candidate is None else (candidate.label, candidate.timing.short)
 
 
@@ -129,13 +129,13 @@ def test_nothing_fits_names_the_nearest_miss_of_each_limit(store: Store) -> None
 
 
 def test_only_the_machine_way_and_threads_of_the_record_count(store: Store) -> None:
-    board = place_for(record(store, BOARD))
+    board = key_for(record(store, BOARD))
     choice = choose(every(store), board, Limits())
     assert sorted(c.timing.ms(50) for c in choice.considered) == pytest.approx([61, 305])
     limited = record(store).model_copy(update={"limit": {"name": "x86, 1 core"}})
-    nowhere = choose(every(store), place_for(limited), Limits())
+    nowhere = choose(every(store), key_for(limited), Limits())
     assert (nowhere.considered, nowhere.best) == ((), None)
-    assert measuring(place_for(limited), ["model=idkl"]) == (
+    assert measuring(key_for(limited), ["model=idkl"]) == (
         """vireid profile model=idkl profile=weak 'profile.limit="x86, 1 core"' 'profile.threads=[1]'"""
     )
 
@@ -169,12 +169,12 @@ def test_a_bundle_of_another_runtime_says_what_it_takes(store: Store) -> None:
 def test_sustained_runs_and_own_processes_are_places_of_their_own(store: Store) -> None:
     own = record(store)
     windows = [{"start": 0.0, "end": 10.0, "samples": 3}]
-    sustained = place_for(own.model_copy(update={"windows": windows}))
-    assert sustained.way == "isolated, sustained"
+    sustained = key_for(own.model_copy(update={"windows": windows}))
+    assert sustained.mode == "isolated, sustained"
     assert measuring(sustained, ["model=idkl"]) == "vireid profile model=idkl profile=sustained 'profile.threads=[1]'"
-    inside = place_for(own.model_copy(update={"isolated": False}))
+    inside = key_for(own.model_copy(update={"isolated": False}))
     assert measuring(inside, ["model=idkl"]) == "vireid profile model=idkl 'profile.threads=[1]'"
-    assert not [c for c in every(store) if c.place in (sustained, inside)]
+    assert not [c for c in every(store) if c.timing.key in (sustained, inside)]
 
 
 def test_a_broken_record_and_a_broken_plan_change_nothing_but_a_word(
@@ -193,7 +193,9 @@ def test_a_broken_record_and_a_broken_plan_change_nothing_but_a_word(
 
 def test_fixture_is_as_described(store: Store) -> None:
     found = {
-        (c.label, c.timing.short): round(c.timing.ms(50)) for c in every(store) if c.place == place_for(record(store))
+        (c.label, c.timing.short): round(c.timing.ms(50))
+        for c in every(store)
+        if c.timing.key == key_for(record(store))
     }
     assert found == {
         ("idkl", "eager fp32"): 40,

@@ -23,21 +23,21 @@ from tests.report.comparisons import (
 )
 from vireid.ablation.publish import publish_study
 from vireid.report import render_report
-from vireid.report.comparison.page import Comparison, open_comparison
+from vireid.report.page import Report, open_report
 from vireid.store import Store
 
 TEMPLATE = Path(__file__).parents[2] / "notebooks" / "comparison.ipynb"
-SECTIONS = (
-    "systems",
-    "differences",
-    "accuracy",
-    "accuracy_against_cost",
-    "text",
-    "cost",
-    "latency",
-    "scores",
-    "budget",
-)
+SECTIONS: dict[str, dict[str, object]] = {
+    "systems": {},
+    "differences": {},
+    "ablation": {"copies": "accuracy", "text": False},
+    "accuracy_against_cost": {"text": False},
+    "text": {},
+    "costs": {"training": False},
+    "latency": {},
+    "scores": {"text": False},
+    "budget": {},
+}
 NOTE = "Synthetic 1.0, not comparable with published results"
 
 
@@ -47,11 +47,10 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 @pytest.fixture(scope="module")
-def report(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Comparison:
+def report(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Report:
     """The whole study's report, whose sections are rendered once; its copies lie in ``report.out``."""
-    report = open_comparison(store.root, "comparison", tmp_path_factory.mktemp("report"))
-    for section in SECTIONS:
-        setattr(report, section, functools.cache(getattr(report, section)))
+    report = open_report(store.root, "comparison", tmp_path_factory.mktemp("report"))
+    report.section = functools.cache(report.section)  # type: ignore[method-assign]
     return report
 
 
@@ -69,8 +68,8 @@ def percent(cell: str, protocol: dict[str, object]) -> str:
     return f"{np.mean(values):.1f} ±{np.std(values, ddof=1):.1f}"
 
 
-def test_systems_stand_under_their_own_names_with_accuracy_and_every_cost(report: Comparison) -> None:
-    page = report.systems().html
+def test_systems_stand_under_their_own_names_with_accuracy_and_every_cost(report: Report) -> None:
+    page = report.section("systems")
     rows = rows_of(page)
     assert list(rows) == list(SYSTEMS)
     for name, (_, macs, deployed, extra, seconds) in SYSTEMS.items():
@@ -85,8 +84,8 @@ def test_systems_stand_under_their_own_names_with_accuracy_and_every_cost(report
     assert "text" not in page.lower().replace('class="text"', "")
 
 
-def test_csv_has_one_row_per_system_and_protocol_at_full_precision(report: Comparison) -> None:
-    report.systems()
+def test_csv_has_one_row_per_system_and_protocol_at_full_precision(report: Report) -> None:
+    report.section("systems")
     rows = list(csv.DictReader((report.out / "tables" / "systems-1.csv").open(encoding="utf-8")))
     assert len(rows) == len(SYSTEMS) * 2
     assert {row["text"] for row in rows} == {"none"}
@@ -99,8 +98,8 @@ def test_csv_has_one_row_per_system_and_protocol_at_full_precision(report: Compa
     assert int(agw["images"]) == 31 * 35 * 64
 
 
-def test_differences_are_paired_by_seed_and_corrected_over_the_systems(report: Comparison) -> None:
-    page = report.differences().html
+def test_differences_are_paired_by_seed_and_corrected_over_the_systems(report: Report) -> None:
+    page = report.section("differences")
     rows = list(csv.DictReader((report.out / "tables" / "differences-1.csv").open(encoding="utf-8")))
     own = {
         row["effect"]: row for row in rows if row["metric"] == "mAP" and row["reranking"] == "no re-ranking"
@@ -132,23 +131,23 @@ def test_differences_are_paired_by_seed_and_corrected_over_the_systems(report: C
     assert NOTE in page
 
 
-def test_every_caption_of_measured_numbers_carries_the_note(report: Comparison) -> None:
-    sections = [getattr(report, section)() for section in SECTIONS]
-    captions = [words for part in sections for words in re.findall(r"<figcaption>.*?</figcaption>", part.html, re.S)]
+def test_every_caption_of_measured_numbers_carries_the_note(report: Report) -> None:
+    sections = [report.section(name, **choices) for name, choices in SECTIONS.items()]
+    captions = [words for part in sections for words in re.findall(r"<figcaption>.*?</figcaption>", part, re.S)]
     assert len(captions) > 12
     assert [words for words in captions if NOTE not in words] == []
 
 
-def test_figures_name_the_systems(report: Comparison) -> None:
-    page = report.accuracy_against_cost().html
+def test_figures_name_the_systems(report: Report) -> None:
+    page = report.section("accuracy_against_cost", text=False)
     assert page.count("<img") == 2
     found = {path.stem for path in (report.out / "figures").glob("*.svg") if f"figures/{path.stem}.svg" in page}
     assert found == {"tradeoff-latency", "tradeoff-macs"}
     assert "Not drawn" not in page
 
 
-def test_budget_says_what_was_drawn_and_what_it_took(report: Comparison) -> None:
-    page = report.budget().html
+def test_budget_says_what_was_drawn_and_what_it_took(report: Report) -> None:
+    page = report.section("budget")
     rows = rows_of(page.split("</table>")[0])
     assert rows["agw"][:2] == ["69,440", "1,085"]
     assert rows["optimized_fork"][:2] == ["69,632", "2,176"]
@@ -158,9 +157,9 @@ def test_budget_says_what_was_drawn_and_what_it_took(report: Comparison) -> None
 
 def test_unequal_budgets_are_named(tmp_path: Path) -> None:
     build_comparison(tmp_path / "store", short=("agw",))
-    report = open_comparison(tmp_path / "store", "comparison", tmp_path)
-    assert "NOT the same budget: fits drew between 33,600 and" in report.budget().html
-    report.systems()
+    report = open_report(tmp_path / "store", "comparison", tmp_path)
+    assert "NOT the same budget: fits drew between 33,600 and" in report.section("budget")
+    report.section("systems")
     assert "NOT the same budget" in (tmp_path / "summary.md").read_text()
 
 
@@ -168,52 +167,54 @@ def test_gaps_are_shown_and_claim_nothing(tmp_path: Path) -> None:
     """One seed of AGW failed, IV-REID has no latency, TSKD never finished."""
     failed = {("agw", 202), *(("tskd", seed) for seed in SEEDS)}
     build_comparison(tmp_path / "store", failed=failed, untimed=("iv_reid",))
-    report = open_comparison(tmp_path / "store", "comparison", tmp_path)
-    assert "killed for lack of memory" in report.overview().html
-    page = report.systems().html
+    report = open_report(tmp_path / "store", "comparison", tmp_path)
+    assert "killed for lack of memory" in report.section("overview")
+    page = report.section("systems")
     rows = rows_of(page)
     assert rows["tskd"][:4] == ["–"] * 4
     assert rows["iv_reid"][7] == "–"
     assert "2 seeds, no effect claimed" in page
     assert "no score, see above" in page
-    differences = report.differences().html
+    differences = report.section("differences")
     assert "agw: 2 seeds, no effect claimed" in differences
     assert "tskd: no seed measured in common with idkl" in differences
     assert re.search(r"iv_reid: [^<]*, at ×1\.00 its MACs<", differences)
-    assert "Not drawn, as their latency was not measured: iv_reid." in report.accuracy_against_cost().html
+    assert "Not drawn, as their latency was not measured: iv_reid." in report.section(
+        "accuracy_against_cost", text=False
+    )
     text = (tmp_path / "summary.md").read_text()
     assert "| agw (2 seeds, no effect claimed) |" in text
     assert "| tskd (no score) | – | – | – |" in text
-    for section in (report.budget, report.accuracy, report.scores, report.latency, report.cost, report.text):
-        assert section().html
+    for section in ("budget", "ablation", "scores", "latency", "costs", "text"):
+        assert report.section(section)
 
 
 def test_without_the_reference_nothing_is_compared(tmp_path: Path) -> None:
     build_comparison(tmp_path / "store", failed={("idkl", seed) for seed in SEEDS})
-    report = open_comparison(tmp_path / "store", "comparison", tmp_path)
-    assert "No system has been measured beside the reference yet" in report.differences().html
-    assert rows_of(report.systems().html)["agw"][1] == percent("agw", ALL)
+    report = open_report(tmp_path / "store", "comparison", tmp_path)
+    assert "No system has been measured beside the reference yet" in report.section("differences")
+    assert rows_of(report.section("systems"))["agw"][1] == percent("agw", ALL)
     assert "No system has a score beside idkl, so nothing is compared" in (tmp_path / "summary.md").read_text()
 
 
 def test_study_without_any_score_renders(tmp_path: Path) -> None:
     build_comparison(tmp_path / "store", failed={(name, seed) for name in SYSTEMS for seed in SEEDS})
-    report = open_comparison(tmp_path / "store", "comparison", tmp_path)
-    assert "No scores yet" in report.systems().html
+    report = open_report(tmp_path / "store", "comparison", tmp_path)
+    assert "No scores yet" in report.section("systems")
     assert "No system has a score yet" in (tmp_path / "summary.md").read_text()
-    assert "No finished training" in report.budget().html
+    assert "No finished training" in report.section("budget")
 
 
 def test_reranked_scores_alone_do_not_enter_the_table_of_systems(tmp_path: Path) -> None:
     lost = [evaluation_id(name, seed, card) for name in SYSTEMS for seed in SEEDS for card in (ALL, INDOOR)]
     build_comparison(tmp_path / "store", lost=lost)
-    report = open_comparison(tmp_path / "store", "comparison", tmp_path)
-    assert "No scores yet" in report.systems().html
-    assert percent("agw", RERANKED).split()[0] in report.accuracy().html
+    report = open_report(tmp_path / "store", "comparison", tmp_path)
+    assert "No scores yet" in report.section("systems")
+    assert percent("agw", RERANKED).split()[0] in report.section("ablation", copies="accuracy", text=False)
 
 
-def test_summary_is_a_table_for_a_readme(report: Comparison) -> None:
-    report.systems()
+def test_summary_is_a_table_for_a_readme(report: Report) -> None:
+    report.section("systems")
     text = (report.out / "summary.md").read_text()
     rows = [line for line in text.splitlines() if line.startswith("| ")]
     assert [row.split(" | ")[0].removeprefix("| ") for row in rows] == ["System", *SYSTEMS]

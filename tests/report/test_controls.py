@@ -10,10 +10,11 @@ import pytest
 
 from tests.report.studies import BuildStore, build_factorial, per_query
 from vireid.report.chance import EVEN, EXACT, chance_level, expected_average_precision
-from vireid.report.controls import control_results, control_sentence, controls_section
-from vireid.report.effects import families
-from vireid.report.load import StudyView
-from vireid.report.tables import ablation_table, to_csv, to_html
+from vireid.report.page import Report
+from vireid.report.records.study import StudyView
+from vireid.report.sections.ablation import to_csv, to_html
+from vireid.report.sections.controls import control_results, control_sentence
+from vireid.report.tables import score_table
 from vireid.store import Store
 
 
@@ -68,22 +69,24 @@ def test_few_seeds_fall_back_on_resampled_identities(tmp_path: Path) -> None:
     assert "not training noise" in result.scores[0].over
 
 
-def test_section_has_controls_and_placebo_and_is_empty_without(factorial: Store, build_store: BuildStore) -> None:
+def test_section_has_controls_and_placebo_and_is_empty_without(
+    factorial: Store, build_store: BuildStore, tmp_path: Path
+) -> None:
     view = StudyView(factorial, "factorial")
-    page = controls_section(view, families(view)).html
+    page = Report(view, tmp_path).section("controls")
     assert "shuffled identities" in page
     assert "Placebo: interval contains zero: yes" in page
     assert "enter no effect" in page
     other = StudyView(build_store(), "quick")
-    assert controls_section(other, families(other)).html == ""
+    assert Report(other, tmp_path).section("controls") == ""
 
 
 def test_controls_stand_in_a_block_of_their_own(factorial: Store) -> None:
     view = StudyView(factorial, "factorial")
-    content = ablation_table(view, view.settings[0])
+    content = score_table(view, view.keys[0])
     assert [heading for heading, _ in content.blocks()][:2] == ["No re-ranking", "Controls, no re-ranking"]
     assert [len(rows) for _, rows in content.blocks()] == [16, 1, 16, 1]
-    page = to_html(view, content).html
+    page = to_html(view, content)
     assert page.index("Controls, no re-ranking") < page.index("control: shuffled identities")
     table = pd.read_csv(io.StringIO(to_csv(content)))
     assert table.control.sum() == 2

@@ -13,13 +13,12 @@ from scipy import stats
 
 from tests.report.studies import FACTORS, MAIN, NOISE, SYNERGY, BuildStore, build_factorial, environment
 from vireid.core.plan import Plan
-from vireid.report.effects import Effect, Family, Names, choose_method, families, sentence, toggles
-from vireid.report.effects.design import code, pairs
-from vireid.report.effects.estimate import _ratio
+from vireid.report.effects.design import choose_method, code, pairs, toggles
+from vireid.report.effects.estimate import Effect, Family, _ratio, families
 from vireid.report.effects.least_squares import least_squares
-from vireid.report.effects.section import effects_csv
-from vireid.report.load import StudyView
+from vireid.report.effects.phrases import Names, effects_csv, sentence
 from vireid.report.page import open_report
+from vireid.report.records.study import StudyView
 from vireid.report.statistics import Difference
 from vireid.store import Store, write_atomically
 
@@ -222,9 +221,9 @@ def test_unlike_accelerators_are_never_pooled(tmp_path: Path) -> None:
         if run.seed == 103 and run.fit is not None:
             store.put(run.fit.model_copy(update={"environment": environment("Example GPU")}))
     found = [f for f in families(StudyView(store, "factorial")) if f.reranking == "no re-ranking"]
-    assert {f.setting.accelerator for f in found} == {"cpu", "Example GPU"}
+    assert {f.key.accelerator for f in found} == {"cpu", "Example GPU"}
     for family in found:
-        seeds = 2 if family.setting.accelerator == "cpu" else 1
+        seeds = 2 if family.key.accelerator == "cpu" else 1
         assert all(e.difference and e.difference.n == seeds and e.difference.p is None for e in family.effects)
         assert not any(e.shown for e in family.effects)
 
@@ -286,7 +285,7 @@ def test_sentences(factorial: Store, build_store: BuildStore) -> None:
 
 def test_section_has_figure_table_and_csv_per_setting(factorial: Store, tmp_path: Path) -> None:
     report = open_report(factorial.root, "factorial", tmp_path)
-    page = report.effects().html
+    page = report.section("effects")
     assert "IBN × augmentation" in page
     assert "Holm" in page
     assert "the 10 effects" in page
@@ -299,7 +298,7 @@ def test_section_has_figure_table_and_csv_per_setting(factorial: Store, tmp_path
     assert first.difference is not None
     assert float(rows[0]["low"]) == first.difference.low
     assert rows[0]["df"] == "34"
-    table = pd.read_csv(io.StringIO(effects_csv([plain(report.view)], Names(report.view), "title")))
+    table = pd.read_csv(io.StringIO(effects_csv([plain(report.view)], Names(report.view))))
     assert table.placebo.sum() == 1
     assert list(FACTORS) == ["ibn", "mha", "augmentation", "weighting"]
 

@@ -13,11 +13,11 @@ from vireid.core.errors import UserError
 from vireid.report.figures.canvas import OKABE_ITO, colour, dashes, new_figure
 from vireid.report.figures.curves import training_curves
 from vireid.report.figures.labels import place_labels
-from vireid.report.figures.retrieval import material
 from vireid.report.figures.tradeoff import pareto_front, staircase
 from vireid.report.figures.weights import weight_curves
-from vireid.report.load import StudyView
 from vireid.report.page import open_report
+from vireid.report.records.study import StudyView
+from vireid.report.sections.retrieval import material
 
 
 def test_pareto_front_equals_naive_search() -> None:
@@ -64,8 +64,7 @@ def test_every_figure_has_vector_copies_and_says_what_it_is(build_store: BuildSt
     add_panel(store, fit, queries=1)
     report = open_report(store.root, "quick", tmp_path)
     page = "".join(
-        getattr(report, section)().html
-        for section in ("scores", "accuracy_against_cost", "training", "latency", "retrieval")
+        report.section(section) for section in ("scores", "accuracy_against_cost", "training", "latency", "retrieval")
     )
     captions = re.findall(r"<figcaption>(.*?)</figcaption>", page, re.DOTALL)
     assert len(captions) == 9
@@ -84,7 +83,7 @@ def test_curves_bear_missing_keys(build_store: BuildStore, tmp_path: Path) -> No
         assert run.fit is not None
         store.put(run.fit.model_copy(update={"curves": [{"epoch": 0}, {"epoch": 1, "loss": 2.0, "terms": None}]}))
     view = StudyView(store, "quick")
-    assert "total loss" in training_curves(view, tmp_path).html
+    assert "total loss" in training_curves(view, tmp_path)
     assert weight_curves(view, tmp_path) is None
 
 
@@ -92,11 +91,11 @@ def test_panel_absent_names_the_command_and_broken_names_the_file(build_store: B
     store = build_store()
     report = open_report(store.root, "quick", tmp_path)
     run = report.view.runs[0]
-    assert f"vireid explain {run.planned.fit}" in report.retrieval().html
+    assert f"vireid explain {run.planned.fit}" in report.section("retrieval")
     add_panel(store, run.planned.fit, queries=1)
     (material(report.view, run).parent / "q0_r3.jpg").write_bytes(b"no image")
     with pytest.raises(UserError, match=r"q0_r3.jpg.*vireid explain"):
-        report.retrieval()
+        report.section("retrieval")
     material(report.view, run).write_text("{}")
     with pytest.raises(UserError, match=r"retrieval.json: not a retrieval panel"):
-        report.retrieval()
+        report.section("retrieval")

@@ -26,17 +26,18 @@ from tests.report.deployments import (
 from vireid.ablation.publish import publish_study
 from vireid.core.records import CostRecord, FitRecord, LatencyRecord
 from vireid.experiment.compare import _evaluations
-from vireid.report.hardware.candidates import Candidate, candidates, find_yardstick, front
-from vireid.report.hardware.deployment import Deployment, cost_of_fit, store_deployment, study_deployment
-from vireid.report.hardware.devices import unmeasured
-from vireid.report.hardware.front import _paint
-from vireid.report.hardware.page import open_hardware
-from vireid.report.hardware.roofline import roofline_points
-from vireid.report.hardware.timings import machine_names, place_of, timings
-from vireid.report.hardware.toggles import prices
 from vireid.report.inputs import input_digest
-from vireid.report.load import StudyView
+from vireid.report.page import open_report
+from vireid.report.records.candidates import Deployable, candidates, find_accuracy_key, front
+from vireid.report.records.deployment import DeploymentView, cost_of_fit, store_deployment, study_deployment
+from vireid.report.records.keys import TimingKey
+from vireid.report.records.study import StudyView
+from vireid.report.records.timings import machine_names, timings
 from vireid.report.render import render_report
+from vireid.report.sections.devices import unmeasured
+from vireid.report.sections.front import _paint
+from vireid.report.sections.roofline import roofline_points
+from vireid.report.sections.toggles import prices
 from vireid.store import Store
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
@@ -48,21 +49,21 @@ def store(tmp_path: Path) -> Store:
     return build_deployment(tmp_path / "store")
 
 
-def deployment(store: Store) -> Deployment:
+def deployment(store: Store) -> DeploymentView:
     return study_deployment(StudyView(store, "hardware"))
 
 
-def scored(store: Store) -> dict[tuple[str, str, int, str], Candidate]:
+def scored(store: Store) -> dict[tuple[str, str, int, str], Deployable]:
     """Candidates by model, runtime, threads and processor."""
     found = scored_list(store)
-    keys = [(c.label, c.timing.short, c.place.threads, c.place.device.partition(",")[0]) for c in found]
+    keys = [(c.label, c.timing.short, c.timing.key.threads, c.timing.key.device.partition(",")[0]) for c in found]
     assert len(set(keys)) == len(keys)
     return dict(zip(keys, found, strict=True))
 
 
-def scored_list(store: Store) -> list[Candidate]:
+def scored_list(store: Store) -> list[Deployable]:
     joined = deployment(store)
-    return candidates(joined, find_yardstick(joined))
+    return candidates(joined, find_accuracy_key(joined))
 
 
 CPU = HERE["cpu"]
@@ -114,7 +115,7 @@ def test_a_file_never_stands_for_the_network_itself(store: Store) -> None:
 
 def test_another_protocol_is_another_yardstick(store: Store) -> None:
     joined = deployment(store)
-    indoor = find_yardstick(joined, "indoor")
+    indoor = find_accuracy_key(joined, "indoor")
     assert indoor is not None
     assert indoor.title == "sysu/official · indoor · infrared to visible · single-shot"
     found = [c for c in candidates(joined, indoor) if c.label == "idkl" and c.precision == "fp32"]
@@ -126,15 +127,15 @@ def test_on_a_device_the_yardstick_is_that_of_the_models_timed_there(store: Stor
     joined = deployment(store)
     idkl, compact = joined.models
     fit = compact.fits[0].model_copy(update={"config": {"data": {"dataset": {"name": "regdb"}}}})
-    board = next(t.place for t in joined.timings if "ARM" in str(t.place))
-    there = [t for t in joined.timings if t.place != board or t.graph == compact.graph]
+    board = next(t.key for t in joined.timings if "ARM" in str(t.key))
+    there = [t for t in joined.timings if t.key != board or t.graph == compact.graph]
     joined = replace(joined, models=[idkl, replace(compact, fits=[fit])], timings=there)
-    usual, local = find_yardstick(joined), find_yardstick(joined, place=board)
+    usual, local = find_accuracy_key(joined), find_accuracy_key(joined, timed=board)
     assert usual is not None
     assert local is not None
-    assert usual.data != local.data
-    assert [c.label for c in candidates(joined, local) if c.place == board and c.accuracy] == ["compact"]
-    assert find_yardstick(replace(joined, timings=[]), place=board) == usual
+    assert usual.people != local.people
+    assert [c.label for c in candidates(joined, local) if c.timing.key == board and c.accuracy] == ["compact"]
+    assert find_accuracy_key(replace(joined, timings=[]), timed=board) == usual
 
 
 def test_unlike_machines_limits_and_threads_are_not_merged(store: Store) -> None:
@@ -142,7 +143,7 @@ def test_unlike_machines_limits_and_threads_are_not_merged(store: Store) -> None
     limited = {"limit": {"name": "x86, 1 core", "cores": [0]}}
     stepping = {"environment": record.environment.model_copy(update={"device": {**HERE, "isa": ["avx2", "amx_int8"]}})}
     records = [record, *(record.model_copy(update=u) for u in (limited, {"threads": 2}, {"isolated": False}, stepping))]
-    assert len({(p.machine, p.way, p.threads) for p in map(place_of, records)}) == 5
+    assert len({(p.machine, p.mode, p.threads) for p in map(TimingKey.of, records)}) == 5
     assert [len(t.seconds) for t in timings(records)] == [len(record.seconds)] * 5
     (pooled,) = timings([record, record.model_copy(update={"id": "0" * 12})])
     assert pooled.seconds == (*record.seconds, *record.seconds)
@@ -150,7 +151,7 @@ def test_unlike_machines_limits_and_threads_are_not_merged(store: Store) -> None
 
 def test_machines_of_one_name_are_told_apart(store: Store) -> None:
     Deployed(store).time(graph("idkl"), [0.02], device={**HERE, "isa": ["avx2", "amx_int8"]})
-    places = sorted({c.place.device for c in scored_list(store)})
+    places = sorted({c.timing.key.device for c in scored_list(store)})
     assert places == [
         "Example ARM board, 4 logical cores",
         "Example CPU @ 2.6 GHz, 2 logical cores (with amx_int8)",
@@ -305,13 +306,13 @@ def test_sections_without_records_name_the_command_that_fills_them(tmp_path: Pat
         timed, of_file = isinstance(record, LatencyRecord), getattr(record, "artefact", None) is not None
         if timed or (record.kind == "evaluation" and of_file):
             (store.runs / f"{record.id}.json").unlink()
-    report = open_hardware(store.root, "hardware", tmp_path / "out")
-    sections = (report.machines, report.latency, report.front, report.roofline, report.ways, report.toggles)
-    for section in (*sections, report.quantisation):
-        text = section().html
+    report = open_report(store.root, "hardware", tmp_path / "out")
+    sections = ("machines", "latency_by_machine", "front", "roofline", "query_pipeline", "toggles", "quantisation")
+    for section in sections:
+        text = report.section(section)
         assert 'class="absent"' in text
         assert "<code>vireid " in text
-    assert "vireid results add" in report.devices().html
+    assert "vireid results add" in report.section("devices")
 
 
 @pytest.mark.check

@@ -7,15 +7,16 @@ import pytest
 
 from tests.report.comparisons import build_comparison
 from vireid.core.errors import UserError
-from vireid.report.load import StudyView
-from vireid.report.published import PUBLISHED, published_records, published_section
+from vireid.report.records.published import PUBLISHED, published_records
+from vireid.report.records.study import StudyView
+from vireid.report.sections.published import published_tables
 
 RECORD = json.loads((PUBLISHED / "idkl-sysu-all.json").read_text(encoding="utf-8"))
 
 
 def test_every_number_has_its_source_and_stands_under_its_protocol() -> None:
     records = published_records()
-    page = published_section(records).html
+    page = published_tables(records)
     assert len(records) == len(list(PUBLISHED.glob("*.json")))
     assert "arXiv 2403.11708" in page
     assert "sysu/official · all · infrared→visible · single-shot, no re-ranking" in page
@@ -31,7 +32,7 @@ def test_every_number_has_its_source_and_stands_under_its_protocol() -> None:
 def test_measured_records_are_refused(tmp_path: Path) -> None:
     view = StudyView(build_comparison(tmp_path / "store"), "comparison")
     with pytest.raises(ValueError, match="share no table with published ones"):
-        published_section([*published_records(), view.runs[0].evaluations[0]])
+        published_tables([*published_records(), view.runs[0].evaluations[0]])
 
 
 def test_a_number_without_its_source_is_refused(tmp_path: Path) -> None:
@@ -42,4 +43,4 @@ def test_a_number_without_its_source_is_refused(tmp_path: Path) -> None:
 
 def test_no_folder_no_numbers(tmp_path: Path) -> None:
     assert published_records(tmp_path / "absent") == []
-    assert "No published numbers here" in published_section([]).html
+    assert "No published numbers here" in published_tables([])

@@ -9,7 +9,7 @@ from vireid.store import Store
 
 def test_markdown_has_effects_costs_checks_and_the_command(factorial: Store, tmp_path: Path) -> None:
     report = open_report(factorial.root, "factorial", tmp_path)
-    page = report.summary().html
+    page = report.section("summary")
     text = (tmp_path / "summary.md").read_text()
     lines = text.splitlines()
     rows = [line for line in lines if line.startswith("| ") and "Toggle" not in line]
@@ -36,7 +36,7 @@ def test_markdown_has_effects_costs_checks_and_the_command(factorial: Store, tmp
 
 def test_one_seed_claims_nothing(build_store: BuildStore, tmp_path: Path) -> None:
     report = open_report(build_store().root, "quick", tmp_path)
-    page = report.summary().html
+    page = report.section("summary")
     text = (tmp_path / "summary.md").read_text()
     assert text.count("1 seed, no effect claimed") == 4
     assert "| **" not in text
@@ -46,5 +46,5 @@ def test_one_seed_claims_nothing(build_store: BuildStore, tmp_path: Path) -> Non
 
 def test_study_without_scores_says_so(build_store: BuildStore, tmp_path: Path) -> None:
     report = open_report(build_store(broken=range(5)).root, "quick", tmp_path)
-    assert "No two cells" in report.summary().html
+    assert "No two cells" in report.section("summary")
     assert "No effect has been measured yet" in (tmp_path / "summary.md").read_text()

@@ -18,10 +18,9 @@ from tests.report.comparisons import (
     evaluation_id,
     score,
 )
-from vireid.report.comparison.page import open_comparison
-from vireid.report.load import StudyView
 from vireid.report.page import open_report
-from vireid.report.text import SAME, TRAINED_ALONE, text_rows, text_sentence
+from vireid.report.records.study import StudyView
+from vireid.report.sections.text import SAME, TRAINED_ALONE, text_rows, text_sentence
 from vireid.store import Store
 
 
@@ -38,7 +37,7 @@ def naive(with_: list[float], without: list[float]) -> tuple[float, float, float
 
 def test_gain_is_paired_with_the_same_network_and_with_the_one_trained_on_images(tmp_path: Path) -> None:
     rows = text_rows(view_of(build_text_study(tmp_path / "store"), "words"))
-    assert [(row.label, '"Witness_IR"' in row.setting.protocol) for row in rows] == [
+    assert [(row.label, row.key.card.captions == "Witness_IR") for row in rows] == [
         ("+ text", True),
         ("+ text", False),
     ]
@@ -59,9 +58,9 @@ def test_gain_is_paired_with_the_same_network_and_with_the_one_trained_on_images
 def test_report_of_an_ablation_says_whose_words_and_shows_the_gain(tmp_path: Path) -> None:
     store = build_text_study(tmp_path / "store")
     report = open_report(store.root, "words", tmp_path)
-    page = report.text_if_any().html
+    page = report.section("text", optional=True)
     assert '<h2 id="text">Text</h2>' in page
-    assert "text=query, captions Witness_IR: the query&#x27;s own caption" in page
+    assert "text=query, captions Witness_IR: the query&#39;s own caption" in page
     assert page.count("<table>") == 2  # one per source
     assert "baseline" not in re.sub(r"<figcaption>.*?</figcaption>", "", page, flags=re.S)  # it has no words
     assert page.count("not comparable with published results") == 2
@@ -80,7 +79,7 @@ def test_without_infrared_alone_there_is_nothing_to_gain_over(tmp_path: Path) ->
     assert gain.difference is None
     assert "no score of infrared alone to compare infrared + caption with" in text_sentence(rows[0], over=TRAINED_ALONE)
     assert "beats infrared alone" in text_sentence(rows[0])
-    page = open_report(store.root, "words", tmp_path).text().html
+    page = open_report(store.root, "words", tmp_path).section("text")
     assert "–" in page
 
 
@@ -89,14 +88,14 @@ def test_an_image_only_score_that_is_missing_leaves_no_gain(tmp_path: Path) -> N
     store = build_comparison(tmp_path / "store", lost=lost)
     rows = text_rows(view_of(store, "comparison"))
     assert all(gain.difference is None for row in rows for gain in row.gains)
-    assert "no score of infrared alone" in open_comparison(store.root, "comparison", tmp_path).text().html
+    assert "no score of infrared alone" in open_report(store.root, "comparison", tmp_path).section("text")
 
 
 def test_two_seeds_claim_nothing(tmp_path: Path) -> None:
     store = build_text_study(tmp_path / "store", SEEDS[:2])
     (row, _) = text_rows(view_of(store, "words"))
     assert "2 seeds, no effect claimed" in text_sentence(row)
-    page = open_report(store.root, "words", tmp_path).text().html
+    page = open_report(store.root, "words", tmp_path).section("text")
     assert "<strong>" not in page
     assert "[" not in re.sub(r"<figcaption>.*?</figcaption>", "", page, flags=re.S)
 
@@ -108,12 +107,12 @@ def test_in_a_comparison_only_systems_with_text_stand_there_and_other_systems_ar
     rows = text_rows(view_of(store, "comparison"))
     assert {row.label for row in rows} == {"tvi_lfm"}
     assert {gain.over for row in rows for gain in row.gains} == {SAME}
-    report = open_comparison(store.root, "comparison", tmp_path)
-    page = report.text().html
+    report = open_report(store.root, "comparison", tmp_path)
+    page = report.section("text")
     assert "which no search knows" in page
     oracle = 100 * np.mean([score("tvi_lfm", seed, ORACLE) for seed in SEEDS])
     assert f"{oracle:.1f}" in page
-    images = report.systems().html + report.accuracy().html
+    images = report.section("systems") + report.section("ablation", copies="accuracy", text=False)
     assert [words for words in ("text query", "text oracle", "Witness_IR", "Blip_RGB") if words in images] == []
 
 
@@ -123,5 +122,5 @@ def test_studies_without_text_have_no_such_section(tmp_path: Path) -> None:
         if '"text": "query"' in path.read_text():
             path.unlink()
     report = open_report(store.root, "words", tmp_path)
-    assert report.text_if_any().html == ""
-    assert "No query had text" in report.text().html
+    assert report.section("text", optional=True) == ""
+    assert "No query had text" in report.section("text")

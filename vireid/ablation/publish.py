@@ -8,8 +8,8 @@ from pathlib import Path
 from vireid.core.errors import UserError
 from vireid.core.plan import Plan
 from vireid.core.records import CostRecord, EvaluationRecord, Record
-from vireid.report.hardware.inputs import records_read
-from vireid.report.load import StudyView
+from vireid.report.inputs import deployment_records
+from vireid.report.records.study import StudyView
 from vireid.store import Store, unwritable
 
 
@@ -63,5 +63,5 @@ def _records(store: Store, plan: Plan) -> list[Record]:
     records += [r for r in store.records() if r.kind == "latency" and r.artefact in graphs]
     records += [r for r in store.records() if r.kind == "evaluation" and r.artefact is not None and r.fit in fits]
     if plan.study.get("report") == "hardware":
-        records += [r for r in records_read(StudyView(store, plan.name)) if r.status != "failed"]
+        records += [r for r in deployment_records(StudyView(store, plan.name)) if r.status != "failed"]
     return list({record.id: record for record in records}.values())

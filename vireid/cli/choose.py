@@ -12,16 +12,13 @@ import typer
 from vireid.cli import DEFAULT_STORE, StoreOption, app
 from vireid.cli.show import console
 from vireid.core.errors import UserError
-from vireid.core.messages import Table
+from vireid.core.messages import DASH, Table
 
 if TYPE_CHECKING:
-    from vireid.report.hardware.candidates import Candidate, Yardstick
-    from vireid.report.hardware.choose import Choice
-    from vireid.report.hardware.deployment import Deployment
-    from vireid.report.hardware.timings import Place
-    from vireid.store import Store
-
-_DASH = "–"
+    from vireid.report.records.candidates import Deployable
+    from vireid.report.records.choose import DeploymentChoice
+    from vireid.report.records.deployment import DeploymentView
+    from vireid.report.records.keys import AccuracyKey, TimingKey
 
 
 @app.command()
@@ -46,22 +43,22 @@ def choose(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Choose the artefact of highest mAP within limits; exit code 1 where none fits or none was measured there."""
-    from vireid.report.hardware.candidates import candidates, find_yardstick
-    from vireid.report.hardware.choose import Limits, choose, place_for
+    from vireid.report.records.candidates import candidates, find_accuracy_key
+    from vireid.report.records.choose import Limits, choose, key_for
 
     record = _record(store, device)
     deployment = _deployment(store, study)
-    place = place_for(record, threads, deployment.machines)
-    yardstick = find_yardstick(deployment, protocol, place)
-    found = candidates(deployment, yardstick)
+    timed = key_for(record, threads, deployment.machines)
+    accuracy_key = find_accuracy_key(deployment, protocol, timed)
+    found = candidates(deployment, accuracy_key)
     limits = Limits(max_ms, max_mb, max_rss_mb, float(percentile))
-    choice = choose(found, place, limits)
+    choice = choose(found, timed, limits)
     if as_json:
-        typer.echo(json.dumps(_as_json(choice, yardstick), indent=1, ensure_ascii=False))
+        typer.echo(json.dumps(_as_json(choice, accuracy_key), indent=1, ensure_ascii=False))
     elif not choice.considered:
         _say_unmeasured(deployment, found, choice)
     else:
-        _show(choice, yardstick)
+        _show(choice, accuracy_key)
     if choice.best is None:
         raise typer.Exit(1)
 
@@ -78,19 +75,19 @@ def _record(store: Path, device: str) -> Any:
     return record
 
 
-def _deployment(root: Path, study: str | None) -> Deployment:
-    from vireid.report.hardware.deployment import store_deployment, study_deployment
-    from vireid.report.load import StudyView
+def _deployment(root: Path, study: str | None) -> DeploymentView:
+    from vireid.report.records.deployment import store_deployment, study_deployment
+    from vireid.report.records.study import StudyView
     from vireid.store import Store
 
-    place: Store = Store(root)
-    return store_deployment(place) if study is None else study_deployment(StudyView(place, study))
+    store = Store(root)
+    return store_deployment(store) if study is None else study_deployment(StudyView(store, study))
 
 
-def _show(choice: Choice, yardstick: Yardstick | None) -> None:
-    from vireid.report.hardware.choose import against_runner_up, bundle_note, commands, nearest_misses, sentence
+def _show(choice: DeploymentChoice, accuracy_key: AccuracyKey | None) -> None:
+    from vireid.report.records.choose import against_runner_up, bundle_note, commands, nearest_misses, sentence
 
-    console.print(_table(choice, yardstick))
+    console.print(_table(choice, accuracy_key))
     if choice.unevaluated:
         words = f"Measured, but without an accuracy of their own under this protocol: {_listed(choice.unevaluated)}."
         console.print(words, style="dim", soft_wrap=True)
@@ -100,7 +97,7 @@ def _show(choice: Choice, yardstick: Yardstick | None) -> None:
     lines = [sentence(choice), against_runner_up(choice)]
     if choice.limits.mb is not None:
         lines.append("The file counts as it lies on disk; where no fp32 file was measured, its weights do.")
-    if yardstick is not None and yardstick.split == "test":
+    if accuracy_key is not None and accuracy_key.card.split == "test":
         lines.append("Chosen by test identities: the chosen score is the highest of several and leans upwards.")
     for candidate in filter(None, (choice.best, choice.runner_up)):
         if candidate.timing.notes:
@@ -113,11 +110,11 @@ def _show(choice: Choice, yardstick: Yardstick | None) -> None:
         console.print(f"  {command}", soft_wrap=True, style="bold")
 
 
-def _table(choice: Choice, yardstick: Yardstick | None) -> Table:
-    title = "" if yardstick is None else yardstick.title
-    table = Table(title=f"Front of mAP against latency, {choice.place}\n{title}")
-    if yardstick is not None and yardstick.note:
-        table.caption = yardstick.note
+def _table(choice: DeploymentChoice, accuracy_key: AccuracyKey | None) -> Table:
+    title = "" if accuracy_key is None else accuracy_key.title
+    table = Table(title=f"Front of mAP against latency, {choice.key}\n{title}")
+    if accuracy_key is not None and accuracy_key.note:
+        table.caption = accuracy_key.note
     for name in ("", "model", "runtime", "fit"):
         table.add_column(name)
     for name in ("p50 ms", "p90 ms", "p99 ms", "file MB", "RSS MB", "mAP %", "interval", "seeds"):
@@ -128,7 +125,7 @@ def _table(choice: Choice, yardstick: Yardstick | None) -> Table:
     return table
 
 
-def _row(candidate: Candidate, choice: Choice) -> list[str]:
+def _row(candidate: Deployable, choice: DeploymentChoice) -> list[str]:
     timing, accuracy = candidate.timing, candidate.accuracy
     assert accuracy is not None
     return [
@@ -137,53 +134,53 @@ def _row(candidate: Candidate, choice: Choice) -> list[str]:
         timing.runtime,
         candidate.fits[0] + (f" +{len(candidate.fits) - 1}" if len(candidate.fits) > 1 else ""),
         *(f"{timing.ms(p):.2f}" for p in (50, 90, 99)),
-        *(_DASH if size is None else f"{size / 1e6:.1f}" for size in (candidate.size_bytes, timing.rss_bytes)),
+        *(DASH if size is None else f"{size / 1e6:.1f}" for size in (candidate.size_bytes, timing.rss_bytes)),
         f"{100 * accuracy.mean_ap:.1f}",
-        accuracy.interval or _DASH,
+        accuracy.interval or DASH,
         ", ".join(map(str, accuracy.seeds)),
         "; ".join(choice.limits.exceeded(candidate)),
     ]
 
 
-def _style(candidate: Candidate, choice: Choice) -> str | None:
+def _style(candidate: Deployable, choice: DeploymentChoice) -> str | None:
     if candidate == choice.best:
         return "bold green"
     return "bright_black" if choice.limits.exceeded(candidate) else None
 
 
-def _say_unmeasured(deployment: Deployment, found: list[Candidate], choice: Choice) -> None:
+def _say_unmeasured(deployment: DeploymentView, found: list[Deployable], choice: DeploymentChoice) -> None:
     """Where candidates were measured, and how to measure them here."""
-    from vireid.report.hardware.choose import measuring
+    from vireid.report.records.choose import measuring
 
     if choice.unevaluated:
-        words = f"Candidates were measured on {choice.place}, but none of them was evaluated: "
+        words = f"Candidates were measured on {choice.key}, but none of them was evaluated: "
         console.print(words + _listed(choice.unevaluated), soft_wrap=True)
         return
-    places: dict[Place, int] = {}
+    timed: dict[TimingKey, int] = {}
     for candidate in found:
-        places[candidate.place] = places.get(candidate.place, 0) + 1
-    there = "; ".join(f"{place}: {count}" for place, count in sorted(places.items())) or "nowhere yet"
-    console.print(f"No candidate was measured on {choice.place}. Measured: {there}.", style="bold", soft_wrap=True)
-    ways = {model.graph: model.measured_as for model in deployment.models}
+        timed[candidate.timing.key] = timed.get(candidate.timing.key, 0) + 1
+    there = "; ".join(f"{key}: {count}" for key, count in sorted(timed.items())) or "nowhere yet"
+    console.print(f"No candidate was measured on {choice.key}. Measured: {there}.", style="bold", soft_wrap=True)
+    overrides_of = {model.graph: model.measured_as for model in deployment.models}
     console.print("These measure there; run them on that machine:", soft_wrap=True)
-    for overrides in ways.values() or [["model=NAME", "data.height=H", "data.width=W"]]:
-        command = measuring(choice.place, overrides)
+    for overrides in overrides_of.values() or [["model=NAME", "data.height=H", "data.width=W"]]:
+        command = measuring(choice.key, overrides)
         console.print(f"  {command}", style="bold", soft_wrap=True)
 
 
-def _listed(found: Sequence[Candidate], most: int = 6) -> str:
+def _listed(found: Sequence[Deployable], most: int = 6) -> str:
     more = f"; and {len(found) - most} more" if len(found) > most else ""
     return "; ".join(map(str, found[:most])) + more
 
 
-def _as_json(choice: Choice, yardstick: Yardstick | None) -> dict[str, Any]:
-    from vireid.report.hardware.choose import commands, nearest_misses
+def _as_json(choice: DeploymentChoice, accuracy_key: AccuracyKey | None) -> dict[str, Any]:
+    from vireid.report.records.choose import commands, nearest_misses
 
     limits = choice.limits
     return {
-        "place": {"device": choice.place.device, "way": choice.place.way, "threads": choice.place.threads},
-        "protocol": None if yardstick is None else yardstick.title,
-        "note": "" if yardstick is None else yardstick.note,
+        "place": {"device": choice.key.device, "way": choice.key.mode, "threads": choice.key.threads},
+        "protocol": None if accuracy_key is None else accuracy_key.title,
+        "note": "" if accuracy_key is None else accuracy_key.note,
         "limits": {"ms": limits.ms, "mb": limits.mb, "rss_mb": limits.rss_mb, "percentile": limits.percentile},
         "best": None if choice.best is None else _entry(choice.best, choice),
         "runner_up": None if choice.runner_up is None else _entry(choice.runner_up, choice),
@@ -195,7 +192,7 @@ def _as_json(choice: Choice, yardstick: Yardstick | None) -> dict[str, Any]:
     }
 
 
-def _entry(candidate: Candidate, choice: Choice) -> dict[str, Any]:
+def _entry(candidate: Deployable, choice: DeploymentChoice) -> dict[str, Any]:
     timing, accuracy = candidate.timing, candidate.accuracy
     return {
         "model": candidate.label,

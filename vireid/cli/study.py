@@ -101,7 +101,7 @@ def report(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Render the report of a study from its records."""
-    from vireid.report.load import read_plan
+    from vireid.report.records.study import read_plan
     from vireid.store import Store
 
     place = Store(store)

@@ -14,6 +14,8 @@ from typing import Any
 from rich import table
 from rich.console import Console
 
+DASH = "–"  # in place of a value that is not there
+NOT_COMPARABLE = "not comparable with published results"  # goes with every number on synthetic data
 WIDTH = 140  # columns where no terminal says how many there are: tables in files and pipes stay whole
 
 

@@ -15,6 +15,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from vireid.core.config import Strict
 from vireid.core.environment import Environment
 from vireid.core.errors import UserError
+from vireid.core.protocol_card import ProtocolCard
 
 Status = Literal["ok", "failed", "skipped"]
 DataKind = Literal["real", "synthetic"]
@@ -120,7 +121,7 @@ class EvaluationRecord(RecordBase):
     kind: Literal["evaluation"] = "evaluation"
     fit: str
     protocol: dict[str, Any]
-    """The protocol card."""
+    """The protocol card as it was written; read it through ``card``."""
     metrics: dict[str, float] = {}
     metric_units: dict[str, str] = {}
     per_trial: list[dict[str, float]] = []
@@ -137,7 +138,12 @@ class EvaluationRecord(RecordBase):
     lists: dict[str, str] = {}
     """Digests of labels, gallery permutations, test lists: what the protocol reads."""
     artefact: EvaluatedFile | None = None
-    """``none``: the trained model itself, in PyTorch."""
+    """None: the trained model itself, in PyTorch."""
+
+    @property
+    def card(self) -> ProtocolCard:
+        """What the score was measured under, typed."""
+        return ProtocolCard.model_validate(self.protocol)
 
 
 class CostRecord(RecordBase):

@@ -12,13 +12,13 @@ from scipy.ndimage import gaussian_filter1d
 from vireid.core.types import FloatArray, IntArray
 from vireid.explain.data import ALL, Similarities
 from vireid.report.figures.canvas import GREY, OKABE_ITO, light_grid, new_figure, publish, styled
-from vireid.report.html import Fragment
+from vireid.report.html import Html
 
 MANY_PEOPLE = 60  # from here on the bars are too thin to be named
 SAME, DIFFERENT, COPIES = OKABE_ITO[0], OKABE_ITO[5], OKABE_ITO[4]
 
 
-def identity_bars(table: pd.DataFrame, note: str, out: Path) -> Fragment:
+def identity_bars(table: pd.DataFrame, note: str, out: Path) -> Html:
     """Mean AP of every identity as bars, hardest first, with a dot for its rank-1 rate.
 
     Args:
@@ -46,7 +46,7 @@ def identity_bars(table: pd.DataFrame, note: str, out: Path) -> Fragment:
         return publish(figure, "identities", caption, out)
 
 
-def camera_bars(table: pd.DataFrame, note: str, out: Path) -> Fragment:
+def camera_bars(table: pd.DataFrame, note: str, out: Path) -> Html:
     """Bars of the mAP of every query camera: over the whole gallery, and in the images of each gallery camera alone."""
     with styled():
         galleries = list(dict.fromkeys(table["gallery_camera"]))
@@ -78,7 +78,7 @@ def camera_bars(table: pd.DataFrame, note: str, out: Path) -> Fragment:
         return publish(figure, "cameras", caption, out)
 
 
-def similarity_histograms(similarities: Mapping[str, Similarities], note: str, out: Path) -> Fragment:
+def similarity_histograms(similarities: Mapping[str, Similarities], note: str, out: Path) -> Html:
     """Cosine similarity of pairs of the same and of different people, one panel per combination of modalities."""
     with styled():
         figure = new_figure(9.2, 2.9)

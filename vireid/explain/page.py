@@ -11,7 +11,7 @@ import pandas as pd
 import vireid.report
 from vireid.evaluation.evaluate import EvaluationResult
 from vireid.explain.data import ALL, Similarities
-from vireid.report.html import Column, Content, Fragment, Rows, join, link, paragraph, table, tag
+from vireid.report.html import Column, Html, join, link, paragraph, table, tag
 
 LISTED = 15  # identities in the page's table from the hard end; all are in the CSV
 STYLE = """
@@ -25,7 +25,7 @@ STYLE = """
 """
 
 
-def page(title: str, note: str, sections: Sequence[tuple[str, Fragment]]) -> str:
+def page(title: str, note: str, sections: Sequence[tuple[str, Html]]) -> str:
     """A whole HTML page in the style of reports; ``note`` is the warning that synthetic images need, or empty."""
     style = Path(vireid.report.__file__).with_name("template").joinpath("style.css").read_text(encoding="utf-8")
     anchors = [f"section-{number}" for number in range(len(sections))]
@@ -35,10 +35,10 @@ def page(title: str, note: str, sections: Sequence[tuple[str, Fragment]]) -> str
     lead = [tag("h1", title)] + ([tag("p", tag("strong", note), class_="notice")] if note else [])
     head = join(
         [
-            Fragment('<meta charset="utf-8">'),
-            Fragment('<meta name="viewport" content="width=device-width, initial-scale=1">'),
+            Html('<meta charset="utf-8">'),
+            Html('<meta name="viewport" content="width=device-width, initial-scale=1">'),
             tag("title", title),
-            tag("style", Fragment(style + STYLE)),
+            tag("style", Html(style + STYLE)),
         ]
     )
     navigation = tag("header", tag("nav", tag("strong", title), links))
@@ -46,7 +46,7 @@ def page(title: str, note: str, sections: Sequence[tuple[str, Fragment]]) -> str
     return f'<!DOCTYPE html>\n<html lang="en">\n{content}\n</html>\n'
 
 
-def ranked_lists(queries: Sequence[Mapping[str, Any]]) -> Fragment:
+def ranked_lists(queries: Sequence[Mapping[str, Any]]) -> Html:
     """One row per query: its picture, then the gallery images by rank, framed and marked right or wrong.
 
     Args:
@@ -65,7 +65,7 @@ def ranked_lists(queries: Sequence[Mapping[str, Any]]) -> Fragment:
     return join(rows)
 
 
-def identity_rows(people: pd.DataFrame, hardest: Mapping[int, str], file: str) -> Fragment:
+def identity_rows(people: pd.DataFrame, hardest: Mapping[int, str], file: str) -> Html:
     """The hardest identities as a table; ``hardest`` names the hardest query of each by its image."""
     shown = people.head(LISTED)
     columns = [
@@ -74,20 +74,20 @@ def identity_rows(people: pd.DataFrame, hardest: Mapping[int, str], file: str) -
         *(Column(name, "%") for name in ("mAP", "R1", "mINP")),
         Column("Hardest query", text=True),
     ]
-    rows: list[list[Content]] = [
+    rows: list[list[str]] = [
         [str(int(identity)), str(int(queries)), *_percents(*values), hardest.get(int(identity), "")]
         for identity, queries, *values in shown[["identity", "queries", "mAP", "r1", "mINP"]].to_numpy().tolist()
     ]
     caption = f"The {len(shown)} hardest of {len(people)} people."
-    return table(columns, [Rows("", rows)], caption, link(file, "CSV of all"))
+    return table(columns, [("", rows)], caption, link(file, "CSV of all"))
 
 
-def camera_rows(cameras: pd.DataFrame, file: str) -> Fragment:
+def camera_rows(cameras: pd.DataFrame, file: str) -> Html:
     """Scores (mAP and rank-1 rate) by query camera and gallery camera."""
     galleries = sorted(set(cameras["gallery_camera"]), key=lambda name: (name != ALL, name))
     columns = [Column("Queries of", text=True), Column("Queries")]
     columns += [Column(name if name == ALL else f"camera {name}", "mAP % · R1 %") for name in galleries]
-    rows: list[list[Content]] = []
+    rows: list[list[str]] = []
     for camera, part in cameras.groupby("query_camera"):
         values = part[["gallery_camera", "mAP", "r1"]].to_numpy().tolist()
         cells = {name: f"{100 * score:.1f} · {100 * hit:.1f}" for name, score, hit in values}
@@ -95,10 +95,10 @@ def camera_rows(cameras: pd.DataFrame, file: str) -> Fragment:
     caption = (
         "Rows: cameras of the queries. Columns: the gallery they are searched in. –: left out by the protocol's rule."
     )
-    return table(columns, [Rows("", rows)], caption, link(file, "CSV"))
+    return table(columns, [("", rows)], caption, link(file, "CSV"))
 
 
-def similarity_rows(pairs_of: Mapping[str, Similarities], file: str) -> Fragment:
+def similarity_rows(pairs_of: Mapping[str, Similarities], file: str) -> Html:
     """Number of pairs, mean similarities and separation by combination of modalities."""
     columns = [
         Column("Pairs", text=True),
@@ -108,7 +108,7 @@ def similarity_rows(pairs_of: Mapping[str, Similarities], file: str) -> Fragment
         Column("Mean", "cosine"),
         Column("Separation", "%"),
     ]
-    rows: list[list[Content]] = [
+    rows: list[list[str]] = [
         [
             name,
             f"{pairs.same.sum():,}",
@@ -120,13 +120,13 @@ def similarity_rows(pairs_of: Mapping[str, Similarities], file: str) -> Fragment
         for name, pairs in pairs_of.items()
     ]
     caption = "A modality gap shows as a lower mean of the same person across modalities than within."
-    return table(columns, [Rows("", rows)], caption, link(file, "CSV of the histograms"))
+    return table(columns, [("", rows)], caption, link(file, "CSV of the histograms"))
 
 
-def outcome(result: EvaluationResult, protocol: str) -> Fragment:
+def outcome(result: EvaluationResult, protocol: str) -> Html:
     """The run's numbers under the protocol of this page, with their intervals."""
     columns = [Column("Protocol", text=True), *(Column(name, "%") for name in result.metrics)]
-    row: list[Content] = [protocol]
+    row: list[str] = [protocol]
     for name, value in result.metrics.items():
         interval = result.intervals.get(name)
         ends = "" if interval is None else f"{100 * interval.low:.1f}–{100 * interval.high:.1f}"
@@ -134,25 +134,25 @@ def outcome(result: EvaluationResult, protocol: str) -> Fragment:
     caption = (
         "Everything below was seen under this protocol. Small: 95 % interval over test identities (test sampling only)."
     )
-    return table(columns, [Rows("", [row])], caption)
+    return table(columns, [("", [row])], caption)
 
 
-def method(text: str) -> Fragment:
+def method(text: str) -> Html:
     """A paragraph on how to read what follows."""
     return paragraph(text, class_="method")
 
 
-def _tile(entry: Mapping[str, Any], kind: str, label: Fragment, note: str = "") -> Fragment:
+def _tile(entry: Mapping[str, Any], kind: str, label: Html, note: str = "") -> Html:
     name = f"identity {entry['identity']}, camera {entry['camera']}"
-    text: list[Content] = [
+    text: list[str] = [
         label,
-        Fragment("<br>"),
+        Html("<br>"),
         f"id {entry['identity']}",
-        Fragment("<br>"),
+        Html("<br>"),
         f"cam {entry['camera']}",
     ]
     if note:
-        text += [Fragment("<br>"), note]
+        text += [Html("<br>"), note]
     return tag("figure", tag("img", src=str(entry["image"]), alt=name, loading="lazy"), *text, class_=kind)
 
 

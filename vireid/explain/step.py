@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from vireid.config import ExperimentConfig
+from vireid.core.protocol_card import ProtocolCard
 from vireid.core.records import FitRecord
 from vireid.core.seeding import generator
 from vireid.core.types import FloatArray, ImageIndex
@@ -29,8 +30,7 @@ from vireid.experiment.data import trials_of
 from vireid.experiment.evaluate import embeddings, evaluate_features
 from vireid.explain import data, figures, page
 from vireid.report.html import join
-from vireid.report.load import as_sentence, data_label, data_note
-from vireid.report.protocols import protocol_title, reranking_label
+from vireid.report.records.labels import as_sentence, data_label, data_note
 from vireid.store import unwritable, write_atomically
 
 QUERIES = 6
@@ -153,7 +153,7 @@ def _write_page(seen: _Seen, panel: Sequence[dict[str, Any]], hardest: Sequence[
     valid = result.per_query[result.per_query["valid"]].sort_values(["ap", "query"], kind="stable")
     hardest_of = valid.drop_duplicates("identity")
     worst = dict(zip(hardest_of["identity"].tolist(), hardest_of["query"].tolist(), strict=True))
-    label = f"{protocol_title(result.card)}, {reranking_label(result.card)}"
+    label = ProtocolCard.model_validate(result.card).full_title
     bars = figures.identity_bars(people, note, folder), figures.camera_bars(cameras, note, folder)
     curves = figures.similarity_histograms(pairs, note, folder)
     sections = [

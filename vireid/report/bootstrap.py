@@ -95,10 +95,10 @@ def _score(table: pd.DataFrame, identities: npt.NDArray[np.int64], metric: str, 
     valid = table[table.valid.to_numpy(dtype=bool)]
     trials, trial = np.unique(valid.trial.to_numpy(), return_inverse=True)
     row = np.searchsorted(identities, valid.identity.to_numpy())
-    place, size = row * len(trials) + trial, len(identities) * len(trials)
+    position, size = row * len(trials) + trial, len(identities) * len(trials)
     shape = (len(identities), len(trials))
-    sums = np.bincount(place, QUERY_SCORES[metric](valid), size).reshape(shape)
-    counts = np.bincount(place, minlength=size).reshape(shape).astype(float)
+    sums = np.bincount(position, QUERY_SCORES[metric](valid), size).reshape(shape)
+    counts = np.bincount(position, minlength=size).reshape(shape).astype(float)
     times = _times_drawn(len(identities), draws)
     drawn = times @ counts
     drawn = np.where(drawn > 0, drawn, np.nan)  # a trial in which none of the drawn has a match says nothing
@@ -122,10 +122,10 @@ def _summary(values: FloatArray, identities: int, draws: int) -> Resampled:
 def _identities(table: pd.DataFrame) -> npt.NDArray[np.int64]:
     """Identities with a valid query, ascending."""
     _check(table)
-    found = np.unique(table.identity.to_numpy()[table.valid.to_numpy(dtype=bool)])
-    if not len(found):
+    identities = np.unique(table.identity.to_numpy()[table.valid.to_numpy(dtype=bool)])
+    if not len(identities):
         raise UserError("the per-query table has no valid query; evaluate the run again")
-    return np.asarray(found)
+    return np.asarray(identities)
 
 
 def _check(table: pd.DataFrame) -> None:

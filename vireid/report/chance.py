@@ -38,9 +38,8 @@ def chance_level(table: pd.DataFrame, evaluation: EvaluationRecord) -> Chance:
         expected = expected_average_precision(candidates, matches)
         return Chance(float((matches / candidates).mean()), float(expected.mean()), EXACT)
     identities = valid.identity.nunique()
-    gallery = evaluation.protocol.get("gallery")
-    mean_ap = None
-    if isinstance(gallery, int) and evaluation.protocol.get("camera_rule", "none") == "none":
+    gallery, mean_ap = evaluation.card.gallery, None
+    if isinstance(gallery, int) and evaluation.card.camera_rule == "none":
         mean_ap = float(expected_average_precision(np.array([gallery]), np.array([gallery / identities]))[0])
     return Chance(1 / identities, mean_ap, EVEN)
 

@@ -1,62 +1,66 @@
-"""HTML pieces of a report: escaped by default, tables with captions, safe to put beside each other."""
+"""HTML of a report: escaped by default (markupsafe), tables with captions."""
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from markupsafe import Markup
 
-@dataclass(frozen=True, repr=False)
-class Fragment:
-    """Finished HTML; notebooks show it as it stands."""
+from vireid.core.messages import DASH
 
-    html: str
+
+class Html(Markup):
+    """Finished HTML, which notebooks show as it stands; what is joined, formatted or added to it is escaped."""
 
     def _repr_html_(self) -> str:
-        return self.html
+        return str(self)
 
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} of {len(self.html)} characters>"
-
-    def __str__(self) -> str:
-        return self.html
-
-    def __add__(self, other: Fragment) -> Fragment:
-        return Fragment(f"{self.html}\n{other.html}")
+    def __repr__(self) -> str:  # a notebook keeps this too
+        return f"<{type(self).__name__} of {len(self)} characters>"
 
 
-Content = str | Fragment
-
-
-def escape(content: Content) -> str:
-    """HTML of a piece of text; fragments pass as they are."""
-    return content.html if isinstance(content, Fragment) else html.escape(content)
-
-
-def tag(name: str, *content: Content, **attributes: str | None) -> Fragment:
+def tag(name: str, *content: str, **attributes: str | None) -> Html:
     """An element; attributes are escaped, ``class_`` is written ``class``, None leaves one out."""
-    given = "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{html.escape(value)}"'
+    given = [
+        Html(' {}="{}"').format(key.rstrip("_").replace("_", "-"), value)
         for key, value in attributes.items()
         if value is not None
-    )
-    return Fragment(f"<{name}{given}>{''.join(map(escape, content))}</{name}>")
+    ]
+    return Html("<{0}{1}>{2}</{0}>").format(name, Html().join(given), Html().join(content))
 
 
-def join(pieces: Iterable[Content], separator: str = "\n") -> Fragment:
+def join(pieces: Iterable[str], separator: str = "\n") -> Html:
     """Pieces one after the other."""
-    return Fragment(separator.join(map(escape, pieces)))
+    return Html(separator).join(pieces)
 
 
-def paragraph(*content: Content, class_: str | None = None) -> Fragment:
+def paragraph(*content: str, class_: str | None = None) -> Html:
     """A paragraph."""
     return tag("p", *content, class_=class_)
 
 
-def bullets(items: Iterable[Content]) -> Fragment:
+def absent(*content: str) -> Html:
+    """A paragraph in place of a section that has nothing to show."""
+    return tag("p", *content, class_="absent")
+
+
+def unfilled(missing: str, *commands: str) -> Html:
+    """In place of a section that nothing was measured for: what is missing, and the commands that fill it."""
+    pieces = [f"{missing}; "]
+    for number, command in enumerate(commands):
+        pieces += [", then " if number else "", tag("code", command)]
+    return absent(*pieces, " fills this section.")
+
+
+def bullets(items: Iterable[str]) -> Html:
     """A list."""
     return tag("ul", *(tag("li", item) for item in items))
+
+
+def link(target: str, text: str) -> Html:
+    """A link to a file beside the page."""
+    return tag("a", text, href=target)
 
 
 @dataclass(frozen=True)
@@ -67,40 +71,41 @@ class Column:
     unit: str = ""
     text: bool = False
 
-
-@dataclass(frozen=True)
-class Rows:
-    """Rows below a heading of their own (empty for none)."""
-
-    heading: str
-    rows: Sequence[Sequence[Content]]
+    @property
+    def align(self) -> str | None:
+        """Style of its entries."""
+        return "text" if self.text else None
 
 
-def table(columns: Sequence[Column], blocks: Sequence[Rows], caption: Content, files: Content = "") -> Fragment:
-    """A captioned table that scrolls sideways where the page is narrower than it."""
-    head = tag("tr", *map(_heading, columns))
-    body: list[Fragment] = []
-    for block in blocks:
-        if block.heading:
-            heading = tag("th", block.heading, colspan=str(len(columns)), scope="rowgroup")
-            body.append(tag("tr", heading, class_="block"))
-        for row in block.rows:
-            entries = [
-                tag("td", entry, class_="text" if column.text else None)
-                for column, entry in zip(columns, row, strict=True)
-            ]
-            body.append(tag("tr", *entries))
-    remarks: list[Content] = [" ", tag("span", files, class_="files")] if files else []
-    inner = tag("table", tag("thead", head), tag("tbody", *body))
+Rows = Sequence[Sequence[str]]
+
+
+def table(columns: Sequence[Column], blocks: Iterable[tuple[str, Rows]], caption: str, files: str = "") -> Html:
+    """A captioned table that scrolls sideways where the page is narrower than it.
+
+    Args:
+        columns: headings.
+        blocks: rows below a heading of their own, which is empty for none.
+        caption: what the table shows.
+        files: links to its copies.
+    """
+    heads = [tag("th", c.name, tag("small", c.unit) if c.unit else "", scope="col", class_=c.align) for c in columns]
+    body: list[Html] = []
+    for heading, rows in blocks:
+        if heading:
+            cell = tag("th", heading, colspan=str(len(columns)), scope="rowgroup")
+            body.append(tag("tr", cell, class_="block"))
+        for row in rows:
+            body.append(tag("tr", *(tag("td", e, class_=c.align) for c, e in zip(columns, row, strict=True))))
+    remarks = [" ", tag("span", files, class_="files")] if files else []
+    inner = tag("table", tag("thead", tag("tr", *heads)), tag("tbody", *body))
     note = tag("figcaption", caption, *remarks)
     return tag("figure", note, tag("div", inner, class_="scroll"), class_="table")
 
 
-def _heading(column: Column) -> Fragment:
-    unit: Content = tag("small", column.unit) if column.unit else ""
-    return tag("th", column.name, unit, scope="col", class_="text" if column.text else None)
-
-
-def link(target: str, text: str) -> Fragment:
-    """A link to a file beside the page."""
-    return tag("a", text, href=target)
+def with_ratio(value: float | None, reference: float | None, digits: int) -> str:
+    """A cost with its ratio to the reference's (None: none) in small print."""
+    if value is None:
+        return DASH
+    ratio = f"×{value / reference:.2f}" if reference else ""
+    return tag("span", f"{value:.{digits}f}", tag("small", ratio))

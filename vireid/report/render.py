@@ -15,7 +15,7 @@ from typing import Any
 
 from vireid.core.errors import UserError
 from vireid.report.inputs import input_digest
-from vireid.report.load import StudyView
+from vireid.report.records.study import StudyView
 from vireid.store import Store, unwritable
 
 PAGE = "index.html"
@@ -128,9 +128,9 @@ def _own_kernel() -> Iterator[None]:
         folder = Path(name) / "kernels" / _KERNEL
         folder.mkdir(parents=True)
         (folder / "kernel.json").write_text(json.dumps(spec), encoding="utf-8")
-        places = {"JUPYTER_PATH": name, "JUPYTER_RUNTIME_DIR": name, "IPYTHONDIR": name}
-        before = {key: os.environ.get(key) for key in places}
-        os.environ.update(places)
+        folders = {"JUPYTER_PATH": name, "JUPYTER_RUNTIME_DIR": name, "IPYTHONDIR": name}
+        before = {key: os.environ.get(key) for key in folders}
+        os.environ.update(folders)
         try:
             yield
         finally:

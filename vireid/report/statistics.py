@@ -14,6 +14,8 @@ import pandas as pd
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
+from vireid.core.messages import DASH
+
 MIN_SEEDS = 3
 LEVEL = 0.95
 
@@ -114,8 +116,8 @@ def signed(value: float, decimals: int = 1) -> str:
 
 def points(change: Difference, metric: str = "") -> str:
     """A difference of fractions in points of percent, with its interval: ``"+2.1 mAP [1.2, 3.0]"``."""
-    words = " ".join(filter(None, [signed(100 * change.mean), metric]))
-    return f"{words} {interval(change)}".rstrip()
+    text = " ".join(filter(None, [signed(100 * change.mean), metric]))
+    return f"{text} {interval(change)}".rstrip()
 
 
 def interval(change: Difference) -> str:
@@ -125,9 +127,9 @@ def interval(change: Difference) -> str:
     return f"[{_plain(100 * change.low)}, {_plain(100 * change.high)}]"
 
 
-def p_words(value: float | None) -> str:
+def p_text(value: float | None) -> str:
     """A p value as tables print it; a dash where nothing was tested."""
-    return "–" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
+    return DASH if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _plain(value: float) -> str:

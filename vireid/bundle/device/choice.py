@@ -81,8 +81,14 @@ def choose(candidates: Sequence[Candidate], max_ms: float | None = None, max_mb:
 
 def front(candidates: Sequence[Candidate]) -> list[Candidate]:
     """Candidates of known accuracy than which no other is both at least as fast and more accurate, fastest first."""
-    found: list[Candidate] = []
-    for candidate in sorted((c for c in candidates if c.mAP is not None), key=lambda c: (c.ms, -(c.mAP or 0.0))):
-        if not found or (candidate.mAP or 0.0) > (found[-1].mAP or 0.0):
-            found.append(candidate)
-    return found
+    known = [candidate for candidate in candidates if candidate.mAP is not None]
+    return [known[position] for position in pareto_front([(c.ms, c.mAP or 0.0) for c in known])]
+
+
+def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Positions of the points (cost, score) that no other point equals or beats on both, by rising cost."""
+    positions: list[int] = []
+    for position in sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1])):
+        if not positions or points[position][1] > points[positions[-1]][1]:
+            positions.append(position)
+    return positions

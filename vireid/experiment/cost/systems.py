@@ -12,9 +12,9 @@ from vireid.core.shipped import shipped
 from vireid.experiment.context import RunContext
 from vireid.experiment.progress import ProgressCallback, silent
 from vireid.models.importers import IMPORTERS
+from vireid.report.records.published import PUBLISHED, published_records
 from vireid.store import Store, write_atomically
 
-PUBLISHED = shipped("results/published")
 COUNTED = shipped("results/systems")  # cost records of the systems, one file each, named by preset
 
 
@@ -113,19 +113,8 @@ def same_cost(one: CostRecord, other: CostRecord) -> bool:
 
 
 def published_evaluations(folder: Path = PUBLISHED) -> list[EvaluationRecord]:
-    """Published accuracies, in order of file name; none where the package lies outside a checkout.
-
-    Raises:
-        UserError: a file is not a record, or one that does not say where its number comes from.
-    """
-    records = []
-    for path in sorted(folder.glob("*.json")):
-        record = read_record(path.read_bytes(), str(path))
-        if record.source.kind != "published" or not record.source.citation:
-            raise UserError(f"{path}: a published record needs source.kind 'published' and a citation")
-        if isinstance(record, EvaluationRecord):
-            records.append(record)
-    return records
+    """Published accuracies, in order of file name; see ``published_records``."""
+    return [record for record in published_records(folder) if isinstance(record, EvaluationRecord)]
 
 
 def _facts(system: System, published: list[EvaluationRecord], folder: Path) -> SystemFacts:

@@ -27,8 +27,7 @@ from vireid.data.synthetic.render import cameras_for, draw_person, render
 from vireid.experiment.context import RunContext
 from vireid.experiment.deploy.export import export_step
 from vireid.experiment.progress import ProgressCallback, silent
-from vireid.report.load import data_label, data_note
-from vireid.report.protocols import PLAIN, protocol_key, protocol_title, reranking_label
+from vireid.report.records.labels import data_label, data_note
 from vireid.store import Store
 
 REFERENCE_IMAGES = 4  # rendered people: a bundle shows nobody
@@ -188,20 +187,18 @@ def known_accuracies(
 
 
 def _plain(record: EvaluationRecord) -> bool:
-    card = record.protocol
-    extras = (card.get("text"), card.get("test_time_augmentation"))
-    return all(extra in (None, False, "none") for extra in extras) and reranking_label(card) == PLAIN
+    card = record.card
+    return card.is_plain and not card.reads_text and not card.augments
 
 
 def _known(record: EvaluationRecord, store: Store) -> KnownAccuracy:
     fit, interval = store.get(record.fit), record.intervals.get("mAP")
-    card: dict[str, Any] = record.protocol
     label = data_label(fit) if isinstance(fit, FitRecord) else record.data_kind
     note = data_note(label)
     return KnownAccuracy(
         evaluation=record.id,
-        key=run_id([protocol_key(card), record.fingerprint]),
-        protocol=protocol_title(card),
+        key=run_id([record.card.key, record.fingerprint]),
+        protocol=record.card.title,
         mAP=record.metrics["mAP"],
         low=None if interval is None else interval.low,
         high=None if interval is None else interval.high,

@@ -1,4 +1,4 @@
-"""What a design can tell: its terms, the matrix of a linear model of them, and the method that fits the design.
+"""What a design can identify: its terms, the matrix of a linear model of them, and the method that fits the design.
 
 Coding: a factor with L levels has one column per level other than its baseline, 1 at that level and 0 elsewhere, less
 1/L. With two levels that is ±½. A main effect is then the mean difference between its level and the baseline level,
@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vireid.core.plan import Cell
-from vireid.report.load import StudyView
+from vireid.report.records.study import StudyView
 
 Method = Literal["two-way", "main effects", "paired"]
 Part = tuple[str, str]  # factor, level other than its baseline
@@ -62,12 +62,12 @@ def _others(view: StudyView, cell: Cell, factor: str) -> dict[str, str]:
 
 
 def terms(view: StudyView, method: Method) -> list[Term]:
-    """Main effects, then, for the method that can tell them, the two-way interactions."""
+    """Main effects, then, for the method that can separate them, the two-way interactions."""
     mains = toggles(view)
-    found: list[Term] = [(part,) for part in mains]
+    wanted: list[Term] = [(part,) for part in mains]
     if method == "two-way":
-        found += _interactions(view, mains)
-    return found
+        wanted += _interactions(view, mains)
+    return wanted
 
 
 def _interactions(view: StudyView, mains: Sequence[Part]) -> list[Term]:
@@ -78,7 +78,7 @@ def _interactions(view: StudyView, mains: Sequence[Part]) -> list[Term]:
 def choose_method(view: StudyView) -> Method:
     """The method that the planned cells allow, whatever has been measured of them.
 
-    Least squares with two-way interactions where the planned cells tell all of them apart (full column rank), as in a
+    Least squares with two-way interactions where the planned cells separate all of them (full column rank), as in a
     full factorial. Otherwise differences paired by seed, where every toggle has two cells that differ in it alone
     (one at a time, cumulative, leave one out). Otherwise least squares on main effects (fractions of a factorial).
     """

@@ -1,4 +1,4 @@
-"""Effects in every setting and re-ranking, with what they cost and Holm's correction over each family."""
+"""Effects under every protocol and re-ranking, with what they cost and Holm's correction over each family."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import pandas as pd
 
 from vireid.report.effects.design import Method, Part, Term, choose_method, columns, pairs, terms, toggles
 from vireid.report.effects.least_squares import least_squares
-from vireid.report.load import Setting, StudyView
+from vireid.report.records.keys import AccuracyKey
+from vireid.report.records.study import StudyView
 from vireid.report.statistics import LEVEL, Difference, difference, holm, paired
 
 Pairs = tuple[tuple[str, str], ...]
@@ -34,7 +35,7 @@ class Effect:
 
     parts: Term
     metric: str
-    difference: Difference | None  # None where the measured cells cannot tell it
+    difference: Difference | None  # None where the measured cells cannot estimate it
     pairs: Pairs = ()  # cells (without, with) that differ in this factor alone
     ratios: CostRatios = CostRatios()
     placebo: bool = False
@@ -53,9 +54,9 @@ class Effect:
 
 @dataclass(frozen=True)
 class Family:
-    """The effects of one setting, re-ranking and metric: what one correction goes over, placebos aside."""
+    """The effects under one protocol and re-ranking on one metric: what one correction goes over, placebos aside."""
 
-    setting: Setting
+    key: AccuracyKey
     reranking: str
     metric: str
     method: Method
@@ -66,17 +67,28 @@ class Family:
         """Number of effects that the correction goes over."""
         return sum(1 for effect in self.effects if effect.p_holm is not None)
 
+    @property
+    def mains(self) -> list[Effect]:
+        """Its main effects."""
+        return [effect for effect in self.effects if not effect.interaction]
+
+    @property
+    def interactions(self) -> list[Effect]:
+        """Its two-way interactions."""
+        return [effect for effect in self.effects if effect.interaction]
+
 
 def families(view: StudyView, metric: str = "mAP") -> list[Family]:
-    """All families of a study, setting by setting, plain scores and re-ranked ones apart."""
+    """All families of a study, protocol by protocol, plain scores and re-ranked ones apart."""
     method = choose_method(view)
     wanted = terms(view, method)
     compared = {part: pairs(view, part) for part in toggles(view)}
-    found: list[Family] = []
-    for setting in view.settings:
-        ratios = cost_ratios(view, setting, compared)
-        for reranking, block in view.scores_in(setting).groupby("reranking", sort=False):
-            rows = block[block.cell.isin([cell.name for cell in view.design_cells])].dropna(subset=[metric])
+    design = [cell.name for cell in view.design_cells]
+    families: list[Family] = []
+    for key in view.keys:
+        ratios = cost_ratios(view, key, compared)
+        for reranking, block in view.scores_in(key).groupby("reranking", sort=False):
+            rows = block[block.cell.isin(design)].dropna(subset=[metric])
             changes = (
                 _paired(rows, metric, [compared[term[0]] for term in wanted])
                 if method == "paired"
@@ -94,14 +106,14 @@ def families(view: StudyView, metric: str = "mAP") -> list[Family]:
                 for term, change in zip(wanted, changes, strict=True)
             ]
             if any(effect.difference is not None for effect in effects):
-                found.append(Family(setting, str(reranking), metric, method, tuple(_holm(effects))))
-    return found
+                families.append(Family(key, str(reranking), metric, method, tuple(_holm(effects))))
+    return families
 
 
 def _paired(rows: pd.DataFrame, metric: str, planned: Sequence[Pairs]) -> list[Difference | None]:
     measured = set(rows.cell)
     present = [tuple(pair for pair in own if measured.issuperset(pair)) for own in planned]
-    return [difference(paired(rows, metric, found)) for found in present]
+    return [difference(paired(rows, metric, pairs)) for pairs in present]
 
 
 def _fitted(view: StudyView, rows: pd.DataFrame, metric: str, wanted: Sequence[Term]) -> list[Difference | None]:
@@ -126,22 +138,22 @@ def _holm(effects: Sequence[Effect]) -> list[Effect]:
     return [replace(e, p_holm=p) for e, p in zip(effects, holm(tested), strict=True)]
 
 
-def cost_ratios(view: StudyView, setting: Setting, compared: Mapping[Part, Pairs]) -> dict[Part, CostRatios]:
-    """What toggles do to deployment cost, and to the cost of the training runs behind a setting."""
-    condition = view.main_condition(1)
-    latency = {cell: float(np.median(s)) for cell, s in view.latency[condition].items()} if condition else {}
+def cost_ratios(view: StudyView, key: AccuracyKey, compared: Mapping[Part, Pairs]) -> dict[Part, CostRatios]:
+    """What toggles do to deployment cost, and to the cost of the training runs behind an accuracy."""
+    block = view.main_block(1)
+    latency = {cell: timing.median for cell, timing in block.timings.items()} if block else {}
     macs = {cell: cost.macs for cell, cost in view.costs.items() if cost.macs}
-    steps, memory = training_costs(view, setting.accelerator)
+    steps, memory = training_costs(view, key.accelerator)
     costs = (latency, macs, steps, memory)
-    return {part: CostRatios(*(_ratio(values, found) for values in costs)) for part, found in compared.items()}
+    return {part: CostRatios(*(_ratio(values, pairs) for values in costs)) for part, pairs in compared.items()}
 
 
 def training_costs(view: StudyView, accelerator: str) -> tuple[dict[str, float], dict[str, float]]:
     """Per cell, over its fits on one accelerator: median seconds of a step, and largest peak memory in bytes."""
     steps: dict[str, list[float]] = {}
     memory: dict[str, float] = {}
-    for run in view.runs:
-        if run.fit is None or run.fit.environment.accelerator != accelerator:
+    for run in view.trained:
+        if run.fit.environment.accelerator != accelerator:
             continue
         if run.fit.step_seconds:
             steps.setdefault(run.cell.name, []).append(statistics.median(run.fit.step_seconds))
@@ -150,7 +162,7 @@ def training_costs(view: StudyView, accelerator: str) -> tuple[dict[str, float],
     return {cell: statistics.median(values) for cell, values in steps.items()}, memory
 
 
-def _ratio(values: Mapping[str, float], found: Pairs) -> float | None:
-    pairs = [(values[low], values[high]) for low, high in found if low in values and high in values]
-    logs = [math.log(high / low) for low, high in pairs if low > 0 and high > 0]
+def _ratio(values: Mapping[str, float], pairs: Pairs) -> float | None:
+    measured = [(values[low], values[high]) for low, high in pairs if low in values and high in values]
+    logs = [math.log(high / low) for low, high in measured if low > 0 and high > 0]
     return math.exp(sum(logs) / len(logs)) if logs else None

@@ -19,10 +19,10 @@ _TOLERANCE = 1e-8
 def least_squares(
     values: FloatArray, seeds: Sequence[int], matrix: FloatArray, support: Sequence[int]
 ) -> list[Difference | None]:
-    """Coefficient of every column of ``matrix`` (N×T) with its Student t interval; None where the rows cannot tell it.
+    """Coefficient of every column of ``matrix`` (N×T) with its Student t interval; None where rows cannot identify it.
 
     The model is ``value = block of its seed + matrix · effects + error`` with equal error variance. Rows may be
-    missing: a coefficient is told only if it is a linear function of the fitted values (its unit vector lies in the
+    missing: a coefficient is given only if it is a linear function of the fitted values (its unit vector lies in the
     row space of the whole design matrix).
 
     Args:
@@ -38,18 +38,18 @@ def least_squares(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ModelWarning)  # of a deficient rank, which is looked into below
         fitted = OLS(values, design).fit()
-    told = _in_row_space(design)[blocks.shape[1] :]
-    found: list[Difference | None] = []
+    identified = _in_row_space(design)[blocks.shape[1] :]
+    differences: list[Difference | None] = []
     for offset, n in enumerate(support):
         position = blocks.shape[1] + offset
         coefficient = float(fitted.params[position])
-        if not told[offset]:
-            found.append(None)
+        if not identified[offset]:
+            differences.append(None)
         elif n < MIN_SEEDS or fitted.df_resid < 1:
-            found.append(Difference(coefficient, n))
+            differences.append(Difference(coefficient, n))
         else:
-            found.append(student(coefficient, float(fitted.bse[position]), n, int(fitted.df_resid)))
-    return found
+            differences.append(student(coefficient, float(fitted.bse[position]), n, int(fitted.df_resid)))
+    return differences
 
 
 def _in_row_space(design: FloatArray) -> npt.NDArray[np.bool_]:

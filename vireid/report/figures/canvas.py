@@ -14,15 +14,17 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 
-from vireid.report.html import Fragment, join, link, tag
+from vireid.report.html import Html, join, link, tag
 from vireid.store import write_atomically
 
 # Okabe & Ito (2008), "Color universal design", for every common colour blindness; without yellow, which print loses.
 OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
 DASHES: tuple[tuple[float, Sequence[float]], ...] = ((0, ()), (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
 GREY = "#666666"
+NARROW = 4  # times: latencies that lie closer together are drawn on a linear axis
 POSITIVE, NEGATIVE = "#008A64", "#CC3311"
 
 STYLE: dict[str, Any] = {
@@ -76,12 +78,27 @@ def light_grid(axes: Axes, axis: str = "y") -> None:
     axes.grid(visible=True, axis="both" if axis == "both" else "x" if axis == "x" else "y")
 
 
-def publish(figure: Figure, name: str, caption: str, out: Path) -> Fragment:
+def milliseconds_axis(axes: Axes, values: Sequence[float]) -> str:
+    """Make the horizontal axis logarithmic where values are far apart; returns what its label adds for that."""
+    if max(values) < NARROW * min(values):
+        return ""
+    axes.set_xscale("log")
+    plain_logarithm(axes.xaxis)
+    return " (logarithmic)"
+
+
+def plain_logarithm(axis: Axis) -> None:
+    """Plain numbers at 1, 2, 3 and 5 of every decade of a logarithmic axis."""
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:.0e}"[0] in "235" else "")
+    axis.set_tick_params(which="minor", labelsize=9)
+
+
+def publish(figure: Figure, name: str, caption: str, out: Path) -> Html:
     """Save ``figures/<name>.svg`` and ``.pdf`` under ``out`` and return the figure for the page.
 
     The page carries the SVG as a data address, so that it shows wherever the file is taken.
     """
-    folder = out / "figures"
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # laid out once, the same in every copy
     drawings: dict[str, bytes] = {}
@@ -92,8 +109,8 @@ def publish(figure: Figure, name: str, caption: str, out: Path) -> Fragment:
         buffer = io.BytesIO()
         figure.savefig(buffer, format=kind, metadata=metadata)
         drawings[kind] = buffer.getvalue()
-        write_atomically(folder / f"{name}.{kind}", drawings[kind])
+        write_atomically(out / "figures" / f"{name}.{kind}", drawings[kind])
     source = "data:image/svg+xml;base64," + base64.b64encode(drawings["svg"]).decode()
     files = join((link(f"figures/{name}.{kind}", kind.upper()) for kind in drawings), " · ")
-    words = tag("figcaption", caption, " ", tag("span", files, class_="files"))
-    return tag("figure", tag("div", tag("img", src=source, alt=caption), class_="scroll"), words, class_="drawing")
+    below = tag("figcaption", caption, " ", tag("span", files, class_="files"))
+    return tag("figure", tag("div", tag("img", src=source, alt=caption), class_="scroll"), below, class_="drawing")

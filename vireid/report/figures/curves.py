@@ -13,8 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from vireid.report.figures.canvas import colour, dashes, light_grid, new_figure, publish, styled
-from vireid.report.html import Fragment, paragraph
-from vireid.report.load import StudyView
+from vireid.report.html import Html, absent
+from vireid.report.records.study import StudyView
 
 Points = dict[float, float]  # epoch -> value
 Series = dict[str, dict[str, list[Points]]]  # panel -> cell -> one entry per seed
@@ -22,14 +22,13 @@ DEVIATION, RANGE = "sd", ("pi", 100.0)  # bands: one standard deviation, or from
 BANDS = "Lines: means over seeds; bands: one standard deviation."
 
 
-def training_curves(view: StudyView, out: Path, name: str = "curves") -> Fragment:
+def training_curves(view: StudyView, out: Path, name: str = "curves") -> Html:
     """Small multiples over epochs: total loss, every unweighted term, learning rate."""
     panels: Series = {}
     rates: Series = {}
-    for run in view.runs:
-        entries = run.fit.curves if run.fit else []
+    for run in view.trained:
         values: dict[str, Points] = {}
-        for entry in entries:
+        for entry in run.fit.curves:
             terms = {"total loss (weighted)": entry.get("loss"), **dict(sorted(mapping(entry.get("terms")).items()))}
             for term, value in terms.items():
                 put(values.setdefault(term, {}), entry, value)
@@ -40,11 +39,11 @@ def training_curves(view: StudyView, out: Path, name: str = "curves") -> Fragmen
                 target.setdefault(panel, {}).setdefault(run.cell.name, []).append(points)
     panels |= rates  # the last panel
     if not panels:
-        return paragraph("No training curves recorded.", class_="absent")
+        return absent("No training curves recorded.")
     return _multiples(view, panels, out, name, "Training per epoch: total loss, unweighted loss terms, learning rate.")
 
 
-def _multiples(view: StudyView, panels: Series, out: Path, name: str, words: str) -> Fragment:
+def _multiples(view: StudyView, panels: Series, out: Path, name: str, caption: str) -> Html:
     columns = min(4, len(panels))
     lines = math.ceil(len(panels) / columns)
     shown = [cell for cell in view.cells if any(cell in series for series in panels.values())]
@@ -73,8 +72,8 @@ def _multiples(view: StudyView, panels: Series, out: Path, name: str, words: str
             for c in shown
         ]
         figure.legend(handles=handles, loc="outside lower left", ncols=beside)
-        seeds_words = f" {BANDS}" if several else ""
-        return publish(figure, name, f"{words}{seeds_words}{view.note}", out)
+        bands = f" {BANDS}" if several else ""
+        return publish(figure, name, f"{caption}{bands}{view.note}", out)
 
 
 def over_seeds(axes: Axes, seeds: list[Points], band: str | tuple[str, float] = DEVIATION, **style: Any) -> None:

@@ -3,26 +3,40 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 from matplotlib.axes import Axes
 
+from vireid.core.records import FitRecord
 from vireid.report.effects.design import baseline_level, pairs, toggles
-from vireid.report.effects.words import Names
+from vireid.report.effects.phrases import Names
 from vireid.report.figures.canvas import colour, dashes, light_grid, new_figure, publish, styled
 from vireid.report.figures.curves import Points, over_seeds
-from vireid.report.html import Fragment
-from vireid.report.load import StudyView
-from vireid.report.selection import dev_scores
+from vireid.report.html import Html
+from vireid.report.records.study import StudyView
 
 _GREY = "#777777"
 
 
-def dev_curves(view: StudyView, out: Path, name: str = "dev", metric: str = "mAP") -> Fragment | None:
+def dev_scores(fit: FitRecord, metric: str = "mAP") -> tuple[list[float], list[float]]:
+    """Epochs that were evaluated on dev, and their scores as fractions."""
+    epochs: list[float] = []
+    scores: list[float] = []
+    for entry in fit.curves:
+        dev = entry.get("dev")
+        value = dev.get(metric) if isinstance(dev, Mapping) else None
+        if isinstance(value, int | float) and math.isfinite(value):
+            epochs.append(float(entry.get("epoch", 0)))
+            scores.append(float(value))
+    return epochs, scores
+
+
+def dev_curves(view: StudyView, out: Path, name: str = "dev", metric: str = "mAP") -> Html | None:
     """One panel per factor: the cells that differ in it alone, thin lines single fits; None without dev scores."""
     curves: dict[str, list[Points]] = {}
-    for run in view.runs:
-        if run.fit is not None and run.cell.control is None:
+    for run in view.trained:
+        if run.cell.control is None:
             epochs, scores = dev_scores(run.fit, metric)
             if scores:
                 percent = [100 * score for score in scores]
@@ -50,16 +64,16 @@ def dev_curves(view: StudyView, out: Path, name: str = "dev", metric: str = "mAP
         for row in grid:
             row[0].set_ylabel(f"{metric} on dev (%)")
         several = any(len(fits) > 1 for levels in panels.values() for fits in levels.values())
-        lines_words = (
+        legend = (
             " Thick: mean over fits, in a band of one standard deviation; thin: single fits."
             if several
             else " One line per fit."
         )
-        words = (
+        caption = (
             f"{metric} on dev (held-out training identities) after each evaluated epoch, per factor: the "
-            f"configurations that differ in it alone.{lines_words}{view.note}"
+            f"configurations that differ in it alone.{legend}{view.note}"
         )
-        return publish(figure, name, words, out)
+        return publish(figure, name, caption, out)
 
 
 def _panels(view: StudyView, curves: dict[str, list[Points]]) -> dict[str, dict[str, list[Points]]]:
@@ -67,10 +81,10 @@ def _panels(view: StudyView, curves: dict[str, list[Points]]) -> dict[str, dict[
     panels: dict[str, dict[str, list[Points]]] = {}
     for part in toggles(view):
         factor, level = part
-        found = [pair for pair in pairs(view, part) if pair[0] in curves and pair[1] in curves]
-        if not found:
+        measured = [pair for pair in pairs(view, part) if pair[0] in curves and pair[1] in curves]
+        if not measured:
             continue
-        without, with_ = (dict.fromkeys(names) for names in zip(*found, strict=True))
+        without, with_ = (dict.fromkeys(names) for names in zip(*measured, strict=True))
         levels = panels.setdefault(factor, {})
         levels.setdefault(baseline_level(view, factor), [points for cell in without for points in curves[cell]])
         levels[level] = [points for cell in with_ for points in curves[cell]]

@@ -8,24 +8,24 @@ from pathlib import Path
 from matplotlib.axes import Axes
 
 from vireid.report.effects.estimate import Effect, Family
-from vireid.report.effects.words import Names
+from vireid.report.effects.phrases import Names
 from vireid.report.figures.canvas import GREY, NEGATIVE, POSITIVE, light_grid, new_figure, publish, styled
-from vireid.report.html import Fragment
-from vireid.report.load import as_sentence, data_note
-from vireid.report.statistics import MIN_SEEDS, interval, signed
+from vireid.report.html import Html
+from vireid.report.records.labels import as_sentence
+from vireid.report.statistics import MIN_SEEDS, points
 
 _PLACEBO = "#8A5A9E"
 _GAP = 0.6  # between main effects, placebos and interactions
 
 
-def forest(found: Sequence[Family], names: Names, title: str, out: Path, name: str) -> Fragment:
+def forest(families: Sequence[Family], names: Names, out: Path, name: str) -> Html:
     """One panel per family (plain and re-ranked scores), one row per effect, the same rows in all panels."""
-    effects = found[0].effects
+    effects = families[0].effects
     rows = _rows(effects)
     with styled():
-        figure = new_figure(2.6 + 4.0 * len(found), 1.1 + 0.3 * (max(rows) + 1))
-        panels = figure.subplots(1, len(found), sharex=True, sharey=True, squeeze=False)[0]
-        for axes, family in zip(panels, found, strict=True):
+        figure = new_figure(2.6 + 4.0 * len(families), 1.1 + 0.3 * (max(rows) + 1))
+        panels = figure.subplots(1, len(families), sharex=True, sharey=True, squeeze=False)[0]
+        for axes, family in zip(panels, families, strict=True):
             light_grid(axes, "x")
             axes.axvline(0, color="#222222", linewidth=1)
             for y, effect in zip(rows, family.effects, strict=True):
@@ -46,32 +46,34 @@ def forest(found: Sequence[Family], names: Names, title: str, out: Path, name: s
                 tick.set_color("#444444")
             else:
                 tick.set_weight("bold")
-        claimed = all(e.difference is None or e.difference.n >= MIN_SEEDS for family in found for e in family.effects)
+        claimed = all(
+            e.difference is None or e.difference.n >= MIN_SEEDS for family in families for e in family.effects
+        )
         shown = (
             "Filled: shown after Holm's correction over the effects of a panel; hollow: not shown."
             if claimed
             else f"Hollow without an interval: fewer than {MIN_SEEDS} seeds, no effect claimed."
         )
         check = " Diamond: placebo, a check whose interval should hold zero." if any(e.placebo for e in effects) else ""
-        setting = found[0].setting
-        words = (
-            f"Effects with 95 % intervals: {title}, trained on {setting.accelerator}. {shown}{check} "
-            f"The line at zero is no effect.{as_sentence(data_note(setting.data))}"
+        key = families[0].key
+        caption = (
+            f"Effects with 95 % intervals: {key.title}, trained on {key.accelerator}. {shown}{check} "
+            f"The line at zero is no effect.{as_sentence(key.note)}"
         )
-        return publish(figure, name, words, out)
+        return publish(figure, name, caption, out)
 
 
 def _rows(effects: Sequence[Effect]) -> list[float]:
-    """Vertical places, with a gap wherever the kind of effect changes."""
-    places: list[float] = []
+    """Vertical positions, with a gap wherever the kind of effect changes."""
+    rows: list[float] = []
     for position, effect in enumerate(effects):
         if position == 0:
-            places.append(0.0)
+            rows.append(0.0)
             continue
         before = effects[position - 1]
         changed = (before.interaction, before.placebo) != (effect.interaction, effect.placebo)
-        places.append(places[-1] + 1 + (_GAP if changed else 0))
-    return places
+        rows.append(rows[-1] + 1 + (_GAP if changed else 0))
+    return rows
 
 
 def _draw(axes: Axes, y: float, effect: Effect) -> None:
@@ -92,6 +94,6 @@ def _draw(axes: Axes, y: float, effect: Effect) -> None:
         marker="D" if effect.placebo else "o", markersize=6 if effect.shown else 5.5, color=shade,
         markerfacecolor=shade if effect.shown else "white", markeredgewidth=1.4, zorder=3,
     )  # fmt: skip
-    text = f"{signed(mean)} {interval(change)}".rstrip()
+    text = points(change)
     weight = "bold" if effect.shown else "normal"
     axes.annotate(text, (1, y), (6, 0), color=shade, weight=weight, annotation_clip=False, **right)  # type: ignore[arg-type]

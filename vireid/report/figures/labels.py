@@ -14,17 +14,17 @@ from matplotlib.transforms import Bbox
 
 _DIRECTIONS = (0.0, 45, 315, 90, 270, 135, 225, 180)  # degrees, in order of preference
 _DISTANCES = (9.0, 16.0, 26.0, 40.0, 58.0, 80.0)  # points
-_FORBIDDEN = 1000.0  # cost of covering something, against the rank of a place
+_FORBIDDEN = 1000.0  # cost of covering something, against the rank of a position
 _FONT = 9
 Point = tuple[float, float]
 FloatArray = npt.NDArray[np.float64]
 
 
 def place_labels(axes: Axes, points: Sequence[Point], texts: Sequence[str], keep_free: Sequence[Point] = ()) -> None:
-    """Write ``texts`` beside ``points`` (data coordinates), each at its nearest free place, with a leader if far.
+    """Write ``texts`` beside ``points`` (data coordinates), each at its nearest free position, with a leader if far.
 
-    Places in ``keep_free``, such as samples of a line, are not covered either. Call it last: it draws the figure once
-    and freezes the layout, so that pixels are final.
+    Positions in ``keep_free``, such as samples of a line, are not covered either. Call it last: it draws the figure
+    once and freezes the layout, so that pixels are final.
     """
     figure = axes.get_figure(root=True)
     assert figure is not None
@@ -38,7 +38,7 @@ def place_labels(axes: Axes, points: Sequence[Point], texts: Sequence[str], keep
         [_around(axes, point, 5 * scale) for point in points] + [_around(axes, point, 2 * scale) for point in keep_free]
     )
     for point, text in zip(points, texts, strict=True):
-        places: list[tuple[float, float, dict[str, str], Point, Bbox]] = []
+        options: list[tuple[float, float, dict[str, str], Point, Bbox]] = []
         for rank, (distance, degrees) in enumerate(itertools.product(_DISTANCES, _DIRECTIONS)):
             offset = distance * math.cos(math.radians(degrees)), distance * math.sin(math.radians(degrees))
             align = _alignment(*offset)
@@ -46,8 +46,8 @@ def place_labels(axes: Axes, points: Sequence[Point], texts: Sequence[str], keep
             box = trial.get_window_extent(renderer).padded(1.5 * scale)
             trial.remove()
             covered = _covered(box, taken) + _outside(box, frame)
-            places.append((rank + _FORBIDDEN * covered, distance, align, offset, box))
-        _, distance, align, offset, box = min(places, key=lambda place: place[0])
+            options.append((rank + _FORBIDDEN * covered, distance, align, offset, box))
+        _, distance, align, offset, box = min(options, key=lambda option: option[0])
         leader = {"arrowstyle": "-", "color": "#999999", "linewidth": 0.7, "shrinkA": 0, "shrinkB": 4}
         axes.annotate(
             text,

@@ -8,25 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
+from vireid.bundle.device.choice import pareto_front
+from vireid.core.protocol_card import PLAIN
 from vireid.report.figures.canvas import GREY, colour, light_grid, new_figure, publish, styled
 from vireid.report.figures.labels import place_labels
-from vireid.report.html import Fragment, paragraph
-from vireid.report.load import StudyView, as_sentence
-from vireid.report.protocols import PLAIN
-from vireid.report.tables import AblationTable, CostColumn
+from vireid.report.html import Html, absent
+from vireid.report.records.labels import as_sentence
+from vireid.report.records.study import StudyView
+from vireid.report.tables import CostColumn, ScoreTable
 
 MANY = 8  # cells; with more of them whiskers and all names would hide the points
-
-
-def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Positions of the points (cost, score) that no other point equals or beats on both, by rising cost."""
-    front: list[int] = []
-    best = float("-inf")
-    for position in sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1])):
-        if points[position][1] > best:
-            front.append(position)
-            best = points[position][1]
-    return front
 
 
 def staircase(front: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -43,7 +34,7 @@ def along(line: Sequence[tuple[float, float]], steps: int = 40) -> list[tuple[fl
     return [(float(x), float(y)) for piece in pieces for x, y in piece]
 
 
-def tradeoff(view: StudyView, content: AblationTable, cost: CostColumn, out: Path, name: str) -> Fragment:
+def tradeoff(view: StudyView, content: ScoreTable, cost: CostColumn, out: Path, name: str) -> Html:
     """Scatter of mAP over a cost, one point per cell; plain scores if there are any, else re-ranked ones."""
     blocks = list(dict.fromkeys(row.reranking for row in content.rows))
     shown = PLAIN if PLAIN in blocks else blocks[0] if blocks else ""
@@ -52,7 +43,7 @@ def tradeoff(view: StudyView, content: AblationTable, cost: CostColumn, out: Pat
     ]
     rows = [row for row in scored if row.costs[cost.key] is not None]
     if not rows:
-        return paragraph(f"No cell has both a score and a measured {cost.in_text} yet.", class_="absent")
+        return absent(f"No cell has both a score and a measured {cost.in_text} yet.")
     points = [(row.costs[cost.key] or 0.0, 100 * score.mean) for row in rows if (score := row.scores["mAP"])]
     front = pareto_front(points)
     many = len(rows) > MANY
@@ -84,12 +75,12 @@ def tradeoff(view: StudyView, content: AblationTable, cost: CostColumn, out: Pat
         spread = " Whiskers: standard deviation over seeds." if any(row.seeds > 1 for row in rows) else ""
         if many:
             spread = " One point per configuration; named are the baseline and the front."
-        condition = view.main_condition(1)
-        where = f" Latency: {condition}." if cost.key == "latency" and condition else ""
-        absent = [row.label for row in scored if row not in rows]
-        where += f" Not drawn, as their {cost.in_text} was not measured: {', '.join(absent)}." if absent else ""
-        words = (
+        block = view.main_block(1)
+        remarks = f" Latency: {block}." if cost.key == "latency" and block else ""
+        missing = [row.label for row in scored if row not in rows]
+        remarks += f" Not drawn, as their {cost.in_text} was not measured: {', '.join(missing)}." if missing else ""
+        caption = (
             f"Accuracy against {cost.in_text}: {content.title}, {shown}. Dashed: Pareto front, "
-            f"the cells that no other cell beats on both.{spread}{where}{as_sentence(content.note)}"
+            f"the cells that no other cell beats on both.{spread}{remarks}{as_sentence(content.key.note)}"
         )
-        return publish(figure, name, words, out)
+        return publish(figure, name, caption, out)

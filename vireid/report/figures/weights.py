@@ -9,19 +9,19 @@ from matplotlib.lines import Line2D
 
 from vireid.report.figures.canvas import colour, dashes, light_grid, new_figure, publish, styled
 from vireid.report.figures.curves import RANGE, Points, mapping, over_seeds, put
-from vireid.report.html import Fragment
-from vireid.report.load import RunView, StudyView
+from vireid.report.html import Html
+from vireid.report.records.study import StudyView, TrainedRun
 
 Weights = dict[str, Points]  # term -> epoch -> weight
 _CONSTANT = 1e-9  # relative
 
 
-def weight_curves(view: StudyView, out: Path, name: str = "weights") -> Fragment | None:
+def weight_curves(view: StudyView, out: Path, name: str = "weights") -> Html | None:
     """Mean over the fits of a weighting, with a band from their smallest to their largest; None if nothing changes.
 
     Weights are drawn relative to the constant ones of the study's other fits where these have all of the terms.
     """
-    weights = [(run, _weights(run)) for run in view.runs if run.fit is not None]
+    weights = [(run, _weights(run)) for run in view.trained]
     moving = [(run, own) for run, own in weights if any(not _constant(points) for points in own.values())]
     if not moving:
         return None
@@ -42,10 +42,10 @@ def weight_curves(view: StudyView, out: Path, name: str = "weights") -> Fragment
                 axes.axhline(1, color="#222222", linewidth=0.8)
             for position, term in enumerate(terms):
                 scale = base[term] if relative else 1.0
-                found = [{epoch: value / scale for epoch, value in own[term].items()} for own in fits if term in own]
-                if not found:
+                curves = [{epoch: value / scale for epoch, value in own[term].items()} for own in fits if term in own]
+                if not curves:
                     continue
-                over_seeds(axes, found, band=RANGE, color=colour(position), linestyle=dashes(position))
+                over_seeds(axes, curves, band=RANGE, color=colour(position), linestyle=dashes(position))
             axes.set_title(f"{weighting} ({len(fits)} fit{'s' if len(fits) > 1 else ''})")
             axes.set_xlabel("epoch")
             axes.xaxis.get_major_locator().set_params(integer=True, nbins=6)
@@ -61,16 +61,16 @@ def weight_curves(view: StudyView, out: Path, name: str = "weights") -> Fragment
         several = any(len(fits) > 1 for fits in groups.values())
         band = " Mean over fits; band: smallest to largest." if several else ""
         against = " Relative to the constant weights of the fits without it." if relative else ""
-        words = f"Weights of the loss terms where they change during training.{against}{band}{view.note}"
-        return publish(figure, name, words, out)
+        caption = f"Weights of the loss terms where they change during training.{against}{band}{view.note}"
+        return publish(figure, name, caption, out)
 
 
-def _weights(run: RunView) -> Weights:
-    found: Weights = {}
-    for entry in run.fit.curves if run.fit else []:
+def _weights(run: TrainedRun) -> Weights:
+    weights: Weights = {}
+    for entry in run.fit.curves:
         for term, value in sorted(mapping(entry.get("weights")).items()):
-            put(found.setdefault(term, {}), entry, value)
-    return {term: points for term, points in found.items() if points}
+            put(weights.setdefault(term, {}), entry, value)
+    return {term: points for term, points in weights.items() if points}
 
 
 def _constant(points: Points) -> bool:
@@ -79,17 +79,18 @@ def _constant(points: Points) -> bool:
 
 def _base(weights: list[Weights]) -> dict[str, float]:
     """Weight of each term in the fits in which no weight moves, where these agree."""
-    found: dict[str, list[float]] = {}
+    constant: dict[str, list[float]] = {}
     for own in weights:
         if own and all(_constant(points) for points in own.values()):
             for term, points in own.items():
-                found.setdefault(term, []).append(next(iter(points.values())))
-    return {term: values[0] for term, values in found.items() if _constant({float(n): v for n, v in enumerate(values)})}
+                constant.setdefault(term, []).append(next(iter(points.values())))
+    return {
+        term: values[0] for term, values in constant.items() if _constant({float(n): v for n, v in enumerate(values)})
+    }
 
 
-def _weighting(run: RunView, view: StudyView) -> str:
+def _weighting(run: TrainedRun, view: StudyView) -> str:
     """What moves the weights of a fit: the name of its weighting, and a curriculum where one is a factor."""
-    assert run.fit is not None
     name = str(mapping(run.fit.config.get("weighting")).get("name", "weights"))
     level = run.cell.factors.get("curriculum")
     plain = view.baseline.factors.get("curriculum")

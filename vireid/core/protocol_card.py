@@ -1,0 +1,117 @@
+"""The protocol card, typed: what a score was measured under, as records hold it and reports print it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from vireid.core.config import canonical_json
+
+PLAIN = "no re-ranking"
+RECALL = "recall"  # measured share of neighbours that an approximate search for re-ranking found
+COUNTS = ("queries", "valid_queries", "gallery")  # what the data gave; renderings of other seeds may differ in them
+Entry = str | int | bool | None
+
+
+class ProtocolCard(BaseModel):
+    """Everything that must agree before two scores may be compared.
+
+    Records of every age are readable: an entry may be missing, and entries of other versions are kept as they are.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str = "unnamed protocol"
+    split: str = "test"
+    mode: str | None = None
+    direction: str | None = None
+    shots: int | str | None = None  # gallery images per identity and camera
+    trials: int | None = None
+    cmc: str | None = None
+    camera_rule: str = "none"
+    reranking: dict[str, Any] | str | None = None
+    test_time_augmentation: Entry = None
+    feature_normalisation: Entry = None
+    score: str | None = None
+    text: Entry = None
+    captions: str | None = None
+    selection: str | None = None
+    queries: int | str | None = None
+    valid_queries: int | str | None = None
+    gallery: int | str | None = None
+
+    @property
+    def entries(self) -> dict[str, Any]:
+        """The entries that were given."""
+        return self.model_dump(exclude_unset=True)
+
+    def without(self, *names: str) -> ProtocolCard:
+        """The card without some of its entries."""
+        return ProtocolCard.model_validate({key: value for key, value in self.entries.items() if key not in names})
+
+    @property
+    def comparable(self) -> ProtocolCard:
+        """The card without re-ranking and counts: scores whose cards agree in it may stand in one table."""
+        return self.without("reranking", *COUNTS)
+
+    @property
+    def key(self) -> str:
+        """Canonical JSON of what is comparable."""
+        return canonical_json(self.comparable.entries)
+
+    @property
+    def reranking_settings(self) -> Mapping[str, Any]:
+        """Name and parameters of the re-ranking."""
+        return self.reranking if isinstance(self.reranking, dict) else {"name": self.reranking}
+
+    @property
+    def reranking_label(self) -> str:
+        """``"no re-ranking"``, or the variant with its parameters."""
+        settings = dict(self.reranking_settings)
+        name = settings.pop("name", None)
+        if name in (None, "none"):
+            return PLAIN
+        settings.pop(RECALL, None)
+        shown = "".join(f", {'λ' if k in ('lambda', 'lambda_') else k} {v}" for k, v in settings.items())
+        return f"re-ranked ({name}{shown})"
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing is re-ranked."""
+        return self.reranking_label == PLAIN
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether queries come with text."""
+        return self.text not in (None, False, "none")
+
+    @property
+    def augments(self) -> bool:
+        """Whether features are averaged over several views of an image."""
+        return self.test_time_augmentation not in (None, False, "none")
+
+    @property
+    def text_label(self) -> str:
+        """Source of the text, with its captions."""
+        return f"{self.text}" + (f" ({self.captions})" if self.captions else "")
+
+    @property
+    def title(self) -> str:
+        """One line that tells protocols of one study apart, such as ``sysu/official · all · single-shot``."""
+        parts = [self.name, self.mode, self.direction]
+        if isinstance(self.shots, int):
+            parts.append("single-shot" if self.shots == 1 else f"{self.shots}-shot")
+        if self.split != "test":
+            parts.append(f"{self.split} split")
+        if self.augments:
+            parts.append(f"test-time augmentation {self.test_time_augmentation}")
+        if self.reads_text:
+            parts.append(f"text {self.text_label}")
+        return " · ".join(filter(None, parts))
+
+    @property
+    def full_title(self) -> str:
+        """The same with the re-ranking."""
+        return f"{self.title}, {self.reranking_label}"

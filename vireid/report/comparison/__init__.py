@@ -1,1 +1,0 @@
-"""The report on a study that compares systems, each at its own level of one factor."""

@@ -1,0 +1,134 @@
+"""Effects as sentences, and as CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vireid.report.effects.design import Method, Part, toggles
+from vireid.report.effects.estimate import Effect, Family
+from vireid.report.records.study import StudyView, cells_are_levels
+from vireid.report.statistics import MIN_SEEDS, points, seeds_phrase
+from vireid.report.tables import csv_text
+
+NOTHING = "No two cells that differ in one toggle have been measured yet."
+METHODS: dict[Method, str] = {
+    "two-way": (
+        "Ordinary least squares with a block per seed, main effects and two-way interactions over all cells of the "
+        "design. A main effect is the mean difference from the factor's baseline level, averaged over the levels of "
+        "all other factors; an interaction is how much one factor's effect grows when the other is switched on. "
+        "Interactions of three or more factors count as noise. Intervals are Student t with the residual degrees of "
+        "freedom."
+    ),
+    "main effects": (
+        "Ordinary least squares with a block per seed and main effects alone: the cells of this design cannot keep "
+        "interactions apart, so an effect may contain some. Intervals are Student t with the residual degrees of "
+        "freedom."
+    ),
+    "paired": (
+        "Differences between cells that differ in one toggle alone, paired by seed and averaged over such cells; "
+        "Student t over seeds. The design cannot estimate interactions: an effect holds beside the other levels it was "
+        "measured with."
+    ),
+}
+
+
+class Names:
+    """What tables and sentences call factors, levels and effects of a study."""
+
+    def __init__(self, view: StudyView) -> None:
+        self._labels: dict[str, str] = dict(view.plan.study.get("labels") or {})
+        self._levels: dict[str, int] = {}
+        self._level_alone = cells_are_levels(view.plan)
+        for factor, _ in toggles(view):
+            self._levels[factor] = self._levels.get(factor, 0) + 1
+
+    def factor(self, name: str) -> str:
+        """A factor's label in the study file; without one short names are taken for acronyms."""
+        return self._labels.get(name) or (name.upper() if len(name) <= 3 else name.replace("_", " "))
+
+    def part(self, part: Part) -> str:
+        """A factor, with its level where it has several beside the baseline; the level where it is what is compared."""
+        factor, level = part
+        if self._level_alone:
+            return level
+        return self.factor(factor) + (f" ({level})" if self._levels.get(factor, 0) > 1 else "")
+
+    def effect(self, effect: Effect) -> str:
+        """Name of an effect, as it starts a sentence."""
+        text = " × ".join(self.part(part) for part in effect.parts)
+        mark = " (placebo)" if effect.placebo and "placebo" not in text.lower() else ""
+        return (text if self._level_alone else text[:1].upper() + text[1:]) + mark
+
+
+def effects_csv(families: Sequence[Family], names: Names) -> str:
+    """Effects at full precision, as fractions; every row carries protocol and data note."""
+    rows = []
+    for family in families:
+        for effect in family.effects:
+            change, ratios = effect.difference, effect.ratios
+            rows.append(
+                {
+                    "effect": names.effect(effect),
+                    "placebo": effect.placebo,
+                    "reranking": family.reranking,
+                    "metric": family.metric,
+                    "difference": change and change.mean,
+                    "low": change and change.low,
+                    "high": change and change.high,
+                    "seeds": change and change.n,
+                    "df": change and change.df,
+                    "p": change and change.p,
+                    "p_holm": effect.p_holm,
+                    "shown": effect.shown,
+                    "latency_ratio": ratios.latency,
+                    "macs_ratio": ratios.macs,
+                    "step_ratio": ratios.step,
+                    "memory_ratio": ratios.memory,
+                    "method": family.method,
+                    "protocol": family.key.title,
+                    "accelerator": family.key.accelerator,
+                    "data": family.key.note or family.key.data,
+                }
+            )
+    return csv_text(rows)
+
+
+def sentence(effect: Effect, names: Names) -> str:
+    """One sentence per effect, in points of percent."""
+    name, change = names.effect(effect), effect.difference
+    if change is None:
+        return f"{name}: not estimable from the cells measured so far"
+    gain = points(change, effect.metric)
+    if effect.placebo:
+        if change.n < MIN_SEEDS or change.contains_zero is None:
+            return f"{name}: {seeds_phrase(change.n)} ({gain})"
+        return f"{name}: interval contains zero: {'yes' if change.contains_zero else 'NO'} ({gain})"
+    end = "" if effect.interaction else f", {cost_phrase(effect)}"
+    if change.n < MIN_SEEDS:
+        return f"{name}: {seeds_phrase(change.n)} ({gain}){end}"
+    if not effect.shown:
+        return f"{name}: no effect shown ({gain}){end}"
+    if effect.interaction:
+        verb = "more" if change.mean > 0 else "less"
+        return f"{name}: {gain}, together they give {verb} than the sum of each alone"
+    return f"{name}: {gain}{end}"
+
+
+def cost_phrase(effect: Effect) -> str:
+    """What the toggle costs where it is deployed."""
+    if effect.ratios.latency is not None:
+        return f"latency ×{effect.ratios.latency:.2f}"
+    if effect.ratios.macs is not None:
+        return f"MACs ×{effect.ratios.macs:.2f}, latency not measured"
+    return "cost not measured"
+
+
+def family_phrase(tested: int) -> str:
+    """What counts as shown, and over which effects the correction goes; empty where nothing is tested."""
+    if not tested:
+        return ""
+    return (
+        f"An effect counts as shown where p < 0.05 after Holm's correction over its family: the {tested} effects (main "
+        "effects and interactions) of one setting, one re-ranking and one metric. Printed intervals are 95 %, each by "
+        "itself, without that correction. A placebo is a check, not a claim, and stands outside the family. "
+    )

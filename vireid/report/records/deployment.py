@@ -1,0 +1,214 @@
+"""What can be deployed, joined from records: trained models, their deployed graphs, scores and latencies."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from vireid.core.config import canonical_json
+from vireid.core.errors import UserError
+from vireid.core.plan import Plan, PlannedRun
+from vireid.core.records import CostRecord, EvaluationRecord, FitRecord, LatencyRecord, Record
+from vireid.report.records.labels import data_label, data_note
+from vireid.report.records.study import StudyView, read_plan, with_level_names
+from vireid.report.records.timings import Timing, machine_names, timings
+from vireid.store import Store
+
+logger = logging.getLogger(__name__)
+
+_DECIDING = ("model", "data", "augmentation")
+_NO_KEYS = ("name", "version", "pretrained")  # of a recorded model: not overrides of its configuration
+
+
+@dataclass(frozen=True)
+class Model:
+    """One configuration with its fits, one per seed, and the graph that is deployed of it."""
+
+    label: str
+    fits: tuple[FitRecord, ...]  # by seed
+    cost: CostRecord
+    overrides: tuple[str, ...] = ()  # that make its configuration, where a study names them
+
+    @property
+    def graph(self) -> str:
+        """Digest of the deployed graph."""
+        assert self.cost.artefact is not None
+        return self.cost.artefact
+
+    @property
+    def measured_as(self) -> list[str]:
+        """Arguments of ``vireid profile`` that measure its graph: a study's, else every plain key of its model."""
+        if self.overrides:
+            return list(self.overrides)
+        height, width = self.cost.resolution
+        plain = {k: v for k, v in self.cost.model.items() if isinstance(v, str | int | float) and k not in _NO_KEYS}
+        keys = [f"model.{key}={str(v).lower() if isinstance(v, bool) else v}" for key, v in plain.items()]
+        return [f"model={self.cost.model['name']}", *keys, f"data.height={height}", f"data.width={width}"]
+
+
+@dataclass(frozen=True)
+class DeploymentView:
+    """Everything that reports on hardware read."""
+
+    title: str
+    models: tuple[Model, ...]
+    costs: tuple[CostRecord, ...]  # all of the store, those of models that were never trained too
+    evaluations: Mapping[str, tuple[EvaluationRecord, ...]]  # by fit, measured
+    timings: tuple[Timing, ...]
+    latencies: tuple[LatencyRecord, ...]  # all of the store, also skipped ones and whole query pipelines
+    labels: Mapping[str, str] = field(default_factory=dict)  # of the graphs that a report shows
+    machines: Mapping[str, str] = field(default_factory=dict)  # name of each machine by its digest
+
+    @property
+    def shown(self) -> tuple[Timing, ...]:
+        """Timings of the graphs that a report shows."""
+        return tuple(timing for timing in self.timings if timing.graph in self.labels)
+
+    @property
+    def notes(self) -> list[str]:
+        """Warnings that go with the data of the models."""
+        notes = (data_note(data_label(fit)) for model in self.models for fit in model.fits)
+        return list(dict.fromkeys(filter(None, notes)))
+
+    def graph_name(self, timing: Timing) -> str:
+        """A graph as tables name it: its models, and the resolution."""
+        return f"{self.labels[timing.graph]}, {timing.resolution}"
+
+    def cost_of(self, graph: str) -> CostRecord | None:
+        """A cost record of a graph; records that share a graph share its costs."""
+        return next((cost for cost in self.costs if cost.artefact == graph), None)
+
+
+def study_deployment(view: StudyView) -> DeploymentView:
+    """What a study trained, and what the store profiled without training it."""
+    models = []
+    for cell in view.design_cells:
+        runs = [run for run in view.trained if run.cell.name == cell.name]
+        cost = view.costs.get(cell.name)
+        if runs and cost is not None and cost.artefact is not None:
+            fits = tuple(run.fit for run in sorted(runs, key=lambda run: run.seed))
+            models.append(Model(cell.label, fits, cost, _overrides(view.plan, runs[0].planned)))
+    planned = {name for run in view.plan.runs for name in run.evaluations}
+    records = [
+        record
+        for record in view.records.values()
+        if not isinstance(record, EvaluationRecord) or record.artefact is not None or record.id in planned
+    ]
+    return _deployment(view.plan.title, models, [*records, *view.failed_latencies], _plans(view.store))
+
+
+def store_deployment(store: Store) -> DeploymentView:
+    """Every fit of a store that could be deployed, seeds of one configuration together."""
+    records, plans = {record.id: record for record in store.records()}, _plans(store)
+    costs = [record for record in records.values() if isinstance(record, CostRecord) and _is_result(record)]
+    planned = {run.fit: (with_level_names(plan), run) for plan in plans for run in plan.runs}
+    groups: dict[str, list[FitRecord]] = {}
+    for record in records.values():
+        if not isinstance(record, FitRecord) or not _is_result(record):
+            continue
+        if not record.config.get("data", {}).get("shuffle_identities"):  # a control: nobody deploys it
+            groups.setdefault(_configuration(record), []).append(record)
+    models: list[Model] = []
+    for fits in groups.values():
+        fits.sort(key=lambda fit: fit.seed)
+        label, cost = describe(fits[0].config["model"]), cost_of_fit(fits[0], costs)
+        overrides: tuple[str, ...] = ()
+        if fits[0].id in planned:
+            plan, run = planned[fits[0].id]
+            cell = next(cell for cell in plan.cells if cell.name == run.cell)
+            label, overrides = f"{plan.name}: {cell.label}", _overrides(plan, run)
+            cost = next((known for known in costs if known.id == run.cost), cost)
+        if cost is not None and cost.artefact is not None:
+            models.append(Model(label, tuple(fits), cost, overrides))
+    return _deployment(str(store.root.name), _with_unique_labels(models), records.values(), plans)
+
+
+def cost_of_fit(fit: FitRecord, costs: Iterable[CostRecord]) -> CostRecord | None:
+    """The cost of a fit's graph: same model configuration (its teacher is not deployed) at the same resolution."""
+    wanted = _without_teacher(fit.config.get("model", {}))
+    data = fit.config.get("data", {})
+    size = (data.get("height"), data.get("width"))
+    return next((c for c in costs if tuple(c.resolution) == size and _without_teacher(c.model) == wanted), None)
+
+
+def describe(model: Mapping[str, Any]) -> str:
+    """A model configuration in short: its name, backbone, width and what is switched on."""
+    parts = [str(model.get("name", "model"))]
+    if model.get("backbone"):
+        parts.append(str(model["backbone"]))
+    if model.get("width") not in (None, 1, 1.0):
+        parts.append(f"×{model['width']:g}")
+    parts += [f"{key} {model[key]}" for key in ("ibn", "mha") if model.get(key) not in (None, "none")]
+    return " ".join(parts)
+
+
+def _deployment(title: str, models: list[Model], records: Iterable[Record], plans: Iterable[Plan]) -> DeploymentView:
+    everything = list(records)
+    costs = tuple(record for record in everything if isinstance(record, CostRecord) and _is_result(record))
+    latencies = tuple(record for record in everything if isinstance(record, LatencyRecord))
+    evaluations: dict[str, tuple[EvaluationRecord, ...]] = {}
+    for record in everything:
+        if isinstance(record, EvaluationRecord) and _is_result(record):
+            evaluations[record.fit] = (*evaluations.get(record.fit, ()), record)
+    sharing: dict[str, list[str]] = {}
+    for model in models:
+        sharing.setdefault(model.graph, []).append(model.label)
+    labels = {graph: _together(names) for graph, names in sharing.items()}
+    fits = [record for record in everything if isinstance(record, FitRecord)]
+    trained = {run.cost for plan in plans for run in plan.runs}
+    trained |= {cost.id for fit in fits if (cost := cost_of_fit(fit, costs)) is not None}
+    for cost in costs:
+        if cost.id not in trained and cost.artefact is not None and cost.artefact not in labels:
+            labels[cost.artefact] = f"{describe(cost.model)} (untrained)"
+    names = machine_names(latencies)
+    timed = tuple(timings(latencies, names))
+    return DeploymentView(title, tuple(models), costs, evaluations, timed, latencies, labels, names)
+
+
+def _together(names: list[str]) -> str:
+    """Label of models that share a graph: all of a few, else the first and how many more."""
+    return ", ".join(names) if len(names) <= 3 else f"{names[0]} and {len(names) - 1} more"
+
+
+def _is_result(record: Record) -> bool:
+    return record.status == "ok" and record.source.kind == "measured"
+
+
+def _plans(store: Store) -> list[Plan]:
+    plans = []
+    for path in sorted(store.root.glob("studies/*/plan.json")):
+        try:
+            plans.append(read_plan(store, path.parent.name))
+        except UserError as error:
+            logger.warning("1 plan is left out: %s", error)
+    return plans
+
+
+def _overrides(plan: Plan, run: PlannedRun) -> tuple[str, ...]:
+    """Of a study's overrides those that decide the network, its resolution, and whether the two go together."""
+    base = [str(entry) for entry in plan.study.get("base", [])]
+    return tuple(word for word in (*base, *run.overrides) if word.lstrip("+").startswith(_DECIDING))
+
+
+def _configuration(fit: FitRecord) -> str:
+    """What fits share that differ in their seed alone, the seed of rendered people included."""
+    config = {key: value for key, value in fit.config.items() if key != "seed"}
+    data = dict(config.get("data", {}))
+    if isinstance(data.get("synthetic"), Mapping):
+        data["synthetic"] = {key: value for key, value in data["synthetic"].items() if key != "seed"}
+    return canonical_json([{**config, "data": data}, fit.environment.accelerator])
+
+
+def _without_teacher(model: Mapping[str, Any]) -> dict[str, Any]:
+    return json.loads(canonical_json({key: value for key, value in model.items() if key != "teacher"}))  # type: ignore[no-any-return]
+
+
+def _with_unique_labels(models: list[Model]) -> list[Model]:
+    labels = [model.label for model in models]
+    return [
+        Model(f"{m.label}, fit {m.fits[0].id}", m.fits, m.cost, m.overrides) if labels.count(m.label) > 1 else m
+        for m in models
+    ]

@@ -1,0 +1,148 @@
+"""Checks of a study on itself: controls beside the chance level, placebos against zero."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from vireid.core.protocol_card import PLAIN
+from vireid.core.records import EvaluationRecord
+from vireid.report.bootstrap import LABEL, resampled_score
+from vireid.report.chance import Chance, chance_level
+from vireid.report.effects.phrases import Names, sentence
+from vireid.report.html import Column, Html, absent, bullets, join, paragraph, table, tag
+from vireid.report.page import Report
+from vireid.report.records.keys import AccuracyKey
+from vireid.report.records.labels import MAIN_SCORES, capitalised
+from vireid.report.records.study import StudyView
+from vireid.report.statistics import MIN_SEEDS, half_width
+
+
+@dataclass(frozen=True)
+class ControlScore:
+    """A control's score beside its chance level, as fractions."""
+
+    metric: str
+    seeds: int
+    mean: float
+    chance: float
+    low: float
+    high: float
+    over: str  # what the interval is taken over: seeds or, below three of them, identities of the first run
+
+    @property
+    def at_chance(self) -> bool:
+        """Whether the interval holds the chance level."""
+        return self.low <= self.chance <= self.high
+
+
+@dataclass(frozen=True)
+class ControlResult:
+    """One control under one protocol and re-ranking."""
+
+    control: str
+    key: AccuracyKey
+    reranking: str
+    scores: tuple[ControlScore, ...]
+    basis: str  # what the chance level was computed from
+
+
+def control_results(view: StudyView) -> list[ControlResult]:
+    """Every control that has been measured, with what chance would give on the same queries."""
+    groups: dict[tuple[str, AccuracyKey, str], list[EvaluationRecord]] = {}
+    for run in view.trained:
+        if run.cell.control is not None:
+            for evaluation in run.evaluations:
+                key = AccuracyKey.in_study(run.fit, evaluation)
+                group = run.cell.control, key, evaluation.card.reranking_label
+                groups.setdefault(group, []).append(evaluation)
+    results = []
+    for (control, key, reranking), evaluations in groups.items():
+        tables = {record.id: queries for record in evaluations if (queries := view.per_query(record)) is not None}
+        present = [record for record in evaluations if record.id in tables]
+        if present:
+            levels = [chance_level(tables[record.id], record) for record in present]
+            scores = [_score(metric, present, levels, tables[present[0].id]) for metric in MAIN_SCORES]
+            basis = " or ".join(dict.fromkeys(level.basis for level in levels))
+            results.append(ControlResult(control, key, reranking, tuple(s for s in scores if s), basis))
+    return results
+
+
+def _score(
+    metric: str, records: Sequence[EvaluationRecord], levels: Sequence[Chance], first: pd.DataFrame
+) -> ControlScore | None:
+    """One metric of a control's runs; ``first`` is the per-query table of the first of them."""
+    expected = [level.r1 if metric == "r1" else level.mean_ap for level in levels]
+    known = [value for value in expected if value is not None]
+    if len(known) < len(levels):
+        return None
+    values = [record.metrics[metric] for record in records]
+    mean, chance, n = float(np.mean(values)), float(np.mean(known)), len(values)
+    if n < MIN_SEEDS:
+        one = resampled_score(first, metric)
+        return ControlScore(
+            metric, n, one.mean, known[0], one.low, one.high, f"first of {n} seed{'s' if n > 1 else ''}: {LABEL}"
+        )
+    half = half_width(float(np.std(values, ddof=1)) / math.sqrt(n), n - 1)
+    return ControlScore(metric, n, mean, chance, mean - half, mean + half, f"{n} seeds, Student t")
+
+
+def control_sentence(result: ControlResult) -> str:
+    """``"Shuffled identities: R1 2.1 % [1.8, 2.4], chance 2.0 %: sits at chance: yes; …"``."""
+    parts = [
+        f"{MAIN_SCORES[s.metric]} {100 * s.mean:.1f} % [{100 * s.low:.1f}, {100 * s.high:.1f}], "
+        f"chance {100 * s.chance:.1f} %, sits at chance: {'yes' if s.at_chance else 'NO'}"
+        for s in result.scores
+    ]
+    return f"{capitalised(result.control)}: {'; '.join(parts)}"
+
+
+def render(report: Report) -> Html:
+    """Controls beside chance, and placebos; empty for a study without either."""
+    view = report.view
+    results = control_results(view)
+    pieces: list[str] = []
+    if results:
+        columns = [Column("Control", text=True), Column("Metric", text=True), Column("Score", "%")]
+        columns += [Column("Interval", "95 %"), Column("Chance", "%"), Column("At chance"), Column("Over", text=True)]
+        caption = (
+            "Controls are the baseline with one thing destroyed. They are no part of the design and enter no effect. "
+            f"Chance is the expectation of a random ranking of the same queries, {results[0].basis}."
+        )
+        pieces.append(bullets(control_sentence(result) for result in results if result.reranking == PLAIN))
+        pieces.append(table(columns, _blocks(results).items(), caption + view.note))
+    elif view.controls:
+        pieces.append(absent(f"Not measured yet: {', '.join(str(cell.control) for cell in view.controls)}."))
+    names = Names(view)
+    placebos = [
+        f"{family.key.title}, {family.reranking}: {sentence(effect, names)}"
+        for family in report.families("mAP")
+        for effect in family.effects
+        if effect.placebo
+    ]
+    if placebos:
+        rule = "A placebo changes nothing but random draws. An interval of 95 % misses zero once in twenty by itself."
+        pieces += [bullets(placebos), paragraph(rule, class_="method")]
+    return join(pieces)
+
+
+def _blocks(results: Sequence[ControlResult]) -> dict[str, list[list[str]]]:
+    blocks: dict[str, list[list[str]]] = {}
+    for result in results:
+        heading = f"{result.key.title}, {result.reranking}, trained on {result.key.accelerator}"
+        for score in result.scores:
+            entries = [
+                result.control,
+                MAIN_SCORES[score.metric],
+                f"{100 * score.mean:.1f}",
+                f"[{100 * score.low:.1f}, {100 * score.high:.1f}]",
+                f"{100 * score.chance:.1f}",
+                "yes" if score.at_chance else tag("strong", "no", class_="bad"),
+                score.over,
+            ]
+            blocks.setdefault(heading, []).append(entries)
+    return blocks

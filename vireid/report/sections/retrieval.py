@@ -1,0 +1,106 @@
+"""Retrieval panel: queries and their ten nearest gallery images, right and wrong ones framed and marked.
+
+Its material is written beside a run by ``vireid explain RUN``: ``runs/<fit>/explain/retrieval.json`` and the images it
+names, ``{"protocol": card, "queries": [{"image", "identity", "camera", "ranked": [{…, "correct"}, …]}, …]}``.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from PIL import Image
+
+from vireid.core.errors import UserError
+from vireid.core.protocol_card import ProtocolCard
+from vireid.report.figures.canvas import NEGATIVE, POSITIVE, new_figure, publish, styled
+from vireid.report.html import Html, absent, join, tag
+from vireid.report.page import Report
+from vireid.report.records.study import RunView, StudyView
+
+TOP = 10
+MAX_QUERIES = 6
+_TILE = (96, 192)  # width, height in pixels: twice what the page shows
+
+
+def render(report: Report) -> Html:
+    """One panel per cell, or the command that makes it."""
+    view = report.view
+    if not view.trained:
+        return absent("No finished training.")
+    done = {run.cell.name for run in view.trained}
+    last = [cell.name for cell in view.design_cells if cell.name in done][-1:]
+    pieces = []
+    for name in dict.fromkeys((view.baseline.name, *last)):
+        runs = [run for run in view.trained if run.cell.name == name]
+        present = [run for run in runs if material(view, run).is_file()]
+        if present:
+            pieces.append(retrieval_panel(view, present[0], report.out, f"retrieval-{present[0].planned.fit}"))
+        elif runs:
+            command = tag("code", f"vireid explain {runs[0].planned.fit}")
+            pieces.append(absent(f"No panel of {runs[0].cell.label} yet; ", command, " makes it."))
+    return join(pieces)
+
+
+def material(view: StudyView, run: RunView) -> Path:
+    """Where the panel's input of a run lies, present or not."""
+    return view.store.directory(run.planned.fit) / "explain" / "retrieval.json"
+
+
+def retrieval_panel(view: StudyView, run: RunView, out: Path, name: str) -> Html:
+    """The panel of one run.
+
+    Raises:
+        UserError: the material is unreadable or names an image that is not there.
+    """
+    path = material(view, run)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        queries = content["queries"][:MAX_QUERIES]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path}: not a retrieval panel ({error}); write it anew with `vireid explain {run.planned.fit}`"
+        ) from error
+    with styled():
+        figure = new_figure(9.2, 1.72 * len(queries) + 0.3)
+        widths = [1.0, 0.22, *[1.0] * TOP]
+        grid = figure.subplots(len(queries), TOP + 2, squeeze=False, gridspec_kw={"width_ratios": widths})
+        for line, query in zip(grid, queries, strict=True):
+            _tile(line[0], path, query, run, None)
+            line[1].set_axis_off()
+            ranked = query["ranked"][:TOP]
+            for axes, entry in zip(line[2:], ranked, strict=False):
+                _tile(axes, path, entry, run, bool(entry["correct"]))
+            for axes in line[2 + len(ranked) :]:
+                axes.set_axis_off()
+        grid[0][0].set_title("query", fontsize=9, loc="center")
+        for rank, axes in enumerate(grid[0][2:], start=1):
+            axes.set_title(str(rank), fontsize=9, loc="center")
+        card = content.get("protocol")
+        under = f", {ProtocolCard.model_validate(card).full_title}" if card else ""
+        caption = (
+            f"Retrieval by {run.cell.label} (seed {run.seed}, run {run.planned.fit}{under}): each query and its "
+            f"nearest gallery images by rank; ✓, green: same identity, ✗, red: another.{view.note}"
+        )
+        return publish(figure, name, caption, out)
+
+
+def _tile(axes: Axes, path: Path, entry: dict[str, Any], run: RunView, correct: bool | None) -> None:
+    file = path.parent / str(entry["image"])
+    try:
+        with Image.open(file) as image:
+            pixels = image.convert("RGB").resize(_TILE, Image.Resampling.LANCZOS)
+    except OSError as error:
+        raise UserError(
+            f"{file}: missing or unreadable image; write the panel anew with `vireid explain {run.planned.fit}`"
+        ) from error
+    axes.imshow(pixels, aspect="equal", interpolation="antialiased")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    shade = "#444444" if correct is None else POSITIVE if correct else NEGATIVE
+    for spine in axes.spines.values():
+        spine.set(visible=True, color=shade, linewidth=1 if correct is None else 3)
+    mark = "" if correct is None else "✓ " if correct else "✗ "
+    axes.set_xlabel(f"{mark}{entry['identity']}\ncam {entry['camera']}", fontsize=9, color=shade, labelpad=3)

@@ -17,11 +17,10 @@ from vireid.core.types import Modality
 from vireid.evaluation.protocols import ProtocolConfig
 from vireid.experiment.context import RunContext
 from vireid.experiment.data import prepare, training_loader
-from vireid.experiment.evaluate import evaluate_step
+from vireid.experiment.evaluate import evaluate_step, texts
 from vireid.experiment.fit import fit_step
 from vireid.experiment.identity import RunIds
 from vireid.experiment.reload import config_of_fit
-from vireid.experiment.text import texts
 from vireid.models import tvi_lfm
 from vireid.store import Store
 

@@ -59,7 +59,9 @@ def synth(
 @data.command()
 def check(
     root: Annotated[Path, typer.Argument(help="Folder of a dataset.")],
-    dataset: Annotated[str | None, typer.Option(help="sysu, regdb or llcm; found from the layout by default.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="sysu, regdb or llcm; detected from the layout by default.")
+    ] = None,
     decode: Annotated[bool, typer.Option("--decode", help="Decode every image, not a sample.")] = False,
     credibility: Annotated[
         Path | None, typer.Option(help="Rendered data only: write the credibility figures to this JSON file.")

@@ -1,4 +1,4 @@
-"""Commands that bring models to devices: export, quantise, bundle."""
+"""Commands that prepare models for devices: export, quantise, bundle."""
 
 from __future__ import annotations
 
@@ -49,19 +49,19 @@ def export(
     from vireid.experiment.deploy.export import export_step
     from vireid.experiment.progress import bars
 
-    words = target or []
-    if len(words) > 1 and any("=" not in word for word in words):
+    arguments = target or []
+    if len(arguments) > 1 and any("=" not in argument for argument in arguments):
         raise UserError(
-            f"vireid export {' '.join(words)}: give the id of one fit, or key=value overrides of a configuration"
+            f"vireid export {' '.join(arguments)}: give the id of one fit, or key=value overrides of a configuration"
         )
     chosen = _formats(formats or [])
     with bars() as progress:
-        (run,) = _runs(words, store, progress, default=True)
+        (run,) = _runs(arguments, store, progress, default=True)
         result = export_step(run, to, chosen)
     console.print(_export_table(result, to))
 
 
-def _runs(words: list[str], store: Path, progress: ProgressCallback, *, default: bool = False) -> list[RunContext]:
+def _runs(arguments: list[str], store: Path, progress: ProgressCallback, *, default: bool = False) -> list[RunContext]:
     """The runs of fits by their ids, and of one configuration by its overrides.
 
     Where nothing is named there is none, or with ``default`` that of the configuration without overrides.
@@ -71,9 +71,11 @@ def _runs(words: list[str], store: Path, progress: ProgressCallback, *, default:
     from vireid.experiment.reload import config_of_fit
     from vireid.store import Store
 
-    records, overrides = Store(store), [word for word in words if "=" in word]
-    configs = [config_of_fit(records.find(word), [], None, records) for word in dict.fromkeys(words) if "=" not in word]
-    configs += [compose(overrides)] if overrides or (default and not words) else []
+    records = Store(store)
+    overrides = [argument for argument in arguments if "=" in argument]
+    ids = [argument for argument in dict.fromkeys(arguments) if "=" not in argument]
+    configs = [config_of_fit(records.find(run), [], None, records) for run in ids]
+    configs += [compose(overrides)] if overrides or (default and not arguments) else []
     return [RunContext(config, records, progress) for config in configs]
 
 

@@ -68,7 +68,7 @@ def loss_terms(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
 ) -> None:
     """Evaluate the loss terms of an architecture on given arrays, to compare with another implementation."""
-    from vireid.external.losses import loss_terms_of_file
+    from vireid.external.npz import loss_terms_of_file
 
     terms = loss_terms_of_file(file, arch)
     if as_json:
@@ -97,7 +97,7 @@ def audit(
     ] = None,
     root: Annotated[Path | None, typer.Option(help="Where the dataset lies.")] = None,
     data: Annotated[
-        Dataset | None, typer.Option(help="The dataset; found from the layout in --root by default.")
+        Dataset | None, typer.Option(help="The dataset; detected from the layout in --root by default.")
     ] = None,
     split: Annotated[
         Literal["test", "dev"], typer.Option(help="Of a checkpoint; a run keeps the split that it was made with.")
@@ -183,7 +183,7 @@ def _audit_table(title: str, readings: Sequence[Reading], synthetic: bool) -> Ta
             table.add_row(label, *_cells(reading), style="bold" if reading.own else None)
         table.add_section()
     notes = ["L2, raw: features normalised or not; R1 is the same with either CMC", "* what the protocol prescribes"]
-    notes += [f"{MARKS[number]} read so by the {words}" for number, words in enumerate(known)]
+    notes += [f"{MARKS[number]} read so by the {code}" for number, code in enumerate(known)]
     if not all(reading.results for reading in readings):
         notes.append("–: too few images to re-rank")
     if synthetic:

@@ -105,13 +105,13 @@ def _published(facts: list[SystemFacts]) -> Table:
 
 
 def _protocol(card: dict[str, object]) -> str:
-    parts = [str(card["name"]), str(card["mode"]), str(card["direction"])]
+    labels = [str(card["name"]), str(card["mode"]), str(card["direction"])]
     reranking = card.get("reranking")
     if isinstance(reranking, dict) and reranking.get("name") != "none":
-        parts.append("re-ranked")
+        labels.append("re-ranked")
     if card.get("text", "none") != "none":
-        parts.append(f"text {card['text']}")
-    return " · ".join(parts)
+        labels.append(f"text {card['text']}")
+    return " · ".join(labels)
 
 
 def _plain(fact: SystemFacts) -> dict[str, object]:

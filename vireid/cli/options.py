@@ -1,4 +1,4 @@
-"""What commands share: options that were given told from defaults, and the run that a command is about."""
+"""What commands share: whether an option was given or is a default, and the run that a command works on."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def finished_run(
 
 @contextmanager
 def root_option(run: str) -> Iterator[None]:
-    """For commands that name a run: images that are not found are asked for by their option ``--root``.
+    """For commands that name a run: images that are missing are asked for by their option ``--root``.
 
     Raises:
         UserError: instead of the remedy for configurations.

@@ -25,10 +25,10 @@ def list_records(
     from vireid.experiment.sources import stale_parts
     from vireid.store import Store
 
-    place = Store(store)
-    records = [r for r in (place.failures() if failed else place.records()) if kind in (None, r.kind)]
+    kept = Store(store)
+    records = [r for r in (kept.failures() if failed else kept.records()) if kind in (None, r.kind)]
     if not records:
-        console.print(f"no records in {place.runs}", soft_wrap=True)
+        console.print(f"no records in {kept.runs}", soft_wrap=True)
         return
     for line in record_lines(records, stale_parts(records), console.width if console.is_terminal else None):
         typer.echo(line)
@@ -88,8 +88,8 @@ def add(
     for file, records in read.items():
         added = add_records(target, records)
         failed = sum(record.status == "failed" for record in added.new)
-        words = f"{len(added.new)} new" + (f" ({failed} of them failed measurements)" if failed else "")
-        console.print(f"{file}: {words}, {len(added.known)} known: {target.runs}", soft_wrap=True)
+        new = f"{len(added.new)} new" + (f" ({failed} of them failed measurements)" if failed else "")
+        console.print(f"{file}: {new}, {len(added.known)} known: {target.runs}", soft_wrap=True)
         for graph in dict.fromkeys(record.artefact for record in added.without_cost):
             console.print(
                 f"no cost record names the graph {graph}: reports show its latency once its model was profiled into "

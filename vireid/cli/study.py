@@ -64,11 +64,11 @@ def ablate(
 
     from vireid.ablation.run import run_study
 
-    place = Store(store)
-    place.prepare()
+    records = Store(store)
+    records.prepare()
     template = _template(definition.report) if report else None
-    failures = run_study(definition, planned, configs, place, jobs or min(definition.jobs, os.cpu_count() or 1))
-    page = None if template is None else _render(place, planned.name, template)
+    failures = run_study(definition, planned, configs, records, jobs or min(definition.jobs, os.cpu_count() or 1))
+    page = None if template is None else _render(records, planned.name, template)
     for line in failure_lines(failures):
         console.print(line, style="bold red", soft_wrap=True)
     if page is not None:
@@ -104,9 +104,9 @@ def report(
     from vireid.report.records.study import read_plan
     from vireid.store import Store
 
-    place = Store(store)
-    name = template or read_plan(place, study).study.get("report", "ablation")
-    console.print(f"report: {_render(place, study, _template(name))}", soft_wrap=True)
+    records = Store(store)
+    name = template or read_plan(records, study).study.get("report", "ablation")
+    console.print(f"report: {_render(records, study, _template(name))}", soft_wrap=True)
 
 
 def _render(store: Store, study: str, template: Path) -> Path:
@@ -126,13 +126,13 @@ def _template(name: str) -> Path:
     """A notebook given as a path, or by name from ``notebooks/`` here or of the suite."""
     if name.endswith(".ipynb"):
         return Path(name)
-    places = [Path.cwd() / "notebooks", shipped("notebooks")]
-    for place in places:
-        if (place / f"{name}.ipynb").is_file():
-            return place / f"{name}.ipynb"
-    known = {file.stem for place in places for file in place.glob("*.ipynb")}
+    folders = [Path.cwd() / "notebooks", shipped("notebooks")]
+    for folder in folders:
+        if (folder / f"{name}.ipynb").is_file():
+            return folder / f"{name}.ipynb"
+    known = {file.stem for folder in folders for file in folder.glob("*.ipynb")}
     raise UserError(
-        f"report template '{name}': no {name}.ipynb in {places[0]} or {places[1]}{did_you_mean(name, known)}"
+        f"report template '{name}': no {name}.ipynb in {folders[0]} or {folders[1]}{did_you_mean(name, known)}"
     )
 
 

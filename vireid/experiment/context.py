@@ -1,4 +1,4 @@
-"""What the steps of one run share: its configuration, its store, and what follows from both, each found once."""
+"""What the steps of one run share: its configuration, its store, and what follows from both, each worked out once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class RunContext:
-    """A configuration in a store; ``progress`` is told how far its steps are."""
+    """A configuration in a store; ``progress`` is called as its steps advance."""
 
     config: ExperimentConfig
     store: Store

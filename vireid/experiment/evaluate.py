@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import io
-from typing import cast
+from collections.abc import Sequence
+from typing import Any, cast
 
+import numpy as np
+import torch
 from safetensors.torch import load_file
 from torch import nn
 
 from vireid.core.errors import UserError
 from vireid.core.files import file_digest
 from vireid.core.records import EvaluatedFile, EvaluationRecord, now
-from vireid.core.types import FloatArray, Model
+from vireid.core.seeding import generator
+from vireid.core.types import FloatArray, ImageIndex, Modality, Model
+from vireid.data.captions import read_captions
 from vireid.evaluation.evaluate import EvaluationResult, evaluate
 from vireid.evaluation.extraction import extract
 from vireid.evaluation.protocols import PROTOCOLS, ProtocolConfig
+from vireid.evaluation.scorers import modality_ensemble
 from vireid.experiment import unchanged
 from vireid.experiment.context import RunContext
 from vireid.experiment.data import evaluation_loader, listed_images
@@ -22,7 +28,6 @@ from vireid.experiment.device import device_of
 from vireid.experiment.fit import build_model
 from vireid.experiment.records import common
 from vireid.experiment.reload import remember_root, weights_file
-from vireid.experiment.text import with_text
 from vireid.store import write_atomically
 from vireid.training.allocator import keep_freed_memory
 
@@ -49,7 +54,7 @@ def evaluate_step(run: RunContext) -> list[EvaluationRecord]:
                 features = embeddings(run)
             ranked = features
             if protocol.text != "none":
-                ranked = with_text(features, trained_model(run), evaluation_loader(run), protocol, run.config)
+                ranked = with_text(run, features, trained_model(run), protocol)
             result = evaluate_features(run, ranked, protocol)
             record = store_evaluation(run, run.ids.evaluation(protocol), result, started)
         run.progress("evaluate", done + 1, len(protocols), protocol.name)
@@ -117,3 +122,61 @@ def store_evaluation(
     )
     run.store.put(record)
     return record
+
+
+def with_text(run: RunContext, features: FloatArray, model: Any, protocol: ProtocolConfig) -> FloatArray:
+    """``features`` of the evaluation images, those of infrared ones replaced by what text makes of them.
+
+    Args:
+        run: its configuration says how the model joins a query's features.
+        features: N×D, of the images alone.
+        model: one that has ``describe``, as TVI-LFM does.
+        protocol: one with text.
+
+    Raises:
+        UserError: captions that the protocol needs are missing, or a model without text.
+    """
+    config, loader = run.config, evaluation_loader(run)
+    index = loader.index
+    descriptions, own = texts(index, protocol), index.captions or ("",) * len(index)
+    result, device, start = np.array(features), device_of(config), 0
+    cast(nn.Module, model).to(device).eval()
+    with torch.inference_mode():
+        for batch in loader:
+            rows = (start + np.flatnonzero(batch.infrared.numpy())).tolist()
+            start += len(batch)
+            if not rows:
+                continue
+            images = batch.images[batch.infrared].to(device)
+            views = model.describe(images, [descriptions[row] for row in rows], [own[row] for row in rows])
+            joined = modality_ensemble(views.values()) if config.model.retrieval == "ensemble" else views["fused"]
+            result[rows] = joined.float().cpu().numpy()
+    return result
+
+
+def texts(index: ImageIndex, protocol: ProtocolConfig) -> Sequence[str]:
+    """A description of every infrared image of ``index`` under a protocol with text; empty for the others.
+
+    ``query``: the image's caption in the protocol's folder. ``oracle``: a caption of one of the visible images of its
+    true identity, drawn by the query's path, so that a query has the same text in every trial.
+
+    Raises:
+        UserError: captions are missing.
+    """
+    assert protocol.captions is not None
+    descriptions = [""] * len(index)
+    queries = np.flatnonzero(index.modality == Modality.INFRARED)
+    if protocol.text == "query":
+        own = read_captions(index.root, protocol.captions, [index.paths[row] for row in queries]).descriptions
+        for row, caption in zip(queries.tolist(), own, strict=True):
+            descriptions[row] = caption
+        return descriptions
+    visible = np.flatnonzero(index.modality == Modality.VISIBLE)
+    captions = read_captions(index.root, protocol.captions, [index.paths[row] for row in visible]).descriptions
+    of_identity: dict[int, list[str]] = {}
+    for row, caption in zip(visible.tolist(), captions, strict=True):
+        of_identity.setdefault(int(index.identity[row]), []).append(caption)
+    for row in queries.tolist():
+        choices = of_identity.get(int(index.identity[row]), ["a person"])
+        descriptions[row] = choices[int(generator("oracle caption", index.paths[row]).integers(len(choices)))]
+    return descriptions

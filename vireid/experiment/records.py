@@ -23,12 +23,12 @@ def environment(config: ExperimentConfig) -> Environment:
     return snapshot(accelerator=accelerator, threads=threads_of(config), device=describe_device())
 
 
-def common(config: ExperimentConfig, started: str, *parts: str) -> dict[str, Any]:
-    """Fields of ``RecordBase`` beside id, status and reason; ``parts`` are what made it beside the components."""
+def common(config: ExperimentConfig, started: str, *made_by: str) -> dict[str, Any]:
+    """Fields of ``RecordBase`` beside id, status and reason; ``made_by``: trainer, evaluator, beside the components."""
     return {
         "data_kind": data_kind(config),
         "environment": environment(config),
-        "components": {**component_stamps(config), **{part: part_stamp(part) for part in parts}},
+        "components": {**component_stamps(config), **{part: part_stamp(part) for part in made_by}},
         "started": started,
         "ended": now(),
     }

@@ -103,7 +103,7 @@ def weights_file(store: Store, fit: str) -> Path:
 
 
 def remember_root(run: RunContext) -> None:
-    """Keep the root of a fit's images for commands that name the run alone; rendered ones are found without.
+    """Keep the root of a fit's images for commands that name the run alone; rendered images need none.
 
     It lies beside the record, outside the fit's identity.
     """
@@ -130,11 +130,11 @@ def changed_versions(record: Record) -> list[str]:
 
 def _files_by_name(config: ExperimentConfig) -> list[str]:
     """Files of a recorded configuration that come without a digest; a teacher has its own."""
-    parts = {kind: getattr(config, kind) for kind in REGISTRIES if kind != "dataset"}
+    components = {kind: getattr(config, kind) for kind in REGISTRIES if kind != "dataset"}
     if declared(config.model).teacher is not None:
-        parts["model"] = config.model.model_copy(update={"teacher": None})
-    parts["data.dataset"] = config.data.dataset
-    return [file for key, part in parts.items() for file in without_digest(part, key)]
+        components["model"] = config.model.model_copy(update={"teacher": None})
+    components["data.dataset"] = config.data.dataset
+    return [file for key, component in components.items() for file in without_digest(component, key)]
 
 
 def _without_version(component: dict[str, Any]) -> dict[str, Any]:

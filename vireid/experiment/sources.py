@@ -37,7 +37,7 @@ _PARTS = {
         "vireid.data.loader",
         "vireid.data.cache",
         "vireid.core.seeding",
-        "vireid.experiment.text:with_text",
+        "vireid.experiment.evaluate:with_text",
         "vireid.experiment.data:listed_images",
     ),
 }

@@ -41,7 +41,7 @@ def initialise_from(model: Model, run: RunContext) -> None:
     """Load the weights to start from into ``model``; nothing happens without any.
 
     All of them where the fit is of the same model; those of its ResNet, neck and identity classifier where it is of
-    another method, or has training-only parts of other shapes (a student of another teacher).
+    another method, or has training-only weights of other shapes (a student of another teacher).
 
     Raises:
         UserError: as ``check_start``; weights of another model.
@@ -54,10 +54,10 @@ def initialise_from(model: Model, run: RunContext) -> None:
     try:
         state = load_file(earlier.weights)
         same = theirs == config.model.name and _shapes(state) == _shapes(module.state_dict())
-        if same or not _parts(theirs):
+        if same or not _shared_weights(theirs):
             module.load_state_dict(state, strict=True)
         else:
-            load_parts(state, _parts(theirs), module, _parts(config.model.name))
+            load_parts(state, _shared_weights(theirs), module, _shared_weights(config.model.name))
     except (OSError, SafetensorError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(
@@ -75,7 +75,7 @@ def _earlier(run: RunContext) -> EarlierFit:
             "run is evaluated on; start from a fit on the same images"
         )
     ours, theirs = run.config.model.name, earlier.config.model.name
-    if ours != theirs and not (_parts(ours) and _parts(theirs)):
+    if ours != theirs and not (_shared_weights(ours) and _shared_weights(theirs)):
         raise UserError(
             f"start_from={id_}: a fit of model '{theirs}' has no ResNet that '{ours}' could begin with; start from a "
             f"fit of model={ours}"
@@ -95,8 +95,8 @@ def write_trunk(record: Record, store: Store, folder: Path = TRUNKS) -> Path:
     """
     config = config_of_fit(record, [], None, store)
     spec = declared(config.model).trunk
-    parts = _parts(config.model.name)
-    if spec is None or any(name not in parts for name in _TRUNK_PARTS):
+    shared = _shared_weights(config.model.name)
+    if spec is None or any(name not in shared for name in _TRUNK_PARTS):
         raise UserError(f"run {record.id}: model '{config.model.name}' has no ResNet that others could begin with")
     if config.data.training_modalities != "visible":
         raise UserError(
@@ -108,7 +108,7 @@ def write_trunk(record: Record, store: Store, folder: Path = TRUNKS) -> Path:
         raise UserError(
             f"run {record.id}: its weights {weights} are gone; delete its record beside them and train it again"
         )
-    state = _torchvision_names(load_file(weights), [parts[name][0] for name in _TRUNK_PARTS])
+    state = _torchvision_names(load_file(weights), [shared[name][0] for name in _TRUNK_PARTS])
     for name, value in state.items():
         if not bool(torch.isfinite(value).all()):
             raise UserError(f"run {record.id}: weight {name} does not fit half precision")
@@ -135,6 +135,6 @@ def _shapes(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:
     return {name: value.shape for name, value in state.items()}
 
 
-def _parts(name: str) -> Parts:
-    parts: Parts = MODELS.declared(name, "parts", {})
-    return parts
+def _shared_weights(name: str) -> Parts:
+    shared: Parts = MODELS.declared(name, "parts", {})
+    return shared

@@ -53,7 +53,7 @@ def check_same_evaluation_images(record: EvaluationRecord, data: PreparedData) -
 
 
 def training_lists(index: ImageIndex) -> Lists:
-    """Digest of what the training images are said to show."""
+    """Digest of the labels of the training images."""
     return {LABELS: _labels(index)}
 
 

@@ -171,7 +171,7 @@ class Audited:
     layout: Layout
     split: Split
     synthetic: bool
-    csv: Path  # where the audit's table goes unless told otherwise
+    csv: Path  # where the audit's table goes by default
 
 
 def features_of_run(id_: str, root: Path | None, store: Store, progress: ProgressCallback = silent) -> Audited:
@@ -220,7 +220,7 @@ def features_of_checkpoint(
         arch: name of an importer; None for such a folder.
         root: where the dataset lies.
         store: keeps the decoded images.
-        dataset: its name; found from the layout by default.
+        dataset: its name; detected from the layout by default.
         split: test identities, or held-out training identities.
         regdb_split: which of RegDB's ten splits the weights were trained on; 1 by default.
         height: pixels; by default what the dataset's configuration says.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -13,8 +13,17 @@ import numpy as np
 import numpy.typing as npt
 
 from vireid.core.errors import UserError, did_you_mean
+from vireid.losses.terms import ARRAYS, evaluate_terms
+from vireid.models.importers import IMPORTERS
 
 Array = npt.NDArray[Any]
+_PER_ROW = ("labels", "infrared")  # one entry per image; all others are matrices
+_ALIKE = (
+    ("shared", "specific"),
+    ("logits_shared", "logits_specific"),
+    ("raw_logits", "purified_logits"),
+    ("normed", "normed_purified"),
+)
 
 
 @contextmanager
@@ -106,3 +115,41 @@ def _header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     if read is None:
         raise ValueError(f".npy version {version}")
     return read(member)
+
+
+def loss_terms_of_file(path: Path, arch: str) -> dict[str, float]:
+    """Loss terms on the arrays of an ``.npz`` file, named as ``vireid.losses.terms.evaluate_terms`` lists them.
+
+    The margin of the triplet terms is the architecture's.
+
+    Raises:
+        UserError: an array is missing, of another shape or kind or not finite, or the rows do not pair up.
+    """
+    margin: float = IMPORTERS.load(arch)().config().margin
+    arrays = read_arrays(path)
+    for name in ARRAYS:
+        if name not in arrays:
+            raise UserError(f"{path}: has no array '{name}'{did_you_mean(name, arrays)}")
+        _check(path, name, arrays)
+    for first, second in _ALIKE:
+        if arrays[first].shape != arrays[second].shape:
+            raise UserError(
+                f"{path}: arrays '{first}' {arrays[first].shape} and '{second}' {arrays[second].shape} differ in shape"
+            )
+    return evaluate_terms({**arrays, "infrared": arrays["infrared"].astype(bool)}, margin)
+
+
+def _check(path: Path, name: str, arrays: Mapping[str, Array]) -> None:
+    array, rows = arrays[name], arrays["labels"].shape[:1]
+    if array.ndim != (1 if name in _PER_ROW else 2) or array.shape[:1] != rows or 0 in array.shape:
+        expected = "B" if name in _PER_ROW else "B×C" if "logits" in name else "B×D"
+        raise UserError(f"{path}: array '{name}' has shape {array.shape}; expected {expected}, B rows as in 'labels'")
+    if name == "labels":
+        valid, needs = array.dtype.kind in "iu", "identity numbers"
+    elif name == "infrared":
+        valid, needs = array.dtype.kind in "iub" and bool(np.isin(array, (0, 1)).all()), "True for infrared rows"
+    else:
+        valid, needs = array.dtype.kind == "f" and bool(np.isfinite(array).all()), "finite floats"
+    if not valid:
+        held = "NaN or infinity" if array.dtype.kind == "f" and needs == "finite floats" else str(array.dtype)
+        raise UserError(f"{path}: array '{name}' must hold {needs}, not {held}")

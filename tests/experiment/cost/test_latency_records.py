@@ -21,9 +21,8 @@ from vireid.data.images import read_image
 from vireid.data.transforms import normalise
 from vireid.evaluation.products import Multiplied
 from vireid.experiment.context import RunContext
-from vireid.experiment.cost import identity as latency_identity
-from vireid.experiment.cost.identity import forward_combinations, query_combinations
-from vireid.experiment.cost.profile import is_profiled, latency_step
+from vireid.experiment.cost import profile
+from vireid.experiment.cost.profile import forward_combinations, is_profiled, latency_step, query_combinations
 from vireid.experiment.cost.query_pipeline import gallery_of, preprocess, search
 from vireid.experiment.fit import build_model
 from vireid.profiling.config import ProfileConfig
@@ -51,7 +50,7 @@ GOLDEN = {
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(latency_identity, "_machine", lambda: MACHINE)
+    monkeypatch.setattr(profile, "_machine", lambda: MACHINE)
 
 
 def ids(*overrides: str) -> list[str]:

@@ -1,30 +1,45 @@
-"""Configuration → cost record and latency records. Needs no data and no training: initial weights cost the same."""
+"""Configuration → cost record and latency records. Needs no data and no training: initial weights cost the same.
+
+Ids of latencies hash the machine: what is measured here is not what is measured elsewhere.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from typing import Any, cast
 
+from pydantic import BaseModel
 from torch import nn
 
 from vireid.config import ExperimentConfig
+from vireid.core.config import Component, deciding, resolved
 from vireid.core.errors import UserError
+from vireid.core.files import by_content
+from vireid.core.identity import run_id
 from vireid.core.records import CostRecord, LatencyRecord, now
 from vireid.core.types import Modality
 from vireid.experiment.context import RunContext
-from vireid.experiment.cost.identity import forward_combinations, query_combinations
 from vireid.experiment.cost.query_pipeline import identify_image, measure_query
 from vireid.experiment.device import device_of
 from vireid.experiment.fit import build_model
 from vireid.experiment.identity import component_specification
 from vireid.experiment.records import common
+from vireid.profiling import RUNTIMES
 from vireid.profiling.complexity import cost
 from vireid.profiling.config import ProfileConfig
+from vireid.profiling.device import available_cores, describe_device, device_identity
 from vireid.profiling.latency import latency
 
 Measurement = Callable[[ExperimentConfig, ProfileConfig], dict[str, Any]]
 
 REFERENCE_CLASSES = 395  # SYSU-MM01's training identities: training-only parameters of any data set are counted at it
+
+# Keys that an identity holds whatever their value: ids made before others were left out at their defaults had them all.
+_ALWAYS: Mapping[str, tuple[str, ...]] = {
+    "runtime": ("precision", "channels_last"),
+    "budget": ("warmup_seconds", "min_seconds", "min_repeats", "max_seconds", "max_repeats"),
+}
 
 
 def cost_step(run: RunContext) -> CostRecord:
@@ -121,6 +136,61 @@ def _todo(config: ExperimentConfig, graph: str) -> Iterator[tuple[str, ProfileCo
     if config.profile.stages is not None:
         for id_, single in query_combinations(config, graph, identify_image(config.profile.stages)):
             yield id_, single, _measure_query
+
+
+def forward_combinations(config: ExperimentConfig, graph: str) -> Iterator[tuple[str, ProfileConfig]]:
+    """Each forward pass that the profile measures: its record's id, and a profile of just that one."""
+    for single, condition in _conditions(config, graph):
+        for batch in config.profile.batches:
+            yield run_id({**condition, "batch": batch}), single.model_copy(update={"batches": [batch]})
+
+
+def query_combinations(
+    config: ExperimentConfig, graph: str, image: Mapping[str, Any]
+) -> Iterator[tuple[str, ProfileConfig]]:
+    """Each query, from a JPEG file to a ranked list, that the profile measures; ``image`` identifies the file."""
+    stages = config.profile.stages
+    if stages is None:
+        return
+    settings = {"image": dict(image), "gallery": stages.gallery, "top": stages.top}
+    for single, condition in _conditions(config, graph):
+        yield run_id({**condition, "batch": 1, "stages": settings}), single.model_copy(update={"batches": [1]})
+
+
+def _conditions(config: ExperimentConfig, graph: str) -> Iterator[tuple[ProfileConfig, dict[str, Any]]]:
+    """Profiles of one runtime and thread count, and what decides their measurements beside the batch size."""
+    profile = config.profile
+    modes = {"isolate": profile.isolated, "limit": profile.limit, "sustained_seconds": profile.sustained_seconds}
+    for runtime in profile.runtimes:
+        for threads in profile.thread_counts(config.runtime.threads or available_cores()):
+            condition = {
+                "kind": "latency",
+                "artefact": graph,
+                "runtime": {**_identifying("runtime", runtime), **_version(runtime)},
+                "threads": threads,
+                "budget": _identifying("budget", profile.budget),
+                "device": _machine(),
+                "accelerator": str(device_of(config)),
+                **{key: value for key, value in modes.items() if value},  # what is not asked for leaves no trace
+            }
+            yield profile.model_copy(update={"runtimes": [runtime], "threads": [threads]}), condition
+
+
+def _version(runtime: Component) -> dict[str, str]:
+    """A runtime's version from the second on: ids made before versions counted were all of the first."""
+    version = RUNTIMES.version(runtime.name)
+    return {} if version == "1" else {"version": version}
+
+
+def _identifying(kind: str, settings: BaseModel | Component) -> dict[str, Any]:
+    settings = by_content(settings, f"profile.{kind}")
+    full = resolved(settings)
+    return {**{key: full[key] for key in _ALWAYS[kind] if key in full}, **deciding(settings)}
+
+
+@cache
+def _machine() -> dict[str, Any]:
+    return device_identity(describe_device())
 
 
 def _measure_forward(config: ExperimentConfig, single: ProfileConfig) -> dict[str, Any]:

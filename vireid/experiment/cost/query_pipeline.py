@@ -214,10 +214,16 @@ def _jpeg(stages: StagesConfig) -> bytes:
             if picture.format != "JPEG":
                 raise UserError(f"profile.stages.image={stages.image} is {picture.format}, not JPEG: give a JPEG file")
         return stages.image.read_bytes()
-    size = SyntheticConfig()
-    cameras = cameras_for(size.layout, size.seed)
-    camera = min((c for c in cameras.values() if c.spectrum == "nir"), key=lambda c: c.number)
-    shown = render(draw_person(size.seed, 1), camera, seed=size.seed, shot=1, height=size.height, width=size.width)
+    shown, quality = infrared_person(1)
     buffer = io.BytesIO()
-    Image.fromarray(shown.image).save(buffer, "JPEG", quality=camera.jpeg_quality)
+    shown.save(buffer, "JPEG", quality=quality)
     return buffer.getvalue()
+
+
+def infrared_person(person: int) -> tuple[Image.Image, int]:
+    """A rendered person as the renderer's first near-infrared camera sees them, and that camera's JPEG quality."""
+    settings = SyntheticConfig()
+    cameras = cameras_for(settings.layout, settings.seed).values()
+    camera = min((c for c in cameras if c.spectrum == "nir"), key=lambda c: c.number)
+    drawn, size = draw_person(settings.seed, person), {"height": settings.height, "width": settings.width}
+    return Image.fromarray(render(drawn, camera, seed=settings.seed, shot=1, **size).image), camera.jpeg_quality

@@ -68,7 +68,7 @@ class SystemFacts:
 def system_facts(folder: Path = COUNTED) -> list[SystemFacts]:
     """Every system with its cost as it is on record, and its published numbers. Composes and builds nothing.
 
-    That records are of the presets as they are is the affair of tests, and of ``count_systems``.
+    Tests and ``count_systems`` check that the records are of the presets as they are.
     """
     published = published_evaluations()
     return [_facts(system, published, folder) for system in SYSTEMS]
@@ -79,7 +79,7 @@ def count_systems(store: Store, progress: ProgressCallback = silent) -> dict[str
 
     Args:
         store: an empty one, or one whose records are to be taken where they are there.
-        progress: told of every system.
+        progress: called with every system.
     """
     from vireid.experiment.cost.profile import cost_step  # builds models, and so needs torch: the list does not
 

@@ -22,9 +22,8 @@ from vireid.core.errors import UserError
 from vireid.core.extras import optional_module
 from vireid.core.identity import run_id
 from vireid.core.records import EvaluationRecord, FitRecord
-from vireid.data.synthetic.config import SyntheticConfig
-from vireid.data.synthetic.render import cameras_for, draw_person, render
 from vireid.experiment.context import RunContext
+from vireid.experiment.cost.query_pipeline import infrared_person
 from vireid.experiment.deploy.export import export_step
 from vireid.experiment.progress import ProgressCallback, silent
 from vireid.report.records.labels import data_label, data_note
@@ -159,16 +158,8 @@ def _describe(
 
 def reference_images(height: int, width: int) -> npt.NDArray[np.uint8]:
     """Rendered people in near infrared, N×H×W: what a bundle's features are compared on."""
-    settings = SyntheticConfig()
-    cameras = cameras_for(settings.layout, settings.seed).values()
-    camera = min((c for c in cameras if c.spectrum == "nir"), key=lambda c: c.number)
-    pictures = []
-    for person in range(1, REFERENCE_IMAGES + 1):
-        drawn = draw_person(settings.seed, person)
-        shown = render(drawn, camera, seed=settings.seed, shot=1, height=settings.height, width=settings.width)
-        picture = Image.fromarray(shown.image).convert("L").resize((width, height), Image.Resampling.BILINEAR)
-        pictures.append(np.asarray(picture))
-    return np.stack(pictures)
+    people = [infrared_person(person)[0].convert("L") for person in range(1, REFERENCE_IMAGES + 1)]
+    return np.stack([np.asarray(shown.resize((width, height), Image.Resampling.BILINEAR)) for shown in people])
 
 
 def known_accuracies(

@@ -68,7 +68,7 @@ def export_step(run: RunContext, folder: Path, formats: Sequence[Format] = FORMA
 def metadata(
     config: ExperimentConfig, module: nn.Module, modality: str, run: str | None, kind: DataKind
 ) -> dict[str, str]:
-    """What a file says of itself; values that are not plain text are JSON."""
+    """Metadata of an exported file; values that are not plain text are JSON."""
     height, width = config.data.height, config.data.width
     with torch.inference_mode():
         features = int(module(example_images(1, height, width)).shape[1])
@@ -104,7 +104,7 @@ def metadata(
 
 
 def latency_keys(runtime: Mapping[str, Any], precision: str, graph: str) -> dict[str, str]:
-    """What a file says of the runtime that it is for: the fields by which latency records are found."""
+    """Metadata of a file on the runtime that it is for: the fields by which latency records are looked up."""
     return {"precision": precision, "runtime": json.dumps(runtime, sort_keys=True), "graph": graph}
 
 
@@ -115,7 +115,7 @@ def same_weights(one: nn.Module, other: nn.Module) -> bool:
 
 
 def deployed_graphs(model: Model) -> list[tuple[str, str, list[Modality], nn.Module]]:
-    """Name of the files, modality in words, modalities, and graph; one entry where both modalities share it."""
+    """Name of the files, label of the modality, modalities, and graph; one entry where both modalities share it."""
     visible, infrared = (model.deployable(modality) for modality in (Modality.VISIBLE, Modality.INFRARED))
     if same_weights(visible, infrared):
         return [("model", BOTH, list(Modality), infrared)]

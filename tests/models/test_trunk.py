@@ -11,8 +11,8 @@ import torchvision
 from torch import nn
 
 from vireid.core.errors import UserError
-from vireid.models.heads import GeM
 from vireid.models.norm import IBN, InstanceNorm2d
+from vireid.models.pooling import GeM
 from vireid.models.pretrained import load_trunk
 from vireid.models.purifier import Purifier
 from vireid.models.resnet import Branch, Stem

@@ -6,8 +6,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from vireid.models.base import TrunkConfig
 from vireid.models.trunk import BLOCKS
-from vireid.models.trunk_config import TrunkConfig
 
 
 class AGWNetworkConfig(TrunkConfig):

@@ -10,14 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from vireid.core.config import Component
 from vireid.core.errors import did_you_mean
 from vireid.models.teacher_config import TeacherConfig
-from vireid.models.trunk import TrunkSpec
+from vireid.models.trunk import Depth, TrunkSpec, pretrained_file
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -74,6 +75,31 @@ class ModelConfig(Component):
     def active_weights(self) -> dict[str, float]:
         """Weight of every loss term that is on, in the order of the method's description."""
         return {term: weight for term, weight in (self.possible_weights() | self.weights).items() if weight > 0}
+
+
+class TrunkConfig(ModelConfig):
+    """A ResNet trunk and the method's loss terms."""
+
+    backbone: Depth = "resnet50"
+    width: float = Field(default=1.0, gt=0, le=4)
+    """Scales every channel count of the trunk."""
+    last_stride: Literal[1, 2] = 1
+    pretrained: Path | None = None
+    """ImageNet weights of the trunk, torchvision's; or ``trunk``, one of the suite's."""
+
+    @model_validator(mode="after")
+    def _trunk_is_possible(self) -> TrunkConfig:
+        channels = 64 * self.width
+        if channels != int(channels) or int(channels) % 8:
+            raise ValueError(f"width {self.width} gives {channels:g} channels in the stem; 64·width must divide by 8")
+        # Set past the freeze, before anyone sees the model.
+        self.__dict__["pretrained"] = pretrained_file(self.pretrained, self.trunk)
+        return self
+
+    @property
+    def trunk(self) -> TrunkSpec:
+        """Shape of the trunk."""
+        return TrunkSpec(self.backbone, self.width, self.last_stride, "none")
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,8 +24,8 @@ from vireid.losses.triplet import batch_hard_triplet
 from vireid.models.backbones import build_backbone
 from vireid.models.base import ReIDModel
 from vireid.models.compact_config import DISTILLATION_WEIGHTS, CompactConfig
-from vireid.models.heads import GeM, bn_neck, classifier
-from vireid.models.pooling import AveragePool
+from vireid.models.heads import bn_neck, classifier
+from vireid.models.pooling import AveragePool, GeM
 from vireid.models.teacher import Teacher
 
 __all__ = ["Compact", "CompactConfig", "CompactEmbedder"]

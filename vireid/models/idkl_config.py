@@ -7,9 +7,8 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 
 from vireid.losses.choices import PseudoLabels
-from vireid.models.base import Parts
+from vireid.models.base import Parts, TrunkConfig
 from vireid.models.trunk import IBNKind, TrunkSpec
-from vireid.models.trunk_config import TrunkConfig
 
 ClassifierInit = Literal["normal", "uniform"]
 MHAKind = Literal["none", "guidance", "refine", "fork"]

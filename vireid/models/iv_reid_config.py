@@ -7,7 +7,7 @@ from typing import ClassVar
 from pydantic import Field, model_validator
 
 from vireid.losses.choices import Reduction
-from vireid.models.trunk_config import TrunkConfig
+from vireid.models.base import TrunkConfig
 
 _KL = ("kl_visible", "kl_infrared")
 

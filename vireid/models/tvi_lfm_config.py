@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from vireid.core.files import OrHub
-from vireid.models.trunk_config import TrunkConfig
+from vireid.models.base import TrunkConfig
 
 IMAGE_TERMS = ("id", "triplet")
 

@@ -67,13 +67,13 @@ def build_backbone(name: str, width: float, last_stride: LastStride, ibn: IBNKin
         UserError: a network of timm, and timm is not installed, does not know it, or cannot give such a map.
     """
     if name in MOBILENETS:
-        from vireid.models.backbones.mobilenet import MobileNet
+        from vireid.models.backbones.networks import MobileNet
 
         return cast(Backbone, MobileNet(name, width, last_stride))
     if name.startswith(TIMM):
         from vireid.models.backbones.timm_network import TimmNetwork
 
         return cast(Backbone, TimmNetwork(name.removeprefix(TIMM), last_stride))
-    from vireid.models.backbones.residual import ResNet
+    from vireid.models.backbones.networks import ResNet
 
     return cast(Backbone, ResNet(name, width, last_stride, ibn))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from vireid.core.errors import UserError, did_you_mean
 from vireid.core.extras import optional_module
 from vireid.models.backbones import LastStride
-from vireid.models.backbones.weights import load_weights
+from vireid.models.backbones.networks import load_weights
 from vireid.models.resnet import match_memory
 
 _PROBE = (64, 32)  # pixels

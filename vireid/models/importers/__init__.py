@@ -6,7 +6,7 @@ IMPORTERS = Registry(
     "architecture",
     {
         "idkl": "vireid.models.importers.idkl:IDKLImporter",
-        "idkl_fork": "vireid.models.importers.idkl_fork:IDKLForkImporter",
+        "idkl_fork": "vireid.models.importers.idkl:IDKLForkImporter",
         "agw": "vireid.models.importers.agw:AGWImporter",
         "iv_reid": "vireid.models.importers.iv_reid:IVREIDImporter",
     },

@@ -82,3 +82,27 @@ class IDKLImporter:
             | unused(stem, _SPECIFIC, by_child=True)
             | unused(mask, "backbone.special_att.channel_attention")
         )
+
+
+class IDKLForkImporter(IDKLImporter):
+    """State dicts of the fork."""
+
+    version: ClassVar[str] = "1"
+    source: ClassVar[str] = "quocnhut134/IDKL at 7036b9e"
+
+    def config(self) -> IDKLConfig:
+        """The network and training terms of the fork's SYSU configuration, with the weights at a batch of 32."""
+        return IDKLConfig(
+            ibn="fork",
+            mha="fork",
+            heads=2,
+            margin=0.3,
+            label_smoothing=0.1,
+            smooth_discriminators="identities",
+            pseudo_labels="visible",
+            classifier_init="uniform",
+        )
+
+    def parts(self) -> dict[str, str]:
+        """Those of IDKL and the attention."""
+        return super().parts() | {"fork_attention.projection": "cross_attn"}

@@ -83,7 +83,7 @@ class Multiples(NamedTuple):
 
 
 def small_multiples(
-    count: int, most: int, size: tuple[float, float], margin: tuple[float, float], **shared: Any
+    count: int, most: int, size: tuple[float, float], margin: tuple[float, float], legend: float = 0.0, **shared: Any
 ) -> Multiples:
     """A grid of ``count`` panels, at most ``most`` beside each other, each of that size in inches.
 
@@ -91,12 +91,13 @@ def small_multiples(
         count: number of panels.
         most: largest number of columns.
         size: width and height of a panel.
-        margin: width and height that come on top of all panels, such as for a legend.
+        margin: width and height that come on top of all panels.
+        legend: height of a legend.
         shared: ``sharex`` and ``sharey`` of matplotlib.
     """
     columns = min(most, count)
     lines = -(-count // columns)
-    figure = new_figure(size[0] * columns + margin[0], size[1] * lines + margin[1])
+    figure = new_figure(size[0] * columns + margin[0], size[1] * lines + margin[1] + legend)
     grid = figure.subplots(lines, columns, squeeze=False, **shared)
     panels = list(grid.flat)
     for axes in panels[count:]:

@@ -58,7 +58,7 @@ def _multiples(view: StudyView, panels: Series, out: Path, name: str, caption: s
         width = 2.35 * min(4, len(panels)) + 0.4
         beside = max(1, min(len(shown), int(width / (0.55 + 0.072 * widest))))  # inches of an entry in the legend
         legend = 0.2 * math.ceil(len(shown) / beside)
-        drawn = small_multiples(len(panels), 4, (2.35, 1.85), (0.4, 0.4 + legend))
+        drawn = small_multiples(len(panels), 4, (2.35, 1.85), (0.4, 0.4), legend)
         for axes, (title, series) in zip(drawn.panels, panels.items(), strict=True):
             light_grid(axes)
             for cell, seeds in series.items():

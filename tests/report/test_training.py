@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from tests.report.studies import BuildStore, build_factorial
-from vireid.report.figures.dev import dev_curves
-from vireid.report.figures.weights import weight_curves
+from vireid.report.figures.curves import dev_curves, weight_curves
 from vireid.report.records.study import StudyView
 from vireid.report.sections.training import RULES, dev_scores, selection_table
 from vireid.store import Store

@@ -10,7 +10,7 @@ import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -71,6 +71,38 @@ def dashes(position: int) -> tuple[float, Sequence[float]]:
 def new_figure(width: float, height: float) -> Figure:
     """A figure of that size in inches; pages show it at 96 dots per inch, so that fonts keep their size."""
     return Figure(figsize=(width, height), layout="constrained")
+
+
+class Multiples(NamedTuple):
+    """Panels of one kind in a grid."""
+
+    figure: Figure
+    panels: list[Axes]
+    bottom: list[Axes]  # those with nothing below them
+    left: list[Axes]
+
+
+def small_multiples(
+    count: int, most: int, size: tuple[float, float], margin: tuple[float, float], legend: float = 0.0, **shared: Any
+) -> Multiples:
+    """A grid of ``count`` panels, at most ``most`` beside each other, each of that size in inches.
+
+    Args:
+        count: number of panels.
+        most: largest number of columns.
+        size: width and height of a panel.
+        margin: width and height that come on top of all panels.
+        legend: height of a legend.
+        shared: ``sharex`` and ``sharey`` of matplotlib.
+    """
+    columns = min(most, count)
+    lines = -(-count // columns)
+    figure = new_figure(size[0] * columns + margin[0], size[1] * lines + margin[1] + legend)
+    grid = figure.subplots(lines, columns, squeeze=False, **shared)
+    panels = list(grid.flat)
+    for axes in panels[count:]:
+        axes.set_visible(False)
+    return Multiples(figure, panels[:count], panels[max(0, count - columns) : count], list(grid[:, 0]))
 
 
 def light_grid(axes: Axes, axis: str = "y") -> None:

@@ -1,4 +1,4 @@
-"""Training curves over epochs, as small multiples: total loss, each unweighted term, learning rate."""
+"""Curves over epochs: training loss and its terms, weights of the terms, and dev scores."""
 
 from __future__ import annotations
 
@@ -12,14 +12,20 @@ import seaborn
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from vireid.report.figures.canvas import colour, dashes, light_grid, new_figure, publish, styled
+from vireid.core.records import FitRecord
+from vireid.report.effects.design import baseline_level, pairs, toggles
+from vireid.report.effects.phrases import Names
+from vireid.report.figures.canvas import colour, dashes, light_grid, publish, small_multiples, styled
 from vireid.report.html import Html, absent
-from vireid.report.records.study import StudyView
+from vireid.report.records.study import StudyView, TrainedRun
 
 Points = dict[float, float]  # epoch -> value
 Series = dict[str, dict[str, list[Points]]]  # panel -> cell -> one entry per seed
 DEVIATION, RANGE = "sd", ("pi", 100.0)  # bands: one standard deviation, or from smallest to largest
 BANDS = "Lines: means over seeds; bands: one standard deviation."
+Weights = dict[str, Points]  # term -> epoch -> weight
+_CONSTANT = 1e-9  # relative
+BASELINE_GREY = "#777777"
 
 
 def training_curves(view: StudyView, out: Path, name: str = "curves") -> Html:
@@ -44,36 +50,184 @@ def training_curves(view: StudyView, out: Path, name: str = "curves") -> Html:
 
 
 def _multiples(view: StudyView, panels: Series, out: Path, name: str, caption: str) -> Html:
-    columns = min(4, len(panels))
-    lines = math.ceil(len(panels) / columns)
     shown = [cell for cell in view.cells if any(cell in series for series in panels.values())]
     order = list(view.cells)
     several = any(len(seeds) > 1 for series in panels.values() for seeds in series.values())
     with styled():
         widest = max(len(view.cells[cell].label) for cell in shown)
-        width = 2.35 * columns + 0.4
+        width = 2.35 * min(4, len(panels)) + 0.4
         beside = max(1, min(len(shown), int(width / (0.55 + 0.072 * widest))))  # inches of an entry in the legend
-        figure = new_figure(width, 1.85 * lines + 0.4 + 0.2 * math.ceil(len(shown) / beside))
-        grid = figure.subplots(lines, columns, squeeze=False)
-        for axes, (title, series) in zip(grid.flat, panels.items(), strict=False):
+        legend = 0.2 * math.ceil(len(shown) / beside)
+        drawn = small_multiples(len(panels), 4, (2.35, 1.85), (0.4, 0.4), legend)
+        for axes, (title, series) in zip(drawn.panels, panels.items(), strict=True):
             light_grid(axes)
             for cell, seeds in series.items():
                 position = order.index(cell)
                 over_seeds(axes, seeds, color=colour(position), linestyle=dashes(position), linewidth=1.3)
             axes.set_title(title.replace("_", " "))
-            axes.xaxis.get_major_locator().set_params(integer=True, nbins=4)
-            axes.yaxis.get_major_locator().set_params(nbins=4)
-        for axes in list(grid.flat)[len(panels) :]:
-            axes.set_visible(False)
-        for axes in list(grid.flat)[max(0, len(panels) - columns) : len(panels)]:
+            axes.locator_params(axis="x", integer=True, nbins=4)
+            axes.locator_params(axis="y", nbins=4)
+        for axes in drawn.bottom:
             axes.set_xlabel("epoch")
         handles = [
             Line2D([], [], color=colour(order.index(c)), linestyle=dashes(order.index(c)), label=view.cells[c].label)
             for c in shown
         ]
-        figure.legend(handles=handles, loc="outside lower left", ncols=beside)
+        drawn.figure.legend(handles=handles, loc="outside lower left", ncols=beside)
         bands = f" {BANDS}" if several else ""
-        return publish(figure, name, f"{caption}{bands}{view.note}", out)
+        return publish(drawn.figure, name, f"{caption}{bands}{view.note}", out)
+
+
+def weight_curves(view: StudyView, out: Path, name: str = "weights") -> Html | None:
+    """Mean over the fits of a weighting, with a band from their smallest to their largest; None if nothing changes.
+
+    Weights are drawn relative to the constant ones of the study's other fits where these have all of the terms.
+    """
+    weights = [(run, _weights(run)) for run in view.trained]
+    moving = [(run, own) for run, own in weights if any(not _constant(points) for points in own.values())]
+    if not moving:
+        return None
+    base = _base([own for _, own in weights])
+    terms = list(dict.fromkeys(term for _, own in moving for term in own))
+    relative = all(base.get(term, 0.0) > 0 for term in terms)
+    groups: dict[str, list[Weights]] = {}
+    for run, own in moving:
+        groups.setdefault(_weighting(run, view), []).append(own)
+    with styled():
+        drawn = small_multiples(len(groups), 2, (4.6, 2.9), (0.6, 0.9), sharey=relative)
+        for axes, (weighting, fits) in zip(drawn.panels, groups.items(), strict=True):
+            light_grid(axes)
+            if relative:
+                axes.axhline(1, color="#222222", linewidth=0.8)
+            for position, term in enumerate(terms):
+                scale = base[term] if relative else 1.0
+                curves = [{epoch: value / scale for epoch, value in own[term].items()} for own in fits if term in own]
+                if not curves:
+                    continue
+                over_seeds(axes, curves, band=RANGE, color=colour(position), linestyle=dashes(position))
+            axes.set_title(f"{weighting} ({len(fits)} fit{'s' if len(fits) > 1 else ''})")
+            axes.set_xlabel("epoch")
+            axes.locator_params(axis="x", integer=True, nbins=6)
+        for axes in drawn.left:
+            axes.set_ylabel("weight ÷ fixed weight" if relative else "weight")
+        handles = [
+            Line2D([], [], color=colour(n), linestyle=dashes(n), label=term.replace("_", " "))
+            for n, term in enumerate(terms)
+        ]
+        drawn.figure.legend(handles=handles, loc="outside lower left", ncols=min(len(handles), 3 * min(2, len(groups))))
+        several = any(len(fits) > 1 for fits in groups.values())
+        band = " Mean over fits; band: smallest to largest." if several else ""
+        against = " Relative to the constant weights of the fits without it." if relative else ""
+        caption = f"Weights of the loss terms where they change during training.{against}{band}{view.note}"
+        return publish(drawn.figure, name, caption, out)
+
+
+def _weights(run: TrainedRun) -> Weights:
+    weights: Weights = {}
+    for entry in run.fit.curves:
+        for term, value in sorted(mapping(entry.get("weights")).items()):
+            put(weights.setdefault(term, {}), entry, value)
+    return {term: points for term, points in weights.items() if points}
+
+
+def _constant(points: Points) -> bool:
+    return max(points.values()) - min(points.values()) <= _CONSTANT * max(map(abs, points.values()))
+
+
+def _base(weights: list[Weights]) -> dict[str, float]:
+    """Weight of each term in the fits in which no weight moves, where these agree."""
+    constant: dict[str, list[float]] = {}
+    for own in weights:
+        if own and all(_constant(points) for points in own.values()):
+            for term, points in own.items():
+                constant.setdefault(term, []).append(next(iter(points.values())))
+    return {
+        term: values[0] for term, values in constant.items() if _constant({float(n): v for n, v in enumerate(values)})
+    }
+
+
+def _weighting(run: TrainedRun, view: StudyView) -> str:
+    """What moves the weights of a fit: the name of its weighting, and a curriculum where one is a factor."""
+    name = str(mapping(run.fit.config.get("weighting")).get("name", "weights"))
+    level = run.cell.factors.get("curriculum")
+    plain = view.baseline.factors.get("curriculum")
+    return name if level == plain else f"{name}, curriculum {level}"
+
+
+def dev_scores(fit: FitRecord, metric: str = "mAP") -> tuple[list[float], list[float]]:
+    """Epochs that were evaluated on dev, and their scores as fractions."""
+    epochs: list[float] = []
+    scores: list[float] = []
+    for entry in fit.curves:
+        dev = entry.get("dev")
+        value = dev.get(metric) if isinstance(dev, Mapping) else None
+        if isinstance(value, int | float) and math.isfinite(value):
+            epochs.append(float(entry.get("epoch", 0)))
+            scores.append(float(value))
+    return epochs, scores
+
+
+def dev_curves(view: StudyView, out: Path, name: str = "dev", metric: str = "mAP") -> Html | None:
+    """One panel per factor: the cells that differ in it alone, thin lines single fits; None without dev scores."""
+    curves: dict[str, list[Points]] = {}
+    for run in view.trained:
+        if run.cell.control is None:
+            epochs, scores = dev_scores(run.fit, metric)
+            if scores:
+                percent = [100 * score for score in scores]
+                curves.setdefault(run.cell.name, []).append(dict(zip(epochs, percent, strict=True)))
+    panels = _dev_panels(view, curves)
+    if not panels:
+        return None
+    names = Names(view)
+    with styled():
+        drawn = small_multiples(len(panels), 3, (3.1, 2.6), (0.4, 0.3), sharey=True)
+        for axes, (factor, levels) in zip(drawn.panels, panels.items(), strict=True):
+            light_grid(axes)
+            for position, (level, fits) in enumerate(levels.items()):
+                _draw_level(axes, level, fits, position)
+            axes.set_title(names.factor(factor))
+            axes.legend(loc="lower right", handlelength=1.4, borderpad=0.2)
+            axes.locator_params(axis="x", integer=True, nbins=5)
+        for axes in drawn.bottom:
+            axes.set_xlabel("epoch")
+        for axes in drawn.left:
+            axes.set_ylabel(f"{metric} on dev (%)")
+        several = any(len(fits) > 1 for levels in panels.values() for fits in levels.values())
+        legend = (
+            " Thick: mean over fits, in a band of one standard deviation; thin: single fits."
+            if several
+            else " One line per fit."
+        )
+        caption = (
+            f"{metric} on dev (held-out training identities) after each evaluated epoch, per factor: the "
+            f"configurations that differ in it alone.{legend}{view.note}"
+        )
+        return publish(drawn.figure, name, caption, out)
+
+
+def _dev_panels(view: StudyView, curves: dict[str, list[Points]]) -> dict[str, dict[str, list[Points]]]:
+    """Factor -> level -> curves of the fits at that level, baseline level first."""
+    panels: dict[str, dict[str, list[Points]]] = {}
+    for part in toggles(view):
+        factor, level = part
+        measured = [pair for pair in pairs(view, part) if pair[0] in curves and pair[1] in curves]
+        if not measured:
+            continue
+        without, with_ = (dict.fromkeys(names) for names in zip(*measured, strict=True))
+        levels = panels.setdefault(factor, {})
+        levels.setdefault(baseline_level(view, factor), [points for cell in without for points in curves[cell]])
+        levels[level] = [points for cell in with_ for points in curves[cell]]
+    return panels
+
+
+def _draw_level(axes: Axes, level: str, fits: list[Points], position: int) -> None:
+    shade = BASELINE_GREY if position == 0 else colour(position - 1)
+    style = dashes(max(0, position - 1))
+    if len(fits) > 1:
+        for points in fits:
+            axes.plot(list(points), list(points.values()), color=shade, linewidth=0.6, alpha=0.35)
+    over_seeds(axes, fits, color=shade, linestyle=style, linewidth=1.8, label=level)
 
 
 def over_seeds(axes: Axes, seeds: list[Points], band: str | tuple[str, float] = DEVIATION, **style: Any) -> None:

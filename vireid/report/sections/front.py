@@ -12,16 +12,7 @@ from matplotlib.lines import Line2D
 
 from vireid.core.messages import DASH
 from vireid.core.protocol_card import PLAIN
-from vireid.report.figures.canvas import (
-    GREY,
-    OKABE_ITO,
-    colour,
-    light_grid,
-    milliseconds_axis,
-    new_figure,
-    publish,
-    styled,
-)
+from vireid.report.figures import canvas
 from vireid.report.figures.labels import place_labels
 from vireid.report.figures.tradeoff import along, staircase
 from vireid.report.html import Column, Html, join, table, tag, unfilled
@@ -73,13 +64,13 @@ def _figure(deployment: DeploymentView, own: Sequence[Deployable], key: Accuracy
     first = [(c, accuracy, point) for c, accuracy, point in scored if c in best]
     first.sort(key=lambda entry: best.index(entry[0]))
     labels = list(dict.fromkeys(model.label for model in deployment.models))
-    with styled():
-        figure = new_figure(8.6, 5.0)
+    with canvas.styled():
+        figure = canvas.new_figure(8.6, 5.0)
         axes = figure.add_subplot()
-        light_grid(axes, "both")
-        scale = milliseconds_axis(axes, [x for *_, (x, _) in scored])
+        canvas.light_grid(axes, "both")
+        scale = canvas.milliseconds_axis(axes, [x for *_, (x, _) in scored])
         for candidate, accuracy, (x, y) in scored:
-            shade = colour(labels.index(candidate.label))
+            shade = canvas.colour(labels.index(candidate.label))
             if candidate in best and accuracy.low is not None and accuracy.high is not None:
                 axes.plot([x, x], [100 * accuracy.low, 100 * accuracy.high], color=shade, linewidth=0.8, alpha=0.5)
             mark = MARKS.get(candidate.precision, "X")
@@ -90,11 +81,12 @@ def _figure(deployment: DeploymentView, own: Sequence[Deployable], key: Accuracy
         axes.set_xlim(*axes.get_xlim())
         line = staircase([point for *_, point in first])
         line.append((axes.get_xlim()[1], line[-1][1]))
-        axes.plot(*zip(*line, strict=True), color=GREY, linewidth=1.2, linestyle=(0, (4, 2)), zorder=1)
+        axes.plot(*zip(*line, strict=True), color=canvas.GREY, linewidth=1.2, linestyle=(0, (4, 2)), zorder=1)
         systems = [label for label in labels if any(candidate.label == label for candidate, *_ in scored)]
         handles: list[Artist] = [axes.scatter([], [], marker="o", label=s, **_paint(labels.index(s))) for s in systems]
         precisions = sorted({candidate.precision for candidate, *_ in scored})
-        handles += [Line2D([], [], marker=MARKS.get(p, "X"), linestyle="", color=GREY, label=p) for p in precisions]
+        marks = [(precision, MARKS.get(precision, "X")) for precision in precisions]
+        handles += [Line2D([], [], marker=m, linestyle="", color=canvas.GREY, label=label) for label, m in marks]
         longest = max(len(name) for name in (*systems, *precisions))
         columns = min(4, max(1, LEGEND_CHARACTERS // (longest + 6)))  # a wider legend would be cut off at the sides
         figure.legend(handles=handles, loc="outside lower center", ncols=columns)
@@ -110,7 +102,7 @@ def _figure(deployment: DeploymentView, own: Sequence[Deployable], key: Accuracy
             "precision. Dashed: Pareto front, whose members are named by runtime; thin lines: their intervals over "
             f"query identities.{as_sentence(key.note)}"
         )
-        return publish(figure, name, caption, out)
+        return canvas.publish(figure, name, caption, out)
 
 
 def _point(candidate: Deployable, accuracy: Accuracy) -> tuple[float, float]:
@@ -120,14 +112,14 @@ def _point(candidate: Deployable, accuracy: Accuracy) -> tuple[float, float]:
 
 def _paint(position: int) -> dict[str, Any]:
     """Colours of a system's marks: filled, and once the colours are used up hollow, pale, and with a dark edge."""
-    own = colour(position)
+    own = canvas.colour(position)
     pale = tuple(0.4 * part + 0.6 for part in to_rgb(own))
     face, edge, width = (
         (own, "white", 0.7),
         ("white", own, 1.2),
         (pale, own, 1.2),
         (own, "black", 1.0),
-    )[position // len(OKABE_ITO) % 4]
+    )[position // len(canvas.OKABE_ITO) % 4]
     return {"facecolor": face, "edgecolor": edge, "linewidth": width}
 
 

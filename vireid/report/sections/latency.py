@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from vireid.core.messages import DASH
-from vireid.report.figures.canvas import colour, light_grid, new_figure, publish, styled
+from vireid.report.figures.canvas import colour, light_grid, publish, small_multiples, styled
 from vireid.report.html import Column, Html, absent, bullets, join, table, tag
 from vireid.report.page import Report
 from vireid.report.records.study import StudyView
@@ -56,12 +56,9 @@ def _samples(view: StudyView, out: Path) -> Html:
     panels = [(block, view.graphs_in(block)) for block in view.latency]
     rows = max(len(graphs) for _, graphs in panels)
     same = len({tuple(label for label, _ in graphs) for _, graphs in panels}) == 1
-    columns = min(2, len(panels))
-    lines = -(-len(panels) // columns)
     with styled():
-        figure = new_figure(4.6 * columns + 0.6, lines * (1.1 + 0.36 * rows))
-        grid = figure.subplots(lines, columns, squeeze=False, sharey=same)
-        for axes, (block, graphs) in zip(grid.flat, panels, strict=False):
+        drawn = small_multiples(len(panels), 2, (4.6, 1.1 + 0.36 * rows), (0.6, 0.0), sharey=same)
+        for axes, (block, graphs) in zip(drawn.panels, panels, strict=True):
             light_grid(axes, "x")
             reach = 1.3e3 * max(float(np.percentile(timing.seconds, 95)) for _, timing in graphs)
             for y, (_, timing) in enumerate(graphs):
@@ -81,12 +78,10 @@ def _samples(view: StudyView, out: Path) -> Html:
             axes.set_xlim(0, reach)
             axes.set_xlabel("milliseconds per forward pass")
             axes.set_title(f"batch {block.first.batch} · {block.first.runtime_in_mode} · {block.first.precision}")
-        for axes in list(grid.flat)[len(panels) :]:
-            axes.set_visible(False)
         devices = "; ".join(dict.fromkeys(f"{b.first.key.device}, {b.first.key.threads} threads" for b in view.latency))
         caption = (
             "Raw latency samples, one row per deployed graph, in order of measurement from top to bottom of each row; "
             "bar: median, line: 5th to 95th percentile; samples far beyond are counted at the edge. "
             f"Measured on {devices}.{view.note}"
         )
-        return publish(figure, "latency", caption, out)
+        return publish(drawn.figure, "latency", caption, out)

@@ -13,9 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from vireid.core.messages import DASH
-from vireid.report.figures.curves import training_curves
-from vireid.report.figures.dev import dev_curves, dev_scores
-from vireid.report.figures.weights import weight_curves
+from vireid.report.figures.curves import dev_curves, dev_scores, training_curves, weight_curves
 from vireid.report.html import Column, Html, absent, join, table, tag
 from vireid.report.page import Report
 from vireid.report.records.study import StudyView

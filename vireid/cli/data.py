@@ -15,6 +15,7 @@ from vireid.cli import app
 from vireid.cli.show import console
 from vireid.core.errors import UserError
 from vireid.core.messages import Table
+from vireid.experiment.progress import bars
 
 if TYPE_CHECKING:
     from vireid.core.types import Modality
@@ -45,7 +46,6 @@ def synth(
     """Render a synthetic dataset: real JPEG files in the true layout of SYSU-MM01, RegDB or LLCM."""
     from vireid.data.synthetic.config import SyntheticConfig, split_identities
     from vireid.data.synthetic.dataset import write_dataset
-    from vireid.experiment.progress import bars
 
     config = SyntheticConfig(layout=layout, seed=seed, height=height, width=width, **split_identities(ids))
     with bars() as progress:
@@ -72,7 +72,6 @@ def check(
     Exit code 1 where counts differ from the literature's, 2 where a result would be wrong or refused.
     """
     from vireid.data.check import check as check_dataset
-    from vireid.experiment.progress import bars
 
     with bars() as progress:
         report = check_dataset(root, dataset, decode=decode, progress=partial(progress, "look at images"))
@@ -131,7 +130,6 @@ def caption(
     """Describe every image of a modality that has no caption yet; a killed run takes up where it stopped."""
     from vireid.data.captioning.blip import Captioner
     from vireid.data.captioning.run import caption_images, finetuning_captions
-    from vireid.experiment.progress import bars
 
     if (finetune is None) != (keep is None):
         raise UserError("--finetune and --keep go together: what to learn from, and where the trained model is kept")
@@ -172,7 +170,6 @@ def rephrase(
     from vireid.core.types import Modality
     from vireid.data.captioning.rephrase import Rephraser
     from vireid.data.captioning.run import rephrase_captions
-    from vireid.experiment.progress import bars
 
     spectrum = _modality(modality)
     with bars() as progress:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vireid.cli import DEFAULT_STORE, StoreOption, app
-from vireid.cli.options import finished_run
+from vireid.cli.options import finished_run, opened
 from vireid.cli.show import console, deployed_table
 from vireid.core.errors import UserError, did_you_mean
 from vireid.core.messages import Table
+from vireid.experiment.progress import bars
 
 if TYPE_CHECKING:
     from vireid.experiment.context import RunContext
@@ -47,7 +48,6 @@ def export(
 ) -> None:
     """Write what is deployed of a model for other runtimes, each file checked against PyTorch before it is kept."""
     from vireid.experiment.deploy.export import export_step
-    from vireid.experiment.progress import bars
 
     arguments = target or []
     if len(arguments) > 1 and any("=" not in argument for argument in arguments):
@@ -69,9 +69,8 @@ def _runs(arguments: list[str], store: Path, progress: ProgressCallback, *, defa
     from vireid.config import compose
     from vireid.experiment.context import RunContext
     from vireid.experiment.reload import config_of_fit
-    from vireid.store import Store
 
-    records = Store(store)
+    records = opened(store)
     overrides = [argument for argument in arguments if "=" in argument]
     ids = [argument for argument in dict.fromkeys(arguments) if "=" not in argument]
     configs = [config_of_fit(records.find(run), [], None, records) for run in ids]
@@ -191,12 +190,10 @@ def bundle(
 ) -> None:
     """Pack models to be measured on a Raspberry Pi, a Jetson or an old laptop with Python, NumPy and ONNX Runtime."""
     from vireid.experiment.deploy.bundle import bundle_step
-    from vireid.experiment.progress import bars
-    from vireid.store import Store
 
     with bars() as progress:
         runs = _runs(target or [], store, progress)
-        result = bundle_step(runs, files or [], Store(store), to, progress)
+        result = bundle_step(runs, files or [], opened(store), to, progress)
     console.print(_bundle_table(result, to))
     for name in result.one_sided:
         console.print(

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from vireid.cli import DEFAULT_STORE, StoreOption, app
-from vireid.cli.options import refuse
+from vireid.cli.options import opened, refuse
 from vireid.cli.show import console
 from vireid.core.errors import UserError
 from vireid.core.messages import Table
+from vireid.experiment.progress import bars
 
 if TYPE_CHECKING:
     from vireid.evaluation.protocols import ProtocolConfig
@@ -110,13 +111,12 @@ def audit(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Evaluate one model under every protocol of its dataset, raw and normalised, plain and re-ranked, in one table."""
-    from vireid.experiment.progress import bars
     from vireid.external import audit as audits
-    from vireid.store import Store, write_atomically
+    from vireid.store import write_atomically
 
     path = Path(model)
     kept = audits.run_at(path)
-    records, model = (Store(store), model) if kept is None else kept
+    records, model = (opened(store), model) if kept is None else kept
     records.prepare()
     with bars() as progress:
         if kept is None and path.exists():

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vireid.cli import app
+from vireid.cli.options import opened
 from vireid.cli.show import console
 from vireid.core.messages import Table
+from vireid.experiment.progress import bars
 
 if TYPE_CHECKING:
     from vireid.experiment.cost.systems import SystemFacts
@@ -42,11 +44,9 @@ def models(
 
 def _count() -> None:
     from vireid.experiment.cost.systems import count_systems, write_counts
-    from vireid.experiment.progress import bars
-    from vireid.store import Store
 
     with tempfile.TemporaryDirectory(prefix="vireid-count-") as folder, bars() as progress:
-        written = write_counts(count_systems(Store(Path(folder)), progress))
+        written = write_counts(count_systems(opened(Path(folder)), progress))
     for path in written:
         console.print(f"counted anew: {path}", soft_wrap=True)
     if not written:

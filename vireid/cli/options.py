@@ -10,10 +10,18 @@ from typing import TYPE_CHECKING
 import typer
 
 from vireid.core.errors import UserError
+from vireid.experiment.progress import bars
 
 if TYPE_CHECKING:
     from vireid.experiment.context import RunContext
     from vireid.store import Store
+
+
+def opened(root: Path) -> Store:
+    """The store in a folder; its schemas take a while to import, so that help and plans do without."""
+    from vireid.store import Store
+
+    return Store(root)
 
 
 def writable(root: Path) -> Store:
@@ -22,9 +30,7 @@ def writable(root: Path) -> Store:
     Raises:
         UserError: it cannot be written.
     """
-    from vireid.store import Store
-
-    store = Store(root)
+    store = opened(root)
     store.prepare()
     return store
 
@@ -34,7 +40,6 @@ def composed_run(overrides: Sequence[str], store: Path) -> Iterator[RunContext]:
     """The run of a configuration in a store, whose progress is shown for the time of the block."""
     from vireid.config import compose
     from vireid.experiment.context import RunContext
-    from vireid.experiment.progress import bars
 
     config, records = compose(overrides), writable(store)
     with bars() as progress:
@@ -47,7 +52,6 @@ def finished_run(
 ) -> Iterator[RunContext]:
     """Likewise of a fit there, named by the first digits of its id; ``root`` is where its images lie now."""
     from vireid.experiment.context import RunContext
-    from vireid.experiment.progress import bars
     from vireid.experiment.reload import config_of_fit
 
     records = writable(store)

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from vireid.cli import DEFAULT_STORE, StoreOption, app
+from vireid.cli.options import opened
 from vireid.cli.show import console, record_lines
 
 results = typer.Typer(help="Look at, export, publish and add records.", no_args_is_help=True)
@@ -23,9 +24,8 @@ def list_records(
 ) -> None:
     """List records; a component whose source has changed since a record was made marks it as stale."""
     from vireid.experiment.sources import stale_parts
-    from vireid.store import Store
 
-    kept = Store(store)
+    kept = opened(store)
     records = [r for r in (kept.failures() if failed else kept.records()) if kind in (None, r.kind)]
     if not records:
         console.print(f"no records in {kept.runs}", soft_wrap=True)
@@ -39,9 +39,7 @@ def show(
     run: Annotated[str, typer.Argument(help="Id of a record, or its first digits.")], store: StoreOption = DEFAULT_STORE
 ) -> None:
     """Print one record as JSON."""
-    from vireid.store import Store
-
-    typer.echo(Store(store).find(run).model_dump_json(indent=2))
+    typer.echo(opened(store).find(run).model_dump_json(indent=2))
 
 
 @results.command()
@@ -51,9 +49,9 @@ def export(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Write records as a flat CSV table."""
-    from vireid.store import Store, write_atomically
+    from vireid.store import write_atomically
 
-    table = Store(store).query(kind)
+    table = opened(store).query(kind)
     write_atomically(out, table.to_csv(index=False))
     console.print(f"{len(table)} {kind} records: {out}", soft_wrap=True)
 
@@ -66,9 +64,8 @@ def publish(
 ) -> None:
     """Copy a finished study's plan, records and report into the folder of committed results."""
     from vireid.ablation.publish import publish_study
-    from vireid.store import Store
 
-    count = publish_study(Store(store), study, to)
+    count = publish_study(opened(store), study, to)
     console.print(f"{count} records: {to}/runs, plan and report: {to}/studies/{study}", soft_wrap=True)
 
 
@@ -80,9 +77,8 @@ def add(
     """Add what was measured on other machines; every file is checked before anything is added."""
     from vireid.bundle.records import add_records, read_records
     from vireid.cli.show_latency import place
-    from vireid.store import Store
 
-    target = Store(store)
+    target = opened(store)
     read = {file: read_records(file) for file in files}
     refused = False
     for file, records in read.items():

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from vireid.cli import DEFAULT_STORE, Overrides, StoreOption, app
-from vireid.cli.options import composed_run, finished_run
+from vireid.cli.options import composed_run, finished_run, opened
 from vireid.cli.show import console, cost_table, deployed_table, evaluation_table
 from vireid.cli.show_latency import latency_table, remarks, stages_settings, stages_table
 from vireid.core.errors import UserError
@@ -145,8 +145,7 @@ def trunk(
     """Write a fit's ResNet as a trunk, which `model.pretrained=trunk` finds."""
     from vireid.experiment.start import write_trunk
     from vireid.models.trunk import TRUNKS
-    from vireid.store import Store
 
-    records = Store(store)
+    records = opened(store)
     file = write_trunk(records.find(run), records, TRUNKS if to is None else to)
     console.print(f"trunk: {file}", soft_wrap=True)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 import typer
 
 from vireid.cli import DEFAULT_STORE, StoreOption, app
-from vireid.cli.options import given, refuse
+from vireid.cli.options import given, opened, refuse
 from vireid.cli.show import console, protocol_label
 from vireid.core.errors import UserError
 
@@ -230,9 +230,8 @@ def _compare_files(files: FileEvaluation, first: str, second: str, as_json: bool
 def _compare_runs(first: str, second: str, store: Path, as_json: bool) -> None:
     from vireid.cli.show_features import comparison_json, comparison_table
     from vireid.experiment.compare import compare_runs
-    from vireid.store import Store
 
-    comparisons = compare_runs(Store(store), first, second)
+    comparisons = compare_runs(opened(store), first, second)
     if as_json:
         _print_json(
             [

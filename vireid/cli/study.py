@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vireid.cli import DEFAULT_STORE, Overrides, StoreOption, app
+from vireid.cli.options import opened, writable
 from vireid.cli.show import console, failure_lines, plan_table
 from vireid.core.errors import UserError, did_you_mean
 from vireid.core.messages import Table
 from vireid.core.shipped import shipped
+from vireid.experiment.progress import bars
 
 if TYPE_CHECKING:
     from vireid.store import Store
@@ -48,7 +50,6 @@ def ablate(
     from vireid.ablation.order import check_earlier_fits
     from vireid.ablation.plan import make_plan
     from vireid.ablation.study import find_study, read_study
-    from vireid.store import Store
 
     if list_:
         _list_studies()
@@ -58,14 +59,13 @@ def ablate(
     definition = read_study(find_study(study))
     planned, configs = make_plan(definition, overrides or [], seeds=_numbers(seeds), only=only or [])
     if plan:
-        check_earlier_fits(configs, Store(store))
+        check_earlier_fits(configs, opened(store))
         console.print(plan_table(planned))
         return
 
     from vireid.ablation.run import run_study
 
-    records = Store(store)
-    records.prepare()
+    records = writable(store)
     template = _template(definition.report) if report else None
     failures = run_study(definition, planned, configs, records, jobs or min(definition.jobs, os.cpu_count() or 1))
     page = None if template is None else _render(records, planned.name, template)
@@ -102,15 +102,13 @@ def report(
 ) -> None:
     """Render the report of a study from its records."""
     from vireid.report.records.study import read_plan
-    from vireid.store import Store
 
-    records = Store(store)
+    records = opened(store)
     name = template or read_plan(records, study).study.get("report", "ablation")
     console.print(f"report: {_render(records, study, _template(name))}", soft_wrap=True)
 
 
 def _render(store: Store, study: str, template: Path) -> Path:
-    from vireid.experiment.progress import bars
     from vireid.experiment.sources import stale_parts
     from vireid.report.render import render_report
 

@@ -3,8 +3,6 @@
 ``from vireid import evaluate_features`` ranks features from anywhere; see docs/evaluate.md.
 """
 
-from __future__ import annotations
-
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 

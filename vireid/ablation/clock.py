@@ -1,7 +1,5 @@
 """How long a running study still takes, from what its finished cells took."""
 
-from __future__ import annotations
-
 import heapq
 import threading
 import time

@@ -1,7 +1,5 @@
 """Designs: which combinations of levels a study runs. Each returns cells as factor -> level, baseline first."""
 
-from __future__ import annotations
-
 from itertools import product
 
 from vireid.ablation.study import Study

@@ -1,7 +1,5 @@
 """Fits that build on others: what is checked before a plan begins, and in which order its fits run."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from vireid.config import ExperimentConfig

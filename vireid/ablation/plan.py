@@ -1,7 +1,5 @@
 """Study → plan: cells × seeds with the ids of their records. Needs no data on disk and trains nothing."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from vireid.ablation.design import Levels, combinations

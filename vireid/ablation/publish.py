@@ -1,7 +1,5 @@
 """Copy a finished study into the folder of committed reference results."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

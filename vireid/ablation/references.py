@@ -4,8 +4,6 @@
 is planned, so that a study needs no id written by hand and takes any seed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Plan → records: every fit in a process of its own, then costs and latencies with the machine to themselves."""
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """What a bundle says of itself: ``bundle.json``."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping
 from typing import Any

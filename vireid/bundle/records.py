@@ -1,7 +1,5 @@
 """Records that come back from a device: checked one by one, then merged into a store."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """A bundle's files, and how they come into a folder or a ZIP file: whole or not at all, the same bytes every time."""
 
-from __future__ import annotations
-
 import io
 import json
 import tempfile

@@ -1,7 +1,5 @@
 """The command line: thin. Every command parses, calls the library, prints; bad input is one message and exit code 2."""
 
-from __future__ import annotations
-
 import os
 import sys
 from pathlib import Path

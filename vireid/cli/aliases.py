@@ -1,7 +1,5 @@
 """Earlier spellings of commands: they run as before, after one remark on what they are called now."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

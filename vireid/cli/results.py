@@ -1,7 +1,5 @@
 """Commands on the record store: list, show, export, publish, add."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Literal
 

@@ -1,7 +1,5 @@
 """Commands on single runs: config, train, evaluate, profile, explain, trunk."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Strict configuration: unknown keys rejected with the nearest valid one, canonical JSON, readable errors."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar

@@ -1,7 +1,5 @@
 """What a run ran on and with: interpreter, packages, commit of the suite. Recorded, never part of identity."""
 
-from __future__ import annotations
-
 import platform
 import subprocess
 from collections.abc import Mapping

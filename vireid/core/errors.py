@@ -1,7 +1,5 @@
 """The one exception that reaches a user as a message instead of a traceback."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Iterable
 

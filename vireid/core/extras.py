@@ -1,7 +1,5 @@
 """Optional packages, imported when first needed, with a message that names the extra where they are absent."""
 
-from __future__ import annotations
-
 import importlib
 from typing import Any
 

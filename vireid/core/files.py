@@ -4,8 +4,6 @@ A record names such a file as ``model_best.pth@sha256:<64 hex digits>``. A confi
 then identifies the file, which need not be there to tell which run it is, and is checked when the file is read.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 import time

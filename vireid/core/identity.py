@@ -1,7 +1,5 @@
 """Run identity: what decides a result is hashed; where, by whom and how fast it ran is not."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from typing import Any

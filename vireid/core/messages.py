@@ -5,8 +5,6 @@ or a label in brackets vanishes. Every console of the suite is made here, with m
 off, in lines, tables, titles and progress alike; colour comes from the ``style`` of a call.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from typing import Any

@@ -1,7 +1,5 @@
 """The plan of a study: which cells it has and the ids of the records that fill them. Reports start from it."""
 
-from __future__ import annotations
-
 from typing import Any, Literal
 
 from vireid.core.config import Strict

@@ -5,8 +5,6 @@ cost names the digest of the deployed graph (``artefact``) and latencies name th
 leave the deployed graph alone share their latency.
 """
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 

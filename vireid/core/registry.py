@@ -6,8 +6,6 @@ The suite's own components have their configuration in a module that imports no 
 a plan or a table needs what may be set of a component, its version and little else, and appears at once.
 """
 
-from __future__ import annotations
-
 import ast
 import hashlib
 import importlib

@@ -4,8 +4,6 @@ In a checkout they lie beside the package, where people edit them; a wheel carri
 first.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parents[1]

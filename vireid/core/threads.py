@@ -1,7 +1,5 @@
 """How a process's OpenMP threads wait for each other. Needs the standard library alone."""
 
-from __future__ import annotations
-
 import os
 
 # Threads that spin at a barrier hold a core that the thread they wait for may need. Beside one busy process a training

@@ -1,7 +1,5 @@
 """Datasets, decoded-image cache, augmentation and the identity-balanced cross-modal sampler."""
 
-from __future__ import annotations
-
 from vireid.core.registry import Registry
 
 DATASETS = Registry(

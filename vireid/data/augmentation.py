@@ -4,8 +4,6 @@ An augmentation is built as ``Class(config)`` and called as ``augment(images, mo
 draws its own parameters from a generator of ``key``, so the result is a function of its arguments alone.
 """
 
-from __future__ import annotations
-
 from typing import ClassVar, NamedTuple, Protocol
 
 import torch

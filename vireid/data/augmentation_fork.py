@@ -1,7 +1,5 @@
 """``fork``: the training transform of the "optimized" IDKL fork as its code has it (quocnhut134/IDKL)."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from torch import Tensor

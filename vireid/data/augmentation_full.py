@@ -1,7 +1,5 @@
 """``full``: channel augmentation after CAJ (Ye et al., ICCV 2021) with colour jitter."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from torch import Tensor

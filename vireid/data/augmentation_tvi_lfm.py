@@ -1,7 +1,5 @@
 """``tvi_lfm``: the training transforms of TVI-LFM (Hu et al., NeurIPS 2024; code WHU-HZY/TVI-LFM)."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from torch import Tensor

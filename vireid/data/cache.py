@@ -5,8 +5,6 @@ the first wrote. The array is written beside its final name and renamed when who
 that is read as a result (the lock dies with its process).
 """
 
-from __future__ import annotations
-
 import fcntl
 import hashlib
 import os

@@ -6,8 +6,6 @@ Under the dataset's root, per captioner and modality, ``Text/<name>/`` with ``<n
 author had.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections import Counter

@@ -1,7 +1,5 @@
 """`vireid data check`: a dataset against the literature's counts, and its image files with every kind of trouble."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections import Counter

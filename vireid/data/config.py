@@ -1,7 +1,5 @@
 """What may be set of every dataset and augmentation. Imports no torch."""
 
-from __future__ import annotations
-
 from typing import ClassVar, Literal
 
 from pydantic import Field

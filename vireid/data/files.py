@@ -1,7 +1,5 @@
 """Which files of a folder are images, and the text of split files, however they were copied or saved."""
 
-from __future__ import annotations
-
 import codecs
 from pathlib import Path, PurePosixPath
 

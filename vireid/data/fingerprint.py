@@ -3,8 +3,6 @@
 Every file's header is read on the way, so that an image that cannot be used is named before anything is computed.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -5,8 +5,6 @@ viewers show them; an alpha channel is dropped where it is opaque. All else has 
 than eight bits a channel (whose range the reader would have to guess), floating point, and transparency.
 """
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager

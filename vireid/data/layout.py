@@ -1,7 +1,5 @@
 """What the dataset layouts share: the contract, misplaced folders, and the held-out development identities."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """LLCM (Zhang & Wang, CVPR 2023): ``vis/ nir/`` for training, ``test_vis/ test_nir/`` by camera, lists in ``idx/``."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from typing import ClassVar

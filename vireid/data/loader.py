@@ -1,7 +1,5 @@
 """Loaders: batches from the decoded-image cache, for training (a function of epoch and step) and for evaluation."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor

@@ -1,7 +1,5 @@
 """RegDB (Nguyen et al., Sensors 2017): ``Visible/``, ``Thermal/`` and ten splits ``idx/*_<split>.txt``."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import ClassVar
 

@@ -1,7 +1,5 @@
 """Identity-balanced sampler: P identities × K images, half of them visible, half infrared, or all of one modality."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

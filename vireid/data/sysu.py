@@ -1,7 +1,5 @@
 """SYSU-MM01 (Wu et al., ICCV 2017): ``cam1…cam6/<id:04d>/<n:04d>.jpg`` and ``exp/`` with splits and permutations."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence

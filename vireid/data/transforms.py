@@ -3,8 +3,6 @@
 Shape legend: B images, 3×H×W pixels; parameter arrays have one row per image.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 import torch

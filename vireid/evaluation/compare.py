@@ -3,8 +3,6 @@
 Shapes: T trials, Q queries, I identities, M metrics.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """What protocols choose among: camera rules, forms of the CMC, re-ranking. Imports no torch."""
 
-from __future__ import annotations
-
 from typing import Any, Literal
 
 from vireid.core.config import Strict

@@ -3,8 +3,6 @@
 Shapes: Q queries, G gallery images, N = Q + G, k neighbours.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """From features to metrics under a protocol."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any

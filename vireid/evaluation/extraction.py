@@ -1,7 +1,5 @@
 """Features of images through the deployed graph of each modality."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Literal, Protocol

@@ -8,8 +8,6 @@ re-ranking suffers more than its share from those that are missing; what is stil
 Shapes: Q queries, G gallery images, k neighbours, D feature width.
 """
 
-from __future__ import annotations
-
 from typing import Any, Literal
 
 import numpy as np

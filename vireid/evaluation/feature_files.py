@@ -4,8 +4,6 @@ An array stored uncompressed (``np.savez``) is mapped at its place in the file, 
 costs no memory; a compressed one (``np.savez_compressed``) is decompressed once. Nothing is ever unpickled.
 """
 
-from __future__ import annotations
-
 import struct
 import zipfile
 import zlib

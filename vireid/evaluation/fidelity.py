@@ -3,8 +3,6 @@
 Shapes: N images, D feature width.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -6,8 +6,6 @@ block and never held whole. Images count queries first, then gallery.
 Shapes: Q queries, G gallery images, N = Q + G, D feature width, k neighbours, P pairs.
 """
 
-from __future__ import annotations
-
 from functools import cached_property
 from typing import Protocol
 

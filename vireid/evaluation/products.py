@@ -7,8 +7,6 @@ both accumulate in float32. Where it is missing, and for other types and devices
 Shapes: M and N features of width D.
 """
 
-from __future__ import annotations
-
 from functools import cached_property
 from typing import Any
 

@@ -6,8 +6,6 @@ queries alone, as the released code of IDKL does on SYSU-MM01.
 Shapes: Q queries, G gallery images, N = Q + G, D feature width.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Scorers turn features into similarities (larger is more alike); protocols name the one that they rank by."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 

@@ -7,8 +7,6 @@ A gallery may be an array, a tensor on any device, or mapped from a file, of whi
 Shapes: Q queries, G gallery images, B queries at a time, D feature width.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from torch import Tensor

@@ -1,7 +1,5 @@
 """Threads for array work: NumPy releases the interpreter lock inside its loops, so blocks of rows run side by side."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar

@@ -1,7 +1,5 @@
 """Which images are queries and which are gallery in each trial of a protocol."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Two finished runs side by side, query by query, from their records alone."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

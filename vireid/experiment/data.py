@@ -1,7 +1,5 @@
 """A configuration's images: rendered where they are synthetic and absent, indexed, fingerprinted, decoded once."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Where a run computes: device, CPU threads, and whether the device computes in the precisions asked for."""
 
-from __future__ import annotations
-
 import os
 
 import torch

@@ -1,7 +1,5 @@
 """Fit record → evaluation records, one per protocol; features are extracted once."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Sequence
 from typing import Any, cast

@@ -1,7 +1,5 @@
 """Configuration → fit record: training, or the finished record where there is one."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial

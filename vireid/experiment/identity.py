@@ -1,7 +1,5 @@
 """Which ids a configuration's records have. Pure: reads no data and builds no model, so planning costs nothing."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property

@@ -1,7 +1,5 @@
 """An imported model on disk: ``model.json`` beside its weights, and the digest of both."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """The fields that every record of a configuration shares, and records of failure."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

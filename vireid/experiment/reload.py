@@ -1,7 +1,5 @@
 """From a record back to a configuration, and where the images of its fit were last."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Which code made a record, by digest, and whether that code has changed since."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path

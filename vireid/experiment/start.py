@@ -1,7 +1,5 @@
 """Training that begins with the weights of a finished fit, and the trunks that such fits leave for others."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path

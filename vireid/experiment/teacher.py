@@ -1,7 +1,5 @@
 """A student's teacher: a finished fit of the store, or an exported model, checked and loaded strictly."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast

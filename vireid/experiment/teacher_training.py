@@ -1,7 +1,5 @@
 """Who teaches a configuration's model, as far as the configuration says; of files it reads exported models alone."""
 
-from __future__ import annotations
-
 import json
 import shlex
 

@@ -1,7 +1,5 @@
 """What a run's page shows, as numbers: people, cameras, hardest queries, and how similar images are."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

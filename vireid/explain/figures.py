@@ -1,7 +1,5 @@
 """Figures of a run's page, drawn as a report draws its own."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

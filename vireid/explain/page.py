@@ -1,7 +1,5 @@
 """The page of a run: ranked lists, hardest queries, people, cameras, similarities, in one folder with its pictures."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

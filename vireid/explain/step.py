@@ -4,8 +4,6 @@
 everything. Pictures of people stay in the store, which is not committed.
 """
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Sequence

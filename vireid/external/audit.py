@@ -4,8 +4,6 @@ Two papers' numbers on one dataset may differ by ten points for reasons that are
 all readings of one model side by side: of a finished fit, or of weights that public code wrote.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial

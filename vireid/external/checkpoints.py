@@ -1,7 +1,5 @@
 """Imported models: weights of public implementations as models of the suite, kept, loaded again and run on arrays."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Iterator
 from pathlib import Path

@@ -3,8 +3,6 @@
 For a protocol the file has a feature per image, matched to the dataset by file name.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Arrays that a user hands over in ``.npz`` files: read piece by piece, checked, every fault named."""
 
-from __future__ import annotations
-
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,5 @@
 """Words by which configurations choose among forms of a loss. Imports no torch."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 PseudoLabels = Literal["balanced", "released", "visible"]

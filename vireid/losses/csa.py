@@ -3,8 +3,6 @@
 The logits should agree across modalities (intra) and across the shared and the specific branch (inter).
 """
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from vireid.losses.numeric import kl2

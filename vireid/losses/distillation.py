@@ -4,8 +4,6 @@ Relations and logits are compared by the alignment terms of IDKL (Ren & Zhang, C
 CSA, with the teacher in the place of the specific branch. The teacher never gets a gradient.
 """
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor

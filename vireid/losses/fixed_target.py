@@ -1,7 +1,5 @@
 """Kullback–Leibler divergence from a fixed target distribution, as in knowledge distillation."""
 
-from __future__ import annotations
-
 import torch.nn.functional as F
 from torch import Tensor
 

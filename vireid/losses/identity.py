@@ -1,7 +1,5 @@
 """Cross-entropy over classes: the identity term, and the modality term of a two-way head."""
 
-from __future__ import annotations
-
 import torch.nn.functional as F
 from torch import Tensor
 

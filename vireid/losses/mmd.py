@@ -1,7 +1,5 @@
 """Squared maximum mean discrepancy with several Gaussian kernels, and TSKD's mutual distillation built on it."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """Labels of IDKL's modality discriminators (Ren & Zhang, CVPR 2024): the true ones and the pseudo ones."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """Shared arithmetic of the losses: precision, Euclidean distances, symmetric Kullback–Leibler divergence."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor

@@ -1,7 +1,5 @@
 """Alignment of the visible and infrared rows of a training batch: what the cross-modal terms compare row by row."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -1,7 +1,5 @@
 """Pull of one feature towards another: the attention term of the fork (code quocnhut134/IDKL)."""
 
-from __future__ import annotations
-
 import torch.nn.functional as F
 from torch import Tensor
 

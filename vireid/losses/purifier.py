@@ -3,8 +3,6 @@
 Purified features should be no less certain of the identity, and their modality centroids no farther apart.
 """
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor

@@ -1,7 +1,5 @@
 """Self-mimic loss of TSKD (Pattern Recognition 169, 2026): features stay near their identity's own prototype."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

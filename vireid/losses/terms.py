@@ -1,7 +1,5 @@
 """Loss terms of IDKL from plain arrays: the check against reference values, free of any model."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

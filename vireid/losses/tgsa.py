@@ -4,8 +4,6 @@ The graphs of distances within and across modalities should agree. The positive 
 and no temperature.
 """
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor

@@ -1,7 +1,5 @@
 """Batch-hard triplet loss (Hermans et al., 2017), Euclidean and un-normalised."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """Weighted regularised triplet loss of AGW (Ye et al., TPAMI 2021, arXiv 2001.04193): no margin, no mining."""
 
-from __future__ import annotations
-
 import math
 
 import torch

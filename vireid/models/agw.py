@@ -3,8 +3,6 @@
 TSKD builds on its network too.
 """
 
-from __future__ import annotations
-
 from typing import Any, ClassVar
 
 import torch

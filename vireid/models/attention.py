@@ -1,7 +1,5 @@
 """The attentions of the MHA toggle: guidance and the fork's (training only), refinement (deployed)."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """Parts after the trunk: BNNeck, classifier, and IDKL's modality discriminator."""
 
-from __future__ import annotations
-
 from torch import nn
 
 from vireid.models.idkl_config import ClassifierInit

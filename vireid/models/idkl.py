@@ -6,8 +6,6 @@ shared branch is deployed. Toggles of the "optimized" fork (code quocnhut134/IDK
 ``vireid.models.idkl_config``.
 """
 
-from __future__ import annotations
-
 from typing import Any, ClassVar
 
 import torch

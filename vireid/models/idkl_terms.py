@@ -1,7 +1,5 @@
 """The loss terms of IDKL, unweighted, computed on demand from a model output."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from functools import cache
 

@@ -4,8 +4,6 @@ An auxiliary head with a branch per modality classifies every sample twice; on a
 the identities and is pulled towards what the other branch says of them. The head is training-only.
 """
 
-from __future__ import annotations
-
 from typing import Any, ClassVar
 
 import torch

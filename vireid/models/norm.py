@@ -1,7 +1,5 @@
 """Instance normalisation that keeps channels-last memory, and IBN (Pan et al., ECCV 2018) built on it."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

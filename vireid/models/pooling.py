@@ -1,7 +1,5 @@
 """Global poolings, B×D×h×w → B×D, in float32 at least."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """What a model begins with: a ResNet's published weights, or the parts it has in common with another trained model."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path

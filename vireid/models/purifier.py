@@ -1,7 +1,5 @@
 """IN-guided information purifier of IDKL (Ren & Zhang, CVPR 2024, arXiv 2403.11708). Training only."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import torch

@@ -14,8 +14,6 @@ IBN (Pan et al., ECCV 2018) by kind:
   That code has bottlenecks only; the same rule serves the blocks of ResNet-18 and -34.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -1,7 +1,5 @@
 """Rows of a batch of maps in portions whose intermediate results stay in a CPU's cache."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import torch

@@ -1,7 +1,5 @@
 """CLIP text encoders behind one interface: captions to tokens to one feature each, by either library's tower."""
 
-from __future__ import annotations
-
 import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """A ResNet trunk without the network: its shape, and the trunks that come with the suite. Imports no torch."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal

@@ -5,8 +5,6 @@ has the same two losses, and is a field of the configuration. The stages are tho
 term ``mutual``, stage II with it, nothing frozen.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from typing import ClassVar
 

@@ -5,8 +5,6 @@ features with the visual part frozen. A model reads captions while its text enco
 needs none of its time. The release leaves the frozen part's batch norms in training mode; here they stand still.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path

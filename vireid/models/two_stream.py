@@ -1,7 +1,5 @@
 """AGW-type network (Ye et al., TPAMI 2021): a stem per modality, shared residual layers, one pooling and BNNeck."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from copy import deepcopy
 

@@ -1,7 +1,5 @@
 """What a deployed model costs: parameters, MACs, latency, memory, and the machine they were measured on."""
 
-from __future__ import annotations
-
 from vireid.core.registry import Registry
 
 COUNTERS = Registry(

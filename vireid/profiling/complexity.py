@@ -1,7 +1,5 @@
 """What a model costs before it is run: parameters by role, MACs per image by several counters side by side."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict

@@ -1,7 +1,5 @@
 """Description of the machine: part of every record, and what tells unlike machines apart."""
 
-from __future__ import annotations
-
 import os
 import platform
 import re

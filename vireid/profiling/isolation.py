@@ -5,8 +5,6 @@ PyTorch, and killed when its time is over. However it ends, the caller gets an a
 that process.
 """
 
-from __future__ import annotations
-
 import importlib
 import sys
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """From a deployed graph to a latency: each combination of a profile, timed here or in a process of its own."""
 
-from __future__ import annotations
-
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping

@@ -4,8 +4,6 @@ A roofline (Williams et al., CACM 2009) sets what a network achieves against the
 that PyTorch reaches at a number of threads, not the data sheet's.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path

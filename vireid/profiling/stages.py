@@ -1,7 +1,5 @@
 """Where the time of a chain goes: every repetition of the whole way, timed at the end of each stage."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from typing import Any

@@ -3,8 +3,6 @@
 Notebooks call ``open_report``; the rest of the suite calls ``render_report``. Both are imported when first asked for.
 """
 
-from __future__ import annotations
-
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 

@@ -4,8 +4,6 @@ Efron (1979), percentile intervals. Identities are drawn with replacement and br
 queries of one person resemble each other. The interval says nothing about training: both runs stay as they are.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """Chance level: the scores that a ranking drawn at random would have on the same queries and gallery."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

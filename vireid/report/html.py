@@ -1,7 +1,5 @@
 """HTML of a report: escaped by default (markupsafe), tables with captions."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 

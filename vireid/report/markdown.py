@@ -1,7 +1,5 @@
 """What summaries in Markdown, ``summary.md``, have in common."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 from vireid.report.effects.estimate import Effect

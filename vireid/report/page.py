@@ -1,7 +1,5 @@
 """One report: a study's records, where its copies go, and its sections by name."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from functools import cache, cached_property
 from importlib import import_module

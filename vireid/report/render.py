@@ -1,7 +1,5 @@
 """Render a study's report: papermill executes the notebook, nbconvert makes one self-contained page of its outputs."""
 
-from __future__ import annotations
-
 import json
 import logging
 import os

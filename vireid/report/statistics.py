@@ -3,8 +3,6 @@
 Below ``MIN_SEEDS`` seeds no interval is given and no effect is claimed, whatever the design.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Accuracy and cost of every cell: one table per protocol, plain and re-ranked rows apart; what all tables share."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 

@@ -7,8 +7,6 @@ along (Efron & Tibshirani, An Introduction to the Bootstrap, 1993, §8); percent
 Shapes: M metrics, T trials, I identities, R draws.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 

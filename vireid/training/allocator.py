@@ -5,8 +5,6 @@ CPU frees and takes hundreds of feature maps of 10–100 MB; each new one costs 
 than the arithmetic on it (on a virtual machine, half of the step). Kept on the heap they are reused as they are.
 """
 
-from __future__ import annotations
-
 import ctypes
 import platform
 from collections.abc import Iterator

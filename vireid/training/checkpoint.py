@@ -1,7 +1,5 @@
 """Checkpoints: one file, replaced in one step, that holds everything a fit needs to go on as if never stopped."""
 
-from __future__ import annotations
-
 import os
 import pickle
 from collections.abc import Callable

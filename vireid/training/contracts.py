@@ -1,7 +1,5 @@
 """What the loop takes and gives: loader, weighting, callbacks, result. Who fulfils them is not imported."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass

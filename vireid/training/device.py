@@ -1,7 +1,5 @@
 """The device of a fit, and accelerate set up for it."""
 
-from __future__ import annotations
-
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState

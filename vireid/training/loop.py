@@ -1,7 +1,5 @@
 """The training loop: a model, a loader and a recipe become weights, learning curves and measured times."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from vireid.core.types import Model

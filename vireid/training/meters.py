@@ -1,7 +1,5 @@
 """Sums of an epoch kept on the device, and the check that every number stays finite."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

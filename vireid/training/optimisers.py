@@ -1,7 +1,5 @@
 """Optimisers over the parameter groups of a model and of its loss weighting."""
 
-from __future__ import annotations
-
 from typing import Any, cast
 
 import torch

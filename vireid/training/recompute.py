@@ -8,8 +8,6 @@ statistics learn from a batch once, it draws the same random numbers (dropout), 
 Therefore the output of a marked module, in training mode, must not depend on buffers that its own forward changes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any

@@ -1,7 +1,5 @@
 """Images of a stage that trains at a share of the resolution."""
 
-from __future__ import annotations
-
 import torch.nn.functional as F
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """One fit in progress: its parts on the device, one epoch at a time, and the state that a checkpoint holds."""
 
-from __future__ import annotations
-
 import math
 import time
 from contextlib import closing, nullcontext

@@ -1,7 +1,5 @@
 """Learning rate as a pure function of the position in training, so that there is no scheduler state to resume."""
 
-from __future__ import annotations
-
 import math
 
 from vireid.training.config import ConstantSchedule, CosineSchedule, RecipeConfig, StepSchedule

@@ -1,7 +1,5 @@
 """Stages: which parameters learn and which loss terms count, for a stretch of epochs."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 

@@ -1,7 +1,5 @@
 """How named loss terms become one number, and how that changes in the course of training."""
 
-from __future__ import annotations
-
 from vireid.core.registry import Registry
 
 WEIGHTINGS = Registry(

@@ -1,7 +1,5 @@
 """What all weightings share: base weights by term name, and the vector form of a dict of terms."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar

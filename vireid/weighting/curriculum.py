@@ -4,8 +4,6 @@ A curriculum is built as ``Class(config, epochs)`` with the recipe's number of e
 the epoch alone, so a resumed run needs no state of it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Protocol, TypeVar
 

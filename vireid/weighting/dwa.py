@@ -1,7 +1,5 @@
 """Dynamic weight average (Liu, Johns and Davison, CVPR 2019, section 3.2)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import torch

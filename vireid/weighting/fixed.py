@@ -1,7 +1,5 @@
 """Fixed weights: every term times the weight that the method gives it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from torch import Tensor

@@ -1,7 +1,5 @@
 """Gradient normalisation (Chen, Badrinarayanan, Lee and Rabinovich, ICML 2018, algorithm 1)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 
 import torch

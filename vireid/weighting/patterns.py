@@ -1,7 +1,5 @@
 """Globs over the names of loss terms."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 

@@ -1,7 +1,5 @@
 """Weights from homoscedastic uncertainty (Kendall, Gal and Cipolla, CVPR 2018)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

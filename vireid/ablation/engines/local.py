@@ -1,7 +1,5 @@
 """The local engine: jobs one after the other on this machine, each in a process of its own with its own log."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 from dataclasses import dataclass

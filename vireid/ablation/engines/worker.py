@@ -5,8 +5,6 @@ output as JSON lines; everything else that is printed lands in the run's log thr
 when its parent does (its standard input closes), so that a killed study leaves no training behind.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 import traceback

@@ -1,7 +1,5 @@
 """A captioner: BLIP (Li et al., ICML 2022) through transformers, as it comes or fine-tuned on captions of one's own."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any

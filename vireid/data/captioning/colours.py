@@ -1,7 +1,5 @@
 """Taking colour words out of sentences on infrared images, which show none (TVI-LFM, Hu et al., NeurIPS 2024)."""
 
-from __future__ import annotations
-
 import re
 
 _NAMES = """

@@ -1,7 +1,5 @@
 """Texts that take hours to make, kept batch by batch, so that a killed run takes up where it stopped."""
 
-from __future__ import annotations
-
 import json
 import os
 import tempfile

@@ -1,7 +1,5 @@
 """A language model that says a caption in other words, through transformers."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

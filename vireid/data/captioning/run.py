@@ -1,7 +1,5 @@
 """Writes the ``Text/`` folders of a dataset: captions by a captioner, rephrasings by a language model."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any

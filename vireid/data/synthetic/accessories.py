@@ -1,7 +1,5 @@
 """Head, hair, headwear and bags of the figure: the outlines that both modalities share."""
 
-from __future__ import annotations
-
 from vireid.data.synthetic.attributes import Person
 from vireid.data.synthetic.body import Bone
 from vireid.data.synthetic.figure import Figure, Surface, widths

@@ -5,8 +5,6 @@ tones differ: colours in the visible, materials in the near infrared, temperatur
 reach an infrared image, nor a material a visible one.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, Final
 

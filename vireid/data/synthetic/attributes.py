@@ -1,7 +1,5 @@
 """A synthetic identity: what can be said of a person, and which modality can show it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import lru_cache
 

@@ -4,8 +4,6 @@ Lengths are shares of the stature. Figure coordinates: x to the person's left, y
 torso and head frames have y upwards; arm, leg and hand frames have y down the bone, from its upper joint.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from enum import IntEnum

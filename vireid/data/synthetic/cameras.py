@@ -5,8 +5,6 @@ infrared outdoors. RegDB (Nguyen et al., Sensors 2017) has one visible and one t
 and Wang, CVPR 2023) has nine places; the third has no near-infrared images.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal

@@ -9,8 +9,6 @@ release are kept because readers look for them, and so is a root in front of the
 image. A witness knows colours, and finds words of their own: they are drawn anew, not taken from a visible image.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Sequence

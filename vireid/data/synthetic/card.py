@@ -1,7 +1,5 @@
 """``synthetic.json`` in the root of a rendered dataset: what it is, and that it is not real."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

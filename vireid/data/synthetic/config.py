@@ -1,7 +1,5 @@
 """What decides a synthetic dataset: its specification, which enters the identity of every run on it."""
 
-from __future__ import annotations
-
 from typing import Any, Literal
 
 from pydantic import Field

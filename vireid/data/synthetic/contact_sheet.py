@@ -1,7 +1,5 @@
 """A picture of a synthetic dataset: identities in rows, cameras in columns, both modalities."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

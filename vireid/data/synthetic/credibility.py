@@ -5,8 +5,6 @@ raw pixels, background, file size, order and box at chance across modalities, si
 retrieval within a modality far easier than across, and the true shared attributes near certainty.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pathlib import Path
 

@@ -5,8 +5,6 @@ image: path, identity, modality, camera, split, box, file size, attributes) and 
 per image); a loader of the real dataset ignores them.
 """
 
-from __future__ import annotations
-
 import contextlib
 import fcntl
 import json

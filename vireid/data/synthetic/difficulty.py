@@ -3,8 +3,6 @@
 They are tuned on ``dev`` identities alone. Raise ``RENDERER_VERSION`` in ``config.py`` with any change here.
 """
 
-from __future__ import annotations
-
 from typing import Final
 
 GARMENTS_PER_STYLE: Final = 40

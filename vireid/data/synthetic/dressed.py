@@ -1,7 +1,5 @@
 """The complete figure of a person, as arrays ready for posing and casting."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any

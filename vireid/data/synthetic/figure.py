@@ -4,8 +4,6 @@ Every primitive is aligned with the axes of its bone's frame, so that the coordi
 are body coordinates, in which garments are cut and patterns drawn.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any

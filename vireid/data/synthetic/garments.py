@@ -1,7 +1,5 @@
 """Clothes as shells around the body: sleeves, hems, skirts and coats that stand off from the limbs."""
 
-from __future__ import annotations
-
 import math
 from typing import Final
 

@@ -6,8 +6,6 @@ Re-identification", CVPR 2023. ``vis/`` and ``nir/`` hold every image, named
 ``test_nir/cam<k>/`` hold those of the test identities a second time, by camera.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from vireid.core.seeding import generator

@@ -1,7 +1,5 @@
 """What stands before and behind the person: poles, furniture and passers-by, none of which knows who the person is."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 from typing import Any, Final
 

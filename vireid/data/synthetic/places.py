@@ -1,7 +1,5 @@
 """Drawing of the places: corridor, hall, room, street, plaza and park, each new for each camera."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final

@@ -8,8 +8,6 @@ to the image: column, row (downwards) and depth (towards the camera), all in pix
 N primitives, P pixels hit, H×W pixels.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -6,8 +6,6 @@ identity). These are JPEG, and name neither sex nor view, which a file name shou
 index files and so need no particular ending.
 """
 
-from __future__ import annotations
-
 from vireid.core.seeding import generator
 from vireid.data.synthetic.cameras import Spectrum
 from vireid.data.synthetic.config import SyntheticConfig

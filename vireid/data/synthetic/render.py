@@ -1,7 +1,5 @@
 """One image of one person: the renderer's entry point."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Renders and encodes the images of one identity, in the caller's process or in a pool of worker processes."""
 
-from __future__ import annotations
-
 import io
 import multiprocessing
 import os

@@ -4,8 +4,6 @@ A shot shows a window of the frame that is drawn per shot, so that a background 
 nothing about who is in it.
 """
 
-from __future__ import annotations
-
 from functools import lru_cache
 from typing import Any, Final
 

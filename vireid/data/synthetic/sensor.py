@@ -1,7 +1,5 @@
 """What the camera does to the light: point spread, vignette, stray light, noise, scaling to the file's size."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 from typing import Any, Final
 

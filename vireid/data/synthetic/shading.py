@@ -1,7 +1,5 @@
 """From hits to pixel values: light, cloth folds and shadows of the figure on itself, per spectrum."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 from typing import Any, Final
 

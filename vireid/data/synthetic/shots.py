@@ -1,7 +1,5 @@
 """The list of images that a layout asks for, decided before anything is rendered."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ infrared) are indoors, 4, 5 (visible) and 6 (near infrared) outdoors. As there, 
 not every identity is seen indoors or by every camera, and the number of images differs.
 """
 
-from __future__ import annotations
-
 import io
 from collections.abc import Mapping
 from typing import Any

@@ -4,8 +4,6 @@ The catalogue is limited on purpose: two people of one style often wear the same
 bag or the other garment.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final

@@ -3,8 +3,6 @@
 Ids of latencies hash the machine: what is measured here is not what is measured elsewhere.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any, cast

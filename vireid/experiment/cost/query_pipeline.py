@@ -6,8 +6,6 @@ deployed graph, its products and its ranking. The gallery's features are prepare
 Shapes: G gallery rows, D feature width, H×W pixels.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import tempfile

@@ -1,7 +1,5 @@
 """The systems that the suite has at full size: where each comes from, at which resolution, and what is known of it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Fits, configurations and exported files → a bundle that measures them on another machine."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json

@@ -1,7 +1,5 @@
 """Fit → evaluation records of deployed files: the accuracy of the artefact itself, beside the trained model's."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Sequence
 from functools import cached_property

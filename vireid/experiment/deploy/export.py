@@ -1,7 +1,5 @@
 """A fit, or a configuration, as files that other runtimes read; what they need to know stands inside."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """A trained fit in int8: settings compared on dev, the nearest to the trained model kept, its file evaluated."""
 
-from __future__ import annotations
-
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence

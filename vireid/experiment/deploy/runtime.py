@@ -1,7 +1,5 @@
 """A fit in a runtime: its deployed graphs as that runtime's files, ready to embed images as a device would."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

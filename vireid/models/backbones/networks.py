@@ -1,7 +1,5 @@
 """The suite's ResNet and torchvision's MobileNetV3 as backbones, and strict loading of published weights."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import cast
 

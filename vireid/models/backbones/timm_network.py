@@ -1,7 +1,5 @@
 """Convolutional networks of timm (Wightman, github.com/huggingface/pytorch-image-models), which the extra brings."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any, cast
 

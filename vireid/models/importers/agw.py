@@ -4,8 +4,6 @@ Its three modules hold a whole ResNet-50 each: of two only the stem runs, of the
 are known and left out.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import ClassVar
 

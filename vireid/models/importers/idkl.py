@@ -4,8 +4,6 @@ Its three trunk modules hold a whole ResNet-50 each, of which the first runs up 
 and 4; a further attention block is never called. These parts are known and left out.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import ClassVar
 

@@ -4,8 +4,6 @@ Its checkpoints are whole pickled models, which are never loaded: save ``model.s
 do not hold the auxiliary head, so the model comes without it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import ClassVar
 

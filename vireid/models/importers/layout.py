@@ -1,7 +1,5 @@
 """What an importer knows of a public implementation: every key of its state dict, its shape and what becomes of it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """From a public state dict to a model of the suite: strict, and with an account of what was left out."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path

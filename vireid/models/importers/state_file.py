@@ -1,7 +1,5 @@
 """Reading a state dict from a file, without running any code that the file may hold: the one place that does."""
 
-from __future__ import annotations
-
 import pickle
 import re
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """What every counter returns, the contract it fulfils."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field

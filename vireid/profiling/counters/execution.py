@@ -1,7 +1,5 @@
 """Log of the operators that a forward pass executes, with the module that called each and what the rules say of it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """fvcore's ``FlopCountAnalysis``: counts the graph that ``torch.jit.trace`` leaves."""
 
-from __future__ import annotations
-
 import warnings
 from collections import Counter as Tally
 from collections.abc import Callable, Sequence

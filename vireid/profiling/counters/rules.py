@@ -10,8 +10,6 @@ The same rule serves the dispatcher's operators (``aten.native_batch_norm``) and
 ``Shape``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from typing import Any

@@ -1,7 +1,5 @@
 """thop's ``profile``: counts by module class, through forward hooks."""
 
-from __future__ import annotations
-
 from collections import Counter as Tally
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar

@@ -1,7 +1,5 @@
 """PyTorch's own counter, ``torch.utils.flop_counter.FlopCounterMode``: counts what is executed."""
 
-from __future__ import annotations
-
 from collections import Counter as Tally
 from collections.abc import Sequence
 from typing import ClassVar

@@ -1,7 +1,5 @@
 """Numerical check of an exported graph against eager PyTorch."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 

@@ -5,8 +5,6 @@ Where a batch norm sees only some of a convolution's channels (the second half, 
 Instance norms depend on the image and stay.
 """
 
-from __future__ import annotations
-
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """The formats of an exported graph: ONNX bytes, OpenVINO's IR, safetensors weights."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

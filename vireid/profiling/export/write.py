@@ -1,7 +1,5 @@
 """Deployed graphs into a folder: every format is written aside, read back, checked, and only then put in its place."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import tempfile

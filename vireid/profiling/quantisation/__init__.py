@@ -1,7 +1,5 @@
 """Post-training quantisation of a deployed graph to int8."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 

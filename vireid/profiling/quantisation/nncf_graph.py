@@ -1,7 +1,5 @@
 """Quantisation by NNCF, of OpenVINO models and of ONNX files."""
 
-from __future__ import annotations
-
 import contextlib
 import importlib
 import io

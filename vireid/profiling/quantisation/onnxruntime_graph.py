@@ -1,7 +1,5 @@
 """Quantisation of ONNX files by ONNX Runtime's own tool."""
 
-from __future__ import annotations
-
 import importlib
 import logging
 import tempfile

@@ -1,7 +1,5 @@
 """What runtimes share that can quantise: their keys, what they calibrate on, and what they need for it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """The contract of a runtime."""
 
-from __future__ import annotations
-
 from typing import Any, ClassVar, Protocol
 
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """``torch.compile`` with the inductor back end: generated C++ kernels around oneDNN's convolutions."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import shutil

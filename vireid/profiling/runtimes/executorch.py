@@ -1,7 +1,5 @@
 """ExecuTorch with XNNPACK, PyTorch's runtime for phones and boards, on the CPU in float32."""
 
-from __future__ import annotations
-
 import warnings
 from pathlib import Path
 from typing import Any, ClassVar

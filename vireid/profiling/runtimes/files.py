@@ -1,7 +1,5 @@
 """Runtimes whose deployed form is a file of their own."""
 
-from __future__ import annotations
-
 import shutil
 import tempfile
 import weakref

@@ -1,7 +1,5 @@
 """ncnn, a runtime for phones and boards, on the CPU in float32; models are converted by its own tool, pnnx."""
 
-from __future__ import annotations
-
 import subprocess
 import warnings
 from pathlib import Path

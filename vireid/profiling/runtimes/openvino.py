@@ -1,7 +1,5 @@
 """OpenVINO on the CPU, float32, bfloat16 or quantised to int8."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any, ClassVar
 

@@ -1,7 +1,5 @@
 """Sessions of libraries whose number of threads is fixed when a model is loaded."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

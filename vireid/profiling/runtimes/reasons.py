@@ -1,7 +1,5 @@
 """Reasons why a runtime cannot run here, one line each."""
 
-from __future__ import annotations
-
 from importlib.util import find_spec
 
 from vireid.core.processor import emulated

@@ -1,7 +1,5 @@
 """TensorRT, as an execution provider of ONNX Runtime."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import ClassVar
 

@@ -9,8 +9,6 @@ Controls are no part of a design. A placebo has a main effect and no interaction
 with the interaction of all other factors, which the model leaves out.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Literal

@@ -1,7 +1,5 @@
 """Effects under every protocol and re-ranking, with what they cost and Holm's correction over each family."""
 
-from __future__ import annotations
-
 import math
 import statistics
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Ordinary least squares with seeds as blocks, for designs that cross their factors."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Effects as sentences, and as CSV."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from vireid.report.effects.design import Method, Part, toggles

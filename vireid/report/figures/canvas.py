@@ -3,8 +3,6 @@
 Figures are drawn without pyplot, so that no global state decides how they look.
 """
 
-from __future__ import annotations
-
 import base64
 import io
 from collections.abc import Iterator, Sequence

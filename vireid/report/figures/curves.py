@@ -1,7 +1,5 @@
 """Curves over epochs: training loss and its terms, weights of the terms, and dev scores."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from pathlib import Path

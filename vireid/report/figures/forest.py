@@ -1,7 +1,5 @@
 """Forest plot: every effect with its interval around zero, what the correction lets stand in colour."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Direct labels that cover neither each other nor the points they name."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Accuracy against cost, with the Pareto front: which cells no other cell beats on both."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Sequence
 from pathlib import Path

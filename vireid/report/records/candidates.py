@@ -5,8 +5,6 @@ other precision has the accuracy of an evaluation of such a file (same graph, ru
 none: it is never borrowed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 

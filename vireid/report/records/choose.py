@@ -1,7 +1,5 @@
 """The most accurate file within limits of latency, size and memory on one device."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """What can be deployed, joined from records: trained models, their deployed graphs, scores and latencies."""
 
-from __future__ import annotations
-
 import json
 import logging
 from collections.abc import Iterable, Mapping

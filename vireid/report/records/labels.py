@@ -1,7 +1,5 @@
 """Names that reports give to data, machines and runtimes."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

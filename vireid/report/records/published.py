@@ -1,7 +1,5 @@
 """Published numbers of the suite, each with its citation."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from vireid.core.errors import UserError

@@ -5,8 +5,6 @@ unlike accelerators and scores on unlike data stay in separate settings; latenci
 runtime, precision, batch, threads, resolution and device all agree; published numbers never join measured ones.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass

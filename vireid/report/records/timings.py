@@ -1,7 +1,5 @@
 """Latencies as they may be compared: forward passes of one graph, pooled where everything they share agrees."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The ablation table of every protocol, with CSV and LaTeX copies."""
 
-from __future__ import annotations
-
 from vireid.core.messages import DASH
 from vireid.report.html import Column, Html, absent, join, table, tag, with_ratio
 from vireid.report.page import Report

@@ -1,7 +1,5 @@
 """Accuracy over latency and over MACs with the Pareto front."""
 
-from __future__ import annotations
-
 from vireid.report.figures.tradeoff import tradeoff
 from vireid.report.html import Html, absent, join
 from vireid.report.page import Report

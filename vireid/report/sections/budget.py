@@ -1,7 +1,5 @@
 """What every system was given to train with, and what it took: the budget that a comparison rests on."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

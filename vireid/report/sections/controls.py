@@ -1,7 +1,5 @@
 """Checks of a study on itself: controls beside the chance level, placebos against zero."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

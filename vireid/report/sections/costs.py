@@ -1,7 +1,5 @@
 """Parameters, and MACs by every counter side by side, because counters disagree and miss operators; training costs."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from vireid.core.messages import DASH

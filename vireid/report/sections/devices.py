@@ -1,7 +1,5 @@
 """Devices that a deployment is asked about and nobody has measured yet, with the commands that fill them."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """How far every system is from the reference: paired by seed, with intervals, corrected, and in plain sentences."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import groupby
 

@@ -1,7 +1,5 @@
 """Main effects and interactions: a figure and plain sentences per protocol, interactions as a table, a CSV copy."""
 
-from __future__ import annotations
-
 from itertools import groupby
 
 from vireid.core.messages import DASH

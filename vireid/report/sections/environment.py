@@ -1,7 +1,5 @@
 """Where the numbers come from: machines, packages, commits, data."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 from vireid.core.environment import Environment

@@ -1,7 +1,5 @@
 """mAP against latency with the Pareto front, at one core and at all cores; and the table behind it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Latency of the study's graphs: raw samples and percentiles, block by block of what may be compared."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

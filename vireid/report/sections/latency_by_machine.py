@@ -1,7 +1,5 @@
 """Latency by machine, graph and runtime: one figure and one table per machine, unlike machines never together."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import fill

@@ -1,7 +1,5 @@
 """What was measured on which machines, and what could not be."""
 
-from __future__ import annotations
-
 from vireid.report.html import Column, Html, bullets, join, paragraph, table, unfilled
 from vireid.report.page import Report
 from vireid.report.records.timings import by_key

@@ -1,7 +1,5 @@
 """Title, what was studied, how complete it is, and what is missing and why."""
 
-from __future__ import annotations
-
 from vireid.report.html import Html, bullets, join, paragraph, tag
 from vireid.report.page import Report
 

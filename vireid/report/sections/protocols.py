@@ -1,7 +1,5 @@
 """Protocol cards: what every score of a report was measured under."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Published numbers with their citations, in tables of their own."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from vireid.core.messages import DASH

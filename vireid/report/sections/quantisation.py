@@ -1,7 +1,5 @@
 """What quantisation changes: the file beside the network that it was made from, fit by fit."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Where the time of one query goes: from a JPEG file to a ranked list, stage by stage."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from textwrap import fill
 from typing import Any

@@ -4,8 +4,6 @@ Its material is written beside a run by ``vireid explain RUN``: ``runs/<fit>/exp
 names, ``{"protocol": card, "queries": [{"image", "identity", "camera", "ranked": [{…, "correct"}, …]}, …]}``.
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

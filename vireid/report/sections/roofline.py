@@ -1,7 +1,5 @@
 """Achieved arithmetic against the machine's two measured roofs (Williams et al., CACM 2009)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Test sampling: each configuration against the baseline at one seed, identities resampled."""
 
-from __future__ import annotations
-
 import pandas as pd
 
 from vireid.report.bootstrap import DRAWS, LABEL, Resampled, resampled_difference

@@ -1,7 +1,5 @@
 """Scores per cell as bars, with one dot per seed on top, so that the spread is seen and not only summed up."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The study in one table: main effects with their cost, for the page, and as Markdown for a README."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The table of systems: accuracy under every image-only protocol, beside what each costs to deploy and to train."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 

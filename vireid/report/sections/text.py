@@ -4,8 +4,6 @@ Infrared alone is the same network evaluated without text and, in a study that s
 network that was trained on images alone. A score with text never stands in a column with one without.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 

@@ -1,7 +1,5 @@
 """What a toggle costs at inference, runtime by runtime: graphs that differ in exactly that one key of their model."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -5,8 +5,6 @@ looked at, that is held-out training identities. The best epoch is picked on the
 score is too high by construction; how much is what the comparison shows.
 """
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 

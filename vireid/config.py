@@ -5,14 +5,12 @@ API, sets single keys in Hydra's grammar (paths and texts as they stand), and va
 choices, keys and values are named with the nearest valid one.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 
 import yaml
 from hydra import compose as hydra_compose
@@ -70,7 +68,7 @@ class DataConfig(Strict):
     """From the Text/ folder beside the images, for models that read text."""
 
     @model_validator(mode="after")
-    def _layouts_agree(self) -> DataConfig:
+    def _layouts_agree(self) -> Self:
         if self.synthetic is not None and self.synthetic.layout != self.dataset.name:
             raise ValueError(f"data.synthetic.layout is '{self.synthetic.layout}' but dataset is '{self.dataset.name}'")
         return self
@@ -129,7 +127,7 @@ class ExperimentConfig(Strict):
         return value
 
     @model_validator(mode="after")
-    def _dev_curves_need_dev(self) -> ExperimentConfig:
+    def _dev_curves_need_dev(self) -> Self:
         if self.recipe.evaluate_every and self.data.split != "dev":
             raise ValueError(
                 "recipe.evaluate_every needs data.split=dev: with split=test the dev identities are trained on, and "
@@ -138,7 +136,7 @@ class ExperimentConfig(Strict):
         return self
 
     @model_validator(mode="after")
-    def _protocols_fit_the_split(self) -> ExperimentConfig:
+    def _protocols_fit_the_split(self) -> Self:
         split = getattr(self.data.dataset, "split", 1)
         if split != 1 and any(protocol.name == "regdb/split1" for protocol in self.evaluation.protocols):
             raise ValueError(
@@ -148,7 +146,7 @@ class ExperimentConfig(Strict):
         return self
 
     @model_validator(mode="after")
-    def _weighting_fits_model(self) -> ExperimentConfig:
+    def _weighting_fits_model(self) -> Self:
         for method in WEIGHTINGS.declared(self.weighting.name, "model_methods", ()):
             if not has_method(MODELS.load(self.model.name), method):
                 raise ValueError(
@@ -167,7 +165,7 @@ class ExperimentConfig(Strict):
         return self
 
     @model_validator(mode="after")
-    def _text_is_there(self) -> ExperimentConfig:
+    def _text_is_there(self) -> Self:
         reads = declared(self.model).uses_text
         if reads and self.data.captions is None:
             raise ValueError(
@@ -188,7 +186,7 @@ class ExperimentConfig(Strict):
         return self
 
     @model_validator(mode="after")
-    def _augmentation_gives_the_views(self) -> ExperimentConfig:
+    def _augmentation_gives_the_views(self) -> Self:
         needed = MODELS.declared(self.model.name, "visible_views", 1)
         given = getattr(self.augmentation, "visible_views", 1)
         if given < needed:

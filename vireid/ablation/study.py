@@ -1,9 +1,7 @@
 """The study file: a base, factors whose levels are override lists, a design, seeds, and what to measure."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import yaml
 from pydantic import Field, model_validator
@@ -57,7 +55,7 @@ class Study(Strict):
     """Template in notebooks/."""
 
     @model_validator(mode="after")
-    def _is_consistent(self) -> Study:
+    def _is_consistent(self) -> Self:
         for factor, levels in self.factors.items():
             if len(levels) < 2:
                 raise ValueError(f"factor '{factor}' needs a baseline level and at least one other")

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -55,7 +55,7 @@ class ImageIndex:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def select(self, rows: npt.NDArray[Any]) -> ImageIndex:
+    def select(self, rows: npt.NDArray[Any]) -> Self:
         """Return the images at ``rows`` (integer positions or a boolean mask), in that order."""
         rows = np.flatnonzero(rows) if rows.dtype == bool else rows
         return replace(
@@ -107,7 +107,7 @@ class Batch:
     def __len__(self) -> int:
         return int(self.images.shape[0])
 
-    def to(self, device: torch.device | str) -> Batch:
+    def to(self, device: torch.device | str) -> Self:
         """Return the batch with every tensor on ``device``."""
         moved = {n: getattr(self, n).to(device) for n in ("images", "labels", "modality", "camera", "view")}
         return replace(self, **moved)

@@ -1,10 +1,8 @@
 """Evaluation protocols as data: what a name stands for, the configuration that picks one, and its card."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -177,7 +175,7 @@ class ProtocolConfig(Strict):
         return {**defaults, **data}
 
     @model_validator(mode="after")
-    def _reject_what_is_not_offered(self) -> ProtocolConfig:
+    def _reject_what_is_not_offered(self) -> Self:
         spec = self.spec
         for key, offered in (
             ("mode", tuple(spec.cameras)),

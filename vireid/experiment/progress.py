@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, Self
 
 from rich.console import Console
 from rich.progress import (
@@ -75,7 +75,7 @@ class Job(ProgressCallback, Protocol):
 class Display(Protocol):
     """Where progress is shown, for the time of a ``with`` block."""
 
-    def __enter__(self) -> Display:
+    def __enter__(self) -> Self:
         """Begin to show."""
         ...
 
@@ -124,7 +124,7 @@ class Bars:
         )
         self._whole: TaskID | None = None
 
-    def __enter__(self) -> Bars:
+    def __enter__(self) -> Self:
         """Begin to draw."""
         self._progress.start()
         return self
@@ -203,7 +203,7 @@ class Lines:
         self._ended = threading.Event()
         self._clock = threading.Thread(target=self._tick, daemon=True)
 
-    def __enter__(self) -> Lines:
+    def __enter__(self) -> Self:
         """Start the clock that speaks when a phase is silent."""
         self._clock.start()
         return self

@@ -1,8 +1,6 @@
 """Configuration of the AGW network, which TSKD builds on too, and of AGW."""
 
-from __future__ import annotations
-
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -28,7 +26,7 @@ class AGWNetworkConfig(TrunkConfig):
     """Of stems, layers and non-local blocks; for ImageNet weights."""
 
     @model_validator(mode="after")
-    def _blocks_are_there(self) -> AGWNetworkConfig:
+    def _blocks_are_there(self) -> Self:
         for layer, (wanted, there) in enumerate(zip(self.nonlocal_blocks, BLOCKS[self.backbone], strict=True), start=1):
             if not 0 <= wanted <= there:
                 raise ValueError(

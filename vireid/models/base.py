@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
 
 from pydantic import Field, model_validator
 
@@ -53,7 +53,7 @@ class ModelConfig(Component):
     """Replaces single weights of the loss terms; 0 switches a term and its parts off."""
 
     @model_validator(mode="after")
-    def _weights_are_possible(self) -> ModelConfig:
+    def _weights_are_possible(self) -> Self:
         valid = self.possible_weights()
         for term, weight in self.weights.items():
             if term not in valid:
@@ -88,7 +88,7 @@ class TrunkConfig(ModelConfig):
     """ImageNet weights of the trunk, torchvision's; or ``trunk``, one of the suite's."""
 
     @model_validator(mode="after")
-    def _trunk_is_possible(self) -> TrunkConfig:
+    def _trunk_is_possible(self) -> Self:
         channels = 64 * self.width
         if channels != int(channels) or int(channels) % 8:
             raise ValueError(f"width {self.width} gives {channels:g} channels in the stem; 64·width must divide by 8")

@@ -5,11 +5,9 @@ before it, on the backbone of one's choice. A teacher adds distillation terms (`
 the projection to its feature serve training alone.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import cache
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -91,7 +89,7 @@ class Compact(ReIDModel, nn.Module):
             )
         self._teachers = (teacher,)
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Compact:
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Take the teacher along to another device or memory format."""
         for teacher in self._teachers:
             teacher._apply(fn)  # type: ignore[no-untyped-call]

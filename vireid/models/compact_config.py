@@ -1,9 +1,7 @@
 """Configuration of a compact model: its backbone, and what it learns from whom."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import ClassVar, Literal, cast
+from typing import ClassVar, Literal, Self, cast
 
 from pydantic import Field, model_validator
 
@@ -58,12 +56,12 @@ class CompactConfig(ModelConfig):
     logit_temperature: float = Field(default=4.0, gt=0)
 
     @model_validator(mode="after")
-    def _backbone_is_known(self) -> CompactConfig:
+    def _backbone_is_known(self) -> Self:
         check_backbone(self.backbone, self.width, self.ibn)
         return self
 
     @model_validator(mode="after")
-    def _trunk_is_found(self) -> CompactConfig:
+    def _trunk_is_found(self) -> Self:
         if self.trunk is not None:
             # Set past the freeze, before anyone sees the model.
             self.__dict__["pretrained"] = pretrained_file(self.pretrained, self.trunk)
@@ -79,7 +77,7 @@ class CompactConfig(ModelConfig):
         return TrunkSpec(cast(Depth, self.backbone), self.width, self.last_stride, self.ibn)
 
     @model_validator(mode="after")
-    def _teacher_teaches(self) -> CompactConfig:
+    def _teacher_teaches(self) -> Self:
         active = self.active_weights()
         if self.teacher is not None and not active.keys() & DISTILLATION_WEIGHTS.keys():
             raise ValueError(

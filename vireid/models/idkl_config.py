@@ -1,8 +1,6 @@
 """Configuration of IDKL: the trunk, the toggles of the fork, and what the released codes do otherwise than meant."""
 
-from __future__ import annotations
-
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -95,7 +93,7 @@ class IDKLConfig(TrunkConfig):
     """With ibn=fork: load published weights as the fork does, leaving every norm that they do not name at its start."""
 
     @model_validator(mode="after")
-    def _toggles_are_possible(self) -> IDKLConfig:
+    def _toggles_are_possible(self) -> Self:
         if self.pretrained_partial and self.ibn != "fork":
             raise ValueError(f"pretrained_partial needs ibn=fork; the weights of ibn={self.ibn} load whole")
         inner = self.trunk.features // (1 if self.mha == "fork" else REDUCTION)
@@ -104,7 +102,7 @@ class IDKLConfig(TrunkConfig):
         return self
 
     @model_validator(mode="after")
-    def _shared_branch_is_trained(self) -> IDKLConfig:
+    def _shared_branch_is_trained(self) -> Self:
         active = set(self.active_weights())
         if active <= _SPECIFIC_ONLY:
             raise ValueError(
@@ -116,7 +114,7 @@ class IDKLConfig(TrunkConfig):
         return self
 
     @model_validator(mode="after")
-    def _attention_is_trained(self) -> IDKLConfig:
+    def _attention_is_trained(self) -> Self:
         own, active = MHA_WEIGHTS[self.mha], set(self.active_weights())
         if not own:
             return self

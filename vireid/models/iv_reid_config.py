@@ -1,8 +1,6 @@
 """Configuration of IV-REID."""
 
-from __future__ import annotations
-
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -36,7 +34,7 @@ class IVREIDConfig(TrunkConfig):
     """The released ResNet has a bias in every convolution, each before a batch norm, which removes it in training."""
 
     @model_validator(mode="after")
-    def _branches_are_trained(self) -> IVREIDConfig:
+    def _branches_are_trained(self) -> Self:
         active = self.active_weights()
         compared = [term for term in _KL if term in active]
         if compared and not {"id_visible", "id_infrared"} <= active.keys():

@@ -1,9 +1,7 @@
 """A trained model as a teacher: frozen, no part of its student, and what a configuration says of it."""
 
-from __future__ import annotations
-
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import torch
 import torch.nn.functional as F
@@ -41,7 +39,7 @@ class Teacher(nn.Module):
         """Number of identities that it was trained on."""
         return self.head.out_features
 
-    def train(self, mode: bool = True) -> Teacher:  # noqa: ARG002 - whatever is asked for
+    def train(self, mode: bool = True) -> Self:  # noqa: ARG002 - whatever is asked for
         """Stay in evaluation mode."""
         super().train(False)
         return self

@@ -1,9 +1,7 @@
 """What a configuration says of a teacher."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -43,7 +41,7 @@ class TeacherConfig(Strict):
         return value
 
     @model_validator(mode="after")
-    def _one_teacher(self) -> TeacherConfig:
+    def _one_teacher(self) -> Self:
         given = [name for name in ("run", "training", "file") if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError(

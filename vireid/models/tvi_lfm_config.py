@@ -1,9 +1,7 @@
 """Configuration of TVI-LFM."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -49,7 +47,7 @@ class TVILFMConfig(TrunkConfig):
     )
 
     @model_validator(mode="after")
-    def _text_is_possible(self) -> TVILFMConfig:
+    def _text_is_possible(self) -> Self:
         if self.text_width % self.text_heads:
             raise ValueError(f"text_width {self.text_width} does not divide into {self.text_heads} text_heads")
         if self.fusion == "none" and self.joint:

@@ -1,9 +1,7 @@
 """What to measure of a deployed model, and for how long."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -79,7 +77,7 @@ class ProfileConfig(Strict):
             raise ValueError(str(error)) from error
 
     @model_validator(mode="after")
-    def _threads_fit_the_limit(self) -> ProfileConfig:
+    def _threads_fit_the_limit(self) -> Self:
         if self.limit is not None and self.threads is not None:
             cores = Limit.parse(self.limit).cores
             if max(self.threads) > cores:

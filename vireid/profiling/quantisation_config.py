@@ -1,8 +1,6 @@
 """How a deployed graph is quantised. Imports no quantiser."""
 
-from __future__ import annotations
-
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -30,7 +28,7 @@ class QuantisationConfig(Strict):
     images: int = Field(default=256, ge=1, description="calibration images, half of each modality")
 
     @model_validator(mode="after")
-    def _is_possible(self) -> QuantisationConfig:
+    def _is_possible(self) -> Self:
         if self.quantiser == "onnxruntime" and self.bias_correction != "none":
             raise ValueError("bias_correction is nncf's: set quantiser=nncf, or leave it out")
         if self.quantiser == "onnxruntime" and self.ranges == "percentile":

@@ -1,9 +1,7 @@
 """What a recipe may say: batches, stages, optimiser, learning-rate schedule, precision. Imports no torch."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -41,7 +39,7 @@ class SGDConfig(Strict):
     nesterov: bool = False
 
     @model_validator(mode="after")
-    def _nesterov_needs_momentum(self) -> SGDConfig:
+    def _nesterov_needs_momentum(self) -> Self:
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov needs a momentum above 0")
         return self
@@ -146,7 +144,7 @@ class RecipeConfig(Strict):
         return {**rest, "stages": [{"name": "main", "epochs": given["epochs"]}]}
 
     @model_validator(mode="after")
-    def _check(self) -> RecipeConfig:
+    def _check(self) -> Self:
         size, identities = self.batch_size, self.identities
         if size % identities or (size // identities) % 2:
             below = size // (2 * identities) * 2 * identities

@@ -1,8 +1,6 @@
 """What may be set of every weighting and curriculum. Imports no torch."""
 
-from __future__ import annotations
-
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -97,7 +95,7 @@ class RampConfig(Component):
     """Whether the strength of augmentation rises likewise."""
 
     @model_validator(mode="after")
-    def _rises(self) -> RampConfig:
+    def _rises(self) -> Self:
         if self.end <= self.start:
             raise ValueError(f"start {self.start:g} must lie before end {self.end:g}, both as shares of all epochs")
         if not self.terms and not self.augmentation:

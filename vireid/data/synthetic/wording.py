@@ -4,10 +4,9 @@ Colours are named in the visible alone. In the infrared a pattern is named where
 unless it vanishes there, in the thermal if it is strong (a thick print holds warmth).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 
@@ -34,7 +33,7 @@ class Clause:
     clothes_worn: tuple[str, ...]
     carried: tuple[str, ...]
 
-    def some(self, rng: np.random.Generator) -> Clause:
+    def some(self, rng: np.random.Generator) -> Self:
         """Leave out a few phrases, as a captioner does; the first two garments always stay."""
         return replace(
             self,
@@ -43,7 +42,7 @@ class Clause:
             carried=tuple(phrase for phrase in self.carried if rng.random() < 0.9),
         )
 
-    def reordered(self, rng: np.random.Generator) -> Clause:
+    def reordered(self, rng: np.random.Generator) -> Self:
         """Say the same in another order."""
         return replace(
             self,

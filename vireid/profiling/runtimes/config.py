@@ -1,9 +1,7 @@
 """What may be set of every runtime. Imports neither torch nor a runtime."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import model_validator
 
@@ -27,7 +25,7 @@ class QuantisingConfig(Component):
         return data
 
     @model_validator(mode="after")
-    def _quantisation_belongs_to_int8(self) -> QuantisingConfig:
+    def _quantisation_belongs_to_int8(self) -> Self:
         if self.quantisation is not None and getattr(self, "precision", None) != "int8":
             raise ValueError("quantisation belongs to precision=int8: add that, or leave it out")
         return self
@@ -76,7 +74,7 @@ class OnnxRuntimeConfig(QuantisingConfig):
     """``all``: layout changes too."""
 
     @model_validator(mode="after")
-    def _bias_stays(self) -> OnnxRuntimeConfig:
+    def _bias_stays(self) -> Self:
         if self.quantisation is not None and self.quantisation.bias_correction != "none":
             raise ValueError(
                 "NNCF's bias correction shifts the features of ONNX files far off (docs/export.md): leave "

@@ -1,9 +1,8 @@
 """What numbers must share before they may stand side by side: one key for accuracies, one for latencies."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Self
 
 from vireid.core.config import canonical_json
 from vireid.core.environment import MACHINE_IDENTITY, Environment
@@ -29,12 +28,12 @@ class AccuracyKey:
     people: str = ""  # canonical specification of the images, without resolution and seed
 
     @classmethod
-    def in_study(cls, fit: FitRecord, evaluation: EvaluationRecord) -> AccuracyKey:
+    def in_study(cls, fit: FitRecord, evaluation: EvaluationRecord) -> Self:
         """The key of an evaluation among those of its study."""
         return cls(evaluation.card.comparable, data_label(fit), accelerator=fit.environment.accelerator)
 
     @classmethod
-    def deployed(cls, fit: FitRecord, evaluation: EvaluationRecord) -> AccuracyKey:
+    def deployed(cls, fit: FitRecord, evaluation: EvaluationRecord) -> Self:
         """The key of an evaluation among those of all models that can be deployed."""
         data = fit.config.get("data", {})
         synthetic = data.get("synthetic")
@@ -72,7 +71,7 @@ class TimingKey:
     accelerator: str = "cpu"
 
     @classmethod
-    def of(cls, record: LatencyRecord, names: Mapping[str, str] | None = None) -> TimingKey:
+    def of(cls, record: LatencyRecord, names: Mapping[str, str] | None = None) -> Self:
         """The key of a latency; ``names`` of machines as ``machine_names`` gives them."""
         limit = None if record.limit is None else str(record.limit.get("name"))
         mode = limit or ("isolated" if record.isolated else OWN_PROCESS)

@@ -15,11 +15,11 @@ from tests.report.studies import FACTORS, MAIN, NOISE, SYNERGY, BuildStore, buil
 from vireid.core.plan import Plan
 from vireid.report.effects.design import choose_method, code, pairs, toggles
 from vireid.report.effects.estimate import Effect, Family, _ratio, families
-from vireid.report.effects.least_squares import least_squares
 from vireid.report.effects.phrases import Names, effects_csv, sentence
 from vireid.report.page import open_report
 from vireid.report.records.study import StudyView
-from vireid.report.statistics import Difference
+from vireid.statistics.least_squares import least_squares
+from vireid.statistics.seeds import Difference
 from vireid.store import Store, write_atomically
 
 LEVELS = {"a": ["0", "1"], "b": ["0", "1"], "c": ["0", "1"]}

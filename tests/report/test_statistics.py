@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from vireid.report.statistics import Difference, difference, interval, paired, points, signed, summary
+from vireid.report.numbers import interval, points, signed
+from vireid.statistics.seeds import Difference, difference, paired, summary
 
 
 def test_summary_of_few_values() -> None:

@@ -19,7 +19,7 @@ def test_every_draw_is_the_mean_over_trials_of_sum_by_count():
     assert found.shape == (51, 2)
     assert found[0] == pytest.approx((sums.sum(2) / counts.sum(1)).mean(1))
     low, high = np.percentile(found[1:], [2.5, 97.5], axis=0)
-    for interval, value, below, above in zip(intervals(found), found[0], low, high, strict=True):
+    for interval, value, below, above in zip(intervals(found, 7), found[0], low, high, strict=True):
         assert (interval.value, interval.low, interval.high) == pytest.approx((value, below, above))
 
 
@@ -42,6 +42,6 @@ def test_an_identity_that_a_trial_lacks_leaves_that_trial_out():
 
 
 def test_one_identity_is_a_point():
-    (interval,) = intervals(resampled(np.array([[[1.5]]]), np.array([[2.0]]), 10))
-    assert interval == Interval(0.75, 0.75, 0.75)
+    (interval,) = intervals(resampled(np.array([[[1.5]]]), np.array([[2.0]]), 10), 1)
+    assert interval == Interval(0.75, 0.75, 0.75, 1, 10)
     assert interval.excludes_zero

@@ -76,7 +76,7 @@ def query_values(queries: QueryMetrics) -> dict[str, FloatArray]:
 
 
 def _by_metric(sums: FloatArray, counts: FloatArray) -> dict[str, Interval]:
-    return dict(zip(METRICS, intervals(resampled(sums, counts, DRAWS)), strict=True))
+    return dict(zip(METRICS, intervals(resampled(sums, counts, DRAWS), counts.shape[1]), strict=True))
 
 
 def _by_identity(trials: Sequence[TrialMetrics]) -> tuple[FloatArray, FloatArray]:

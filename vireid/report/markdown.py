@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 
 from vireid.report.effects.estimate import Effect
+from vireid.report.numbers import points
 from vireid.report.records.study import StudyView
-from vireid.report.statistics import points
 
 SUMMARY = "summary.md"
 

@@ -28,6 +28,8 @@ class Interval:
     value: float
     low: float
     high: float
+    identities: int
+    draws: int
 
     @property
     def excludes_zero(self) -> bool:
@@ -51,10 +53,14 @@ def resampled(sums: FloatArray, counts: FloatArray, draws: int = DRAWS) -> Float
     return np.concatenate(rows)
 
 
-def intervals(scores: FloatArray) -> list[Interval]:
-    """The interval of each column of what ``resampled`` gives, or of a difference of two such."""
+def intervals(scores: FloatArray, identities: int) -> list[Interval]:
+    """The interval of each column of what ``resampled`` gives for ``identities``, or of a difference of two such."""
     low, high = np.quantile(scores[1:], [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
-    return [Interval(*map(float, column)) for column in zip(scores[0], low, high, strict=True)]
+    draws = len(scores) - 1
+    return [
+        Interval(float(value), float(lower), float(upper), identities, draws)
+        for value, lower, upper in zip(scores[0], low, high, strict=True)
+    ]
 
 
 def _scores(sums: FloatArray, counts: FloatArray, times: FloatArray) -> FloatArray:

@@ -70,7 +70,7 @@ def rank1(similarity: Floats, identity: IntArray, match: Bools, allowed: Bools) 
     chance = (match & allowed).sum(axis=1) / allowed.sum(axis=1)
     _, person = np.unique(identity, return_inverse=True)
     found, asked = (np.bincount(person, weights=weights).astype(np.float64) for weights in (hits, None))
-    (rate,) = intervals(resampled(found[None, None], asked[None], DRAWS))
+    (rate,) = intervals(resampled(found[None, None], asked[None], DRAWS), len(asked))
     return Figure(
         rank1=float(hits.mean()),
         low=rate.low,

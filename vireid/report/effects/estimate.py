@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 
 from vireid.report.effects.design import Method, Part, Term, choose_method, columns, pairs, terms, toggles
-from vireid.report.effects.least_squares import least_squares
 from vireid.report.records.keys import AccuracyKey
 from vireid.report.records.study import StudyView
-from vireid.report.statistics import LEVEL, Difference, difference, holm, paired
+from vireid.statistics.bootstrap import LEVEL
+from vireid.statistics.least_squares import least_squares
+from vireid.statistics.seeds import Difference, difference, holm, paired
 
 Pairs = tuple[tuple[str, str], ...]
 

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from vireid.report.effects.design import Method, Part, toggles
 from vireid.report.effects.estimate import Effect, Family
+from vireid.report.numbers import points, seeds_phrase
 from vireid.report.records.study import StudyView, cells_are_levels
-from vireid.report.statistics import MIN_SEEDS, points, seeds_phrase
 from vireid.report.tables import csv_text
+from vireid.statistics.seeds import MIN_SEEDS
 
 NOTHING = "No two cells that differ in one toggle have been measured yet."
 METHODS: dict[Method, str] = {

@@ -9,8 +9,9 @@ from vireid.report.effects.estimate import Effect, Family
 from vireid.report.effects.phrases import Names
 from vireid.report.figures.canvas import GREY, NEGATIVE, POSITIVE, light_grid, new_figure, publish, styled
 from vireid.report.html import Html
+from vireid.report.numbers import points
 from vireid.report.records.labels import as_sentence
-from vireid.report.statistics import MIN_SEEDS, points
+from vireid.statistics.seeds import MIN_SEEDS
 
 _PLACEBO = "#8A5A9E"
 _GAP = 0.6  # between main effects, placebos and interactions

@@ -2,11 +2,12 @@
 
 from vireid.core.messages import DASH
 from vireid.report.html import Column, Html, absent, join, table, tag, with_ratio
+from vireid.report.numbers import signed
 from vireid.report.page import Report
 from vireid.report.records.labels import SCORES, as_sentence
 from vireid.report.records.study import StudyView
-from vireid.report.statistics import MIN_SEEDS, Difference, Summary, signed
 from vireid.report.tables import COSTS, Row, ScoreTable, csv_text, label_entry, score_entry, score_values
+from vireid.statistics.seeds import MIN_SEEDS, Difference, Summary
 
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",

@@ -11,7 +11,7 @@ from vireid.report.html import Column, Html, absent, join, paragraph, table, tag
 from vireid.report.page import Report
 from vireid.report.records.study import StudyView
 from vireid.report.sections.training import fits_table
-from vireid.report.statistics import Summary, summary
+from vireid.statistics.seeds import Summary, summary
 
 EQUAL = 0.01  # budgets within this share of the largest one count as the same
 

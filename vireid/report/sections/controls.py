@@ -9,15 +9,15 @@ import pandas as pd
 
 from vireid.core.protocol_card import PLAIN
 from vireid.core.records import EvaluationRecord
-from vireid.report.bootstrap import LABEL, resampled_score
-from vireid.report.chance import Chance, chance_level
 from vireid.report.effects.phrases import Names, sentence
 from vireid.report.html import Column, Html, absent, bullets, join, paragraph, table, tag
 from vireid.report.page import Report
 from vireid.report.records.keys import AccuracyKey
 from vireid.report.records.labels import MAIN_SCORES, capitalised
 from vireid.report.records.study import StudyView
-from vireid.report.statistics import MIN_SEEDS, half_width
+from vireid.statistics.chance import Chance, chance_level
+from vireid.statistics.queries import LABEL, resampled_score
+from vireid.statistics.seeds import MIN_SEEDS, half_width
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def _score(
     if n < MIN_SEEDS:
         one = resampled_score(first, metric)
         return ControlScore(
-            metric, n, one.mean, known[0], one.low, one.high, f"first of {n} seed{'s' if n > 1 else ''}: {LABEL}"
+            metric, n, one.value, known[0], one.low, one.high, f"first of {n} seed{'s' if n > 1 else ''}: {LABEL}"
         )
     half = half_width(float(np.std(values, ddof=1)) / math.sqrt(n), n - 1)
     return ControlScore(metric, n, mean, chance, mean - half, mean + half, f"{n} seeds, Student t")

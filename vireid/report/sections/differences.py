@@ -9,9 +9,10 @@ from vireid.report.effects.estimate import Effect, Family
 from vireid.report.effects.phrases import Names, effects_csv
 from vireid.report.figures.forest import forest
 from vireid.report.html import Column, Html, absent, bullets, join, paragraph, table, tag
+from vireid.report.numbers import interval, p_text, points, seeds_phrase
 from vireid.report.page import Report
 from vireid.report.records.labels import as_sentence, capitalised
-from vireid.report.statistics import MIN_SEEDS, interval, p_text, points, seeds_phrase
+from vireid.statistics.seeds import MIN_SEEDS
 
 NOTHING = "No system has been measured beside the reference yet."
 

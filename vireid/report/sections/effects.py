@@ -7,10 +7,11 @@ from vireid.report.effects.estimate import Effect, Family
 from vireid.report.effects.phrases import METHODS, NOTHING, Names, effects_csv, family_phrase, sentence
 from vireid.report.figures.forest import forest
 from vireid.report.html import Column, Html, absent, bullets, join, paragraph, table, tag
+from vireid.report.numbers import interval, p_text, signed
 from vireid.report.page import Report
 from vireid.report.records.labels import as_sentence, capitalised
 from vireid.report.records.study import StudyView
-from vireid.report.statistics import MIN_SEEDS, interval, p_text, signed
+from vireid.statistics.seeds import MIN_SEEDS
 
 
 def render(report: Report, *, metric: str = "mAP") -> Html:

@@ -7,12 +7,12 @@ from vireid.core.messages import DASH
 from vireid.core.protocol_card import PLAIN
 from vireid.core.records import EvaluationRecord, FitRecord
 from vireid.report.html import Column, Html, bullets, join, paragraph, table, tag, unfilled
+from vireid.report.numbers import signed
 from vireid.report.page import Report
 from vireid.report.records.candidates import evaluations_under, find_accuracy_key
 from vireid.report.records.deployment import DeploymentView
 from vireid.report.records.keys import AccuracyKey
 from vireid.report.records.labels import as_sentence, runtime_label
-from vireid.report.statistics import signed
 
 
 def render(report: Report) -> Html:

@@ -2,13 +2,14 @@
 
 import pandas as pd
 
-from vireid.report.bootstrap import DRAWS, LABEL, Resampled, resampled_difference
 from vireid.report.html import Column, Html, absent, table
+from vireid.report.numbers import signed
 from vireid.report.page import Report
 from vireid.report.records.keys import AccuracyKey
 from vireid.report.records.labels import MAIN_SCORES
 from vireid.report.records.study import StudyView
-from vireid.report.statistics import signed
+from vireid.statistics.bootstrap import DRAWS, Interval
+from vireid.statistics.queries import LABEL, resampled_difference
 
 
 def render(report: Report) -> Html:
@@ -48,7 +49,7 @@ def _tables(view: StudyView, key: AccuracyKey) -> dict[str, dict[str, pd.DataFra
     return tables
 
 
-def _entry(change: Resampled) -> str:
+def _entry(change: Interval) -> str:
     """``"+2.1 [1.2, 3.0]"``, in points of percent."""
     low, high = (signed(100 * value).lstrip("+±") for value in (change.low, change.high))
-    return f"{signed(100 * change.mean)} [{low}, {high}]"
+    return f"{signed(100 * change.value)} [{low}, {high}]"

@@ -9,11 +9,12 @@ from vireid.report.effects.estimate import Effect, Family
 from vireid.report.effects.phrases import NOTHING, Names, sentence
 from vireid.report.html import Column, Html, absent, bullets, join, paragraph, table, tag
 from vireid.report.markdown import SUMMARY, document, effect_entry, grid
+from vireid.report.numbers import points, seeds_phrase
 from vireid.report.page import Report
 from vireid.report.records.labels import as_sentence
 from vireid.report.records.study import StudyView
 from vireid.report.sections.controls import control_results, control_sentence
-from vireid.report.statistics import MIN_SEEDS, points, seeds_phrase
+from vireid.statistics.seeds import MIN_SEEDS
 
 
 @dataclass(frozen=True)

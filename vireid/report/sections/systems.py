@@ -8,14 +8,15 @@ from vireid.core.protocol_card import PLAIN
 from vireid.report.effects.phrases import Names
 from vireid.report.html import Column, Html, absent, join, paragraph, table, with_ratio
 from vireid.report.markdown import SUMMARY, document, effect_entry, grid
+from vireid.report.numbers import seeds_phrase
 from vireid.report.page import Report
 from vireid.report.records.labels import MAIN_SCORES, as_sentence
 from vireid.report.records.study import StudyView
 from vireid.report.sections.budget import Training, budget_sentence, trainings
 from vireid.report.sections.differences import system_sentence
 from vireid.report.sections.text import source, text_rows, text_sentence
-from vireid.report.statistics import MIN_SEEDS, seeds_phrase
 from vireid.report.tables import COSTS, CostColumn, Row, ScoreTable, csv_text, label_entry, score_entry, score_values
+from vireid.statistics.seeds import MIN_SEEDS
 
 DEPLOYED = tuple(column for column in COSTS if column.key != "throughput")
 

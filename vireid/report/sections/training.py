@@ -13,9 +13,10 @@ import numpy as np
 from vireid.core.messages import DASH
 from vireid.report.figures.curves import dev_curves, dev_scores, training_curves, weight_curves
 from vireid.report.html import Column, Html, absent, join, table, tag
+from vireid.report.numbers import seeds_phrase, signed
 from vireid.report.page import Report
 from vireid.report.records.study import StudyView
-from vireid.report.statistics import MIN_SEEDS, difference, seeds_phrase, signed, summary
+from vireid.statistics.seeds import MIN_SEEDS, difference, summary
 
 LAST_EPOCHS = 5
 RULES: dict[str, Callable[[Sequence[float]], float]] = {

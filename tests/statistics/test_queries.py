@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,10 +7,7 @@ import pytest
 from tests.report.studies import per_query
 from vireid.core.errors import UserError
 from vireid.core.seeding import generator
-from vireid.report.bootstrap import resampled_difference, resampled_score
-from vireid.report.page import Report
-from vireid.report.records.study import StudyView
-from vireid.store import Store
+from vireid.statistics.queries import resampled_difference, resampled_score
 
 COLUMNS = ["trial", "query", "identity", "ap", "inp", "first_hit_rank", "valid"]
 
@@ -49,7 +44,7 @@ def test_resamples_equal_a_naive_loop(metric: str) -> None:
         differences.append(naive(two, drawn, metric) - naive(one, drawn, metric))
     found = resampled_difference(one, two, metric, draws)
     everyone = list(range(12))
-    assert found.mean == pytest.approx(naive(two, everyone, metric) - naive(one, everyone, metric), abs=1e-12)
+    assert found.value == pytest.approx(naive(two, everyone, metric) - naive(one, everyone, metric), abs=1e-12)
     assert (found.low, found.high) == pytest.approx(tuple(np.quantile(differences, [0.025, 0.975])), abs=1e-12)
     assert (found.identities, found.draws) == (12, draws)
 
@@ -61,8 +56,8 @@ def test_pairing_takes_out_how_hard_people_are() -> None:
     alone = resampled_score(one)
     assert paired.high - paired.low < 1e-9
     assert alone.high - alone.low > 0.02
-    assert alone.low < alone.mean < alone.high
-    assert alone.mean == pytest.approx(naive(one, list(range(50)), "mAP"))
+    assert alone.low < alone.value < alone.high
+    assert alone.value == pytest.approx(naive(one, list(range(50)), "mAP"))
 
 
 def test_order_of_rows_does_not_matter_and_draws_repeat() -> None:
@@ -82,20 +77,9 @@ def test_unlike_queries_unknown_metric_and_old_tables_are_refused() -> None:
         resampled_score(run(1).assign(valid=False))
 
 
-def test_table_compares_every_cell_with_the_baseline_and_says_what_it_covers(factorial: Store, tmp_path: Path) -> None:
-    view = StudyView(factorial, "factorial")
-    page = Report(view, tmp_path).section("sampling")
-    assert "test sampling only (identities resampled), not training noise" in page
-    assert "seed 101" in page
-    assert page.count("<tr") == 1 + 2 * (1 + 15)  # head; plain and re-ranked, each a heading and 15 cells
-    assert "shuffled" not in page
-    evaluation = view.runs[0].evaluations[0]
-    assert view.per_query(evaluation.model_copy(update={"per_query_file": "gone.parquet"})) is None
-
-
 def test_a_resample_without_the_queries_of_one_trial_rests_on_the_others() -> None:
     table = run(1)
     table = table[(table.trial == 0) | (table.identity == 3)]  # missed by about one resample in three
     found = resampled_score(table, draws=200)
     assert np.isfinite([found.low, found.high]).all()
-    assert found.low < found.mean < found.high
+    assert found.low < found.value < found.high

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from statsmodels.regression.linear_model import OLS
 from statsmodels.tools.sm_exceptions import ModelWarning
 
-from vireid.report.statistics import MIN_SEEDS, Difference, student
+from vireid.statistics.seeds import MIN_SEEDS, Difference, student
 
 FloatArray = npt.NDArray[np.float64]
 _TOLERANCE = 1e-8

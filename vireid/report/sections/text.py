@@ -11,13 +11,15 @@ import pandas as pd
 
 from vireid.core.messages import DASH
 from vireid.core.protocol_card import PLAIN, ProtocolCard
-from vireid.report import statistics
+from vireid.report import numbers
 from vireid.report.html import Column, Html, absent, bullets, join, paragraph, table, tag
 from vireid.report.page import Report
 from vireid.report.records.keys import AccuracyKey
 from vireid.report.records.labels import MAIN_SCORES, SCORES, as_sentence, capitalised
 from vireid.report.records.study import StudyView, cells_are_levels
 from vireid.report.tables import csv_text, score_entry
+from vireid.statistics import seeds as by_seed
+from vireid.statistics.bootstrap import LEVEL
 
 SAME, TRAINED_ALONE = "the same network without text", "a network trained on images alone"
 _SHORT = {SAME: "over the same network", TRAINED_ALONE: "over images alone"}
@@ -37,13 +39,13 @@ class Gain:
 
     metric: str
     over: str
-    difference: statistics.Difference | None  # None where no seed has both
+    difference: by_seed.Difference | None  # None where no seed has both
     p_holm: float | None = None
 
     @property
     def shown(self) -> bool:
         """Whether the corrected test shows a difference."""
-        return self.p_holm is not None and self.p_holm < 1 - statistics.LEVEL
+        return self.p_holm is not None and self.p_holm < 1 - LEVEL
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class TextRow:
     reranking: str
     cell: str
     label: str
-    scores: dict[str, statistics.Summary | None]
+    scores: dict[str, by_seed.Summary | None]
     gains: tuple[Gain, ...]
 
     @property
@@ -101,7 +103,7 @@ def _row(
         reranking=reranking,
         cell=cell,
         label=view.cells[cell].label,
-        scores={metric: statistics.summary([float(v) for v in own[metric]]) for metric in SCORES},
+        scores={metric: by_seed.summary([float(v) for v in own[metric]]) for metric in SCORES},
         gains=tuple(
             Gain(metric, over, _gain(own, without, metric))
             for over, without in networks.items()
@@ -110,9 +112,9 @@ def _row(
     )
 
 
-def _gain(own: pd.DataFrame, without: pd.DataFrame, metric: str) -> statistics.Difference | None:
+def _gain(own: pd.DataFrame, without: pd.DataFrame, metric: str) -> by_seed.Difference | None:
     both = pd.concat([without.assign(cell="without"), own.assign(cell="with")])
-    return statistics.difference(statistics.paired(both, metric, (("without", "with"),)))
+    return by_seed.difference(by_seed.paired(both, metric, (("without", "with"),)))
 
 
 def _corrected(rows: Sequence[TextRow]) -> list[TextRow]:
@@ -121,7 +123,7 @@ def _corrected(rows: Sequence[TextRow]) -> list[TextRow]:
     corrected: dict[tuple[str, str, str], float | None] = {}
     for metric, over in kinds:
         gains = {row.cell: gain for row in rows if (gain := row.gain(metric, over)) is not None}
-        p = statistics.holm([None if gain.difference is None else gain.difference.p for gain in gains.values()])
+        p = by_seed.holm([None if gain.difference is None else gain.difference.p for gain in gains.values()])
         corrected |= {(cell, metric, over): value for cell, value in zip(gains, p, strict=True)}
     return [
         replace(row, gains=tuple(replace(g, p_holm=corrected[row.cell, g.metric, g.over]) for g in row.gains))
@@ -138,14 +140,14 @@ def text_sentence(row: TextRow, metric: str = "mAP", over: str = SAME) -> str:
     change = gain.difference if gain is not None else None
     if gain is None or change is None:
         return f"{row.label}: no score of infrared alone to compare infrared + caption with {compared}"
-    size = statistics.points(change, MAIN_SCORES[metric])
-    if change.n < statistics.MIN_SEEDS:
-        few = statistics.seeds_phrase(change.n)
+    size = numbers.points(change, MAIN_SCORES[metric])
+    if change.n < by_seed.MIN_SEEDS:
+        few = numbers.seeds_phrase(change.n)
         return f"{row.label}: infrared + caption against infrared alone: {few} ({size}) {compared}"
     if not gain.shown:
         return f"{row.label}: no difference between infrared + caption and infrared alone shown, {size} {compared}"
     verb = "beats infrared alone by" if change.mean > 0 else "falls behind infrared alone by"
-    size = f"{abs(100 * change.mean):.1f} points of {MAIN_SCORES[metric]} {statistics.interval(change)}"
+    size = f"{abs(100 * change.mean):.1f} points of {MAIN_SCORES[metric]} {numbers.interval(change)}"
     return f"{row.label}: infrared + caption {verb} {size} {compared}"
 
 
@@ -174,7 +176,7 @@ def _items(rows: Sequence[TextRow]) -> list[str]:
             continue
         for over in dict.fromkeys(gain.over for gain in row.gains):
             gain = row.gain("mAP", over)
-            claims = gain is not None and gain.difference is not None and gain.difference.n >= statistics.MIN_SEEDS
+            claims = gain is not None and gain.difference is not None and gain.difference.n >= by_seed.MIN_SEEDS
             items.append(tag("span", text_sentence(row, over=over), class_=None if claims else "unclaimed"))
     return items
 
@@ -200,8 +202,8 @@ def _table(key: AccuracyKey, rows: Sequence[TextRow]) -> Html:
 
 
 def _entries(row: TextRow, networks: Sequence[str]) -> list[str]:
-    seeds = statistics.seeds_phrase(row.seeds) if row.seeds < statistics.MIN_SEEDS else f"{row.seeds} seeds"
-    shade = "unclaimed" if row.seeds < statistics.MIN_SEEDS else "seeds"
+    seeds = numbers.seeds_phrase(row.seeds) if row.seeds < by_seed.MIN_SEEDS else f"{row.seeds} seeds"
+    shade = "unclaimed" if row.seeds < by_seed.MIN_SEEDS else "seeds"
     name = tag("span", row.label, tag("small", seeds, class_=shade))
     scores = [score_entry(row.scores[metric]) for metric in SCORES]
     return [name, *scores, *(_gain_entry(row.gain(metric, over)) for over in networks for metric in MAIN_SCORES)]
@@ -210,8 +212,8 @@ def _entries(row: TextRow, networks: Sequence[str]) -> list[str]:
 def _gain_entry(gain: Gain | None) -> str:
     if gain is None or gain.difference is None:
         return DASH
-    text = statistics.points(gain.difference)
-    if gain.difference.n < statistics.MIN_SEEDS:
+    text = numbers.points(gain.difference)
+    if gain.difference.n < by_seed.MIN_SEEDS:
         return tag("span", text, class_="unclaimed")
     return tag("strong", text) if gain.shown else text
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from vireid.ablation.design import Levels, combinations
+from vireid.ablation.references import find_cell, resolve
 from vireid.ablation.study import Study
 from vireid.config import ExperimentConfig, compose, override_key
 from vireid.core.errors import UserError
@@ -30,23 +31,16 @@ def make_plan(
     """
     _refuse_overriding_factors(study, overrides)
     conditions = _conditions(study, only)
-    cells = [_cell(study, levels) for levels in combinations(study)]
-    cells = [cell for cell in cells if cell.baseline or conditions.items() <= cell.factors.items()]
-    cells += [_control(study, name) for name in study.controls]
+    every = [_cell(study, levels) for levels in combinations(study)]
+    every += [_control(study, name) for name in study.controls]
+    cells = [c for c in every if c.baseline or c.control or conditions.items() <= c.factors.items()]
     seeds = list(seeds or study.seeds)
+    planner = _Planner(study, overrides, every)
     runs: list[PlannedRun] = []
     configs: dict[str, ExperimentConfig] = {}
     for seed in seeds:
         for cell in cells:
-            changes = [o for factor, level in cell.factors.items() for o in study.factors[factor][level]]
-            changes += study.controls.get(cell.control or "", [])
-            applied = [*study.base, *overrides, *changes, f"seed={seed}"]
-            where = f"study {study.name}, cell {cell.name}"
-            config = compose(applied, where)
-            try:
-                run = _run(config, cell.name, [*overrides, *changes, f"seed={seed}"])
-            except UserError as error:
-                raise UserError(f"{where}: {error}") from error
+            run, config = planner.plan(cell, seed)
             if run.fit in configs:
                 twin = next(other for other in runs if other.fit == run.fit)
                 raise UserError(
@@ -70,21 +64,62 @@ def make_plan(
     return plan, configs
 
 
-def _run(config: ExperimentConfig, cell: str, overrides: list[str]) -> PlannedRun:
-    ids = RunIds(config)
-    return PlannedRun(
-        cell=cell,
-        seed=config.seed,
-        overrides=overrides,
-        fit=ids.fit,
-        evaluations=[ids.evaluation(protocol) for protocol in config.evaluation.protocols],
-        cost=ids.cost,
-        deployed=[
-            ids.deployed(protocol, runtime)
-            for runtime in config.evaluation.deployed
-            for protocol in deployed_protocols(config)
-        ],
-    )
+class _Planner:
+    """Plans cells of a study, each once, and before it the cells that it begins with or learns from."""
+
+    def __init__(self, study: Study, overrides: Sequence[str], cells: Sequence[Cell]) -> None:
+        self._study, self._overrides, self._cells = study, overrides, cells
+        self._planned: dict[tuple[str, int], tuple[PlannedRun, ExperimentConfig]] = {}
+        self._open: list[str] = []  # cells whose own references are being resolved
+
+    def plan(self, cell: Cell, seed: int) -> tuple[PlannedRun, ExperimentConfig]:
+        """The run of a cell at a seed and its configuration.
+
+        Raises:
+            UserError: an impossible configuration, a reference to a cell that is not there, or cells that build on
+                each other.
+        """
+        if (cell.name, seed) not in self._planned:
+            where = f"study {self._study.name}, cell {cell.name}"
+            if cell.name in self._open:
+                raise UserError(f"{where}: builds on itself: {' → '.join([*self._open, cell.name])}")
+            self._open.append(cell.name)
+            self._planned[cell.name, seed] = self._plan(cell, seed, where)
+            self._open.pop()
+        return self._planned[cell.name, seed]
+
+    def _plan(self, cell: Cell, seed: int, where: str) -> tuple[PlannedRun, ExperimentConfig]:
+        changes = [o for factor, level in cell.factors.items() for o in self._study.factors[factor][level]]
+        changes += self._study.controls.get(cell.control or "", [])
+
+        def fit_of(name: str) -> str:
+            try:
+                named = find_cell(name, self._cells, self._study)
+            except UserError as error:
+                raise UserError(f"{where}: {error}") from error
+            return self.plan(named, seed)[0].fit
+
+        base = resolve(self._study.base, fit_of)
+        changes = resolve([*self._overrides, *changes, f"seed={seed}"], fit_of)
+        config = compose([*base, *changes], where)
+        ids = RunIds(config)
+        try:
+            run = PlannedRun(
+                cell=cell.name,
+                seed=config.seed,
+                overrides=changes,
+                fit=ids.fit,
+                evaluations=[ids.evaluation(protocol) for protocol in config.evaluation.protocols],
+                cost=ids.cost,
+                deployed=[
+                    ids.deployed(protocol, runtime)
+                    for runtime in config.evaluation.deployed
+                    for protocol in deployed_protocols(config)
+                ],
+            )
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from error
+        return run, config
 
 
 def _cell(study: Study, levels: Levels) -> Cell:

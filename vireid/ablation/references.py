@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from vireid.ablation.study import Study
+from vireid.ablation.study import Study, level_name
 from vireid.config import override_key
 from vireid.core.errors import UserError, did_you_mean
 from vireid.core.plan import Cell
@@ -58,7 +58,7 @@ def _resolved(override: str, fit_of: Callable[[str], str]) -> str:
         return override  # composing names the fault
     if not isinstance(value, dict) or "cell" not in value:
         return override
-    run = fit_of(str(value["cell"]))
+    run = fit_of(level_name(value["cell"]))
     others = {name: other for name, other in value.items() if name != "cell"}
     inner = _ID_KEY[key]
     if inner is None:

@@ -135,22 +135,22 @@ def read_study(path: Path) -> Study:
     return parse(Study, _levels_as_text(data), f"study {path}")
 
 
+def level_name(value: Any) -> str:
+    """The name of a level as it stands in a file: YAML reads ``on``, ``off`` and ``1`` as booleans and numbers."""
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)
+
+
 def _levels_as_text(data: dict[Any, Any]) -> dict[Any, Any]:
-    """YAML reads ``no``, ``off`` and ``1`` as booleans and numbers; level names are text."""
-
-    def text(value: Any) -> str:
-        return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)
-
     out = dict(data)
     if isinstance(factors := out.get("factors"), dict):
         out["factors"] = {
-            factor: {text(level): overrides for level, overrides in levels.items()}
+            factor: {level_name(level): overrides for level, overrides in levels.items()}
             if isinstance(levels, dict)
             else levels
             for factor, levels in factors.items()
         }
     if isinstance(cells := out.get("cells"), list):
         out["cells"] = [
-            {f: text(level) for f, level in cell.items()} if isinstance(cell, dict) else cell for cell in cells
+            {f: level_name(level) for f, level in cell.items()} if isinstance(cell, dict) else cell for cell in cells
         ]
     return out

@@ -64,8 +64,8 @@ def by_content(config: M, where: str, *, names: bool = False) -> M:
     def give(key: str, path: Path, hub: bool) -> Path:
         if hub and is_hub_name(path):
             return path
-        found = _PINNED.fullmatch(str(path))
-        file, digest = (Path(found["file"]), found["digest"]) if found else (path, _digest(key, path))
+        pinned = _PINNED.fullmatch(str(path))
+        file, digest = (Path(pinned["file"]), pinned["digest"]) if pinned else (path, _digest(key, path))
         return Path(f"{file.name if names else ''}@sha256:{digest}")
 
     return map_paths(config, where, give)
@@ -79,9 +79,9 @@ def to_read(config: M, where: str) -> M:
     """
 
     def give(key: str, path: Path, _: bool) -> Path:
-        if (found := _PINNED.fullmatch(str(path))) is None:
+        if (pinned := _PINNED.fullmatch(str(path))) is None:
             return path
-        file, wanted = Path(found["file"]), found["digest"]
+        file, wanted = Path(pinned["file"]), pinned["digest"]
         if (digest := _digest(key, file)) != wanted:
             raise UserError(
                 f"{key} = {file}: its digest is {digest}, expected {wanted}: restore the file that was meant"

@@ -100,16 +100,16 @@ class ProtocolCard(BaseModel):
     @property
     def title(self) -> str:
         """One line that tells protocols of one study apart, such as ``sysu/official · all · single-shot``."""
-        parts = [self.name, self.mode, self.direction]
+        phrases = [self.name, self.mode, self.direction]
         if isinstance(self.shots, int):
-            parts.append("single-shot" if self.shots == 1 else f"{self.shots}-shot")
+            phrases.append("single-shot" if self.shots == 1 else f"{self.shots}-shot")
         if self.split != "test":
-            parts.append(f"{self.split} split")
+            phrases.append(f"{self.split} split")
         if self.augments:
-            parts.append(f"test-time augmentation {self.test_time_augmentation}")
+            phrases.append(f"test-time augmentation {self.test_time_augmentation}")
         if self.reads_text:
-            parts.append(f"text {self.text_label}")
-        return " · ".join(filter(None, parts))
+            phrases.append(f"text {self.text_label}")
+        return " · ".join(filter(None, phrases))
 
     @property
     def full_title(self) -> str:

@@ -131,28 +131,28 @@ def source_digest(*sources: str) -> str:
     The suite's core (errors, registries, configuration) is left out, but for the draws: it changes with every new
     feature and decides no result, and would mark all records as stale each time.
     """
-    parts: set[str] = set()
+    essences: set[str] = set()
     for source in sources:
         module, _, function = source.partition(":")
         for path in [_file(module)] if function else _sources(module):
             if path is not None:
-                parts |= _essence(path, Path(path).stat().st_mtime_ns, module.partition(".")[0], function)
-    return f"tree:{hashlib.sha256(chr(10).join(sorted(parts)).encode()).hexdigest()[:12]}"
+                essences |= _essence(path, Path(path).stat().st_mtime_ns, module.partition(".")[0], function)
+    return f"tree:{hashlib.sha256(chr(10).join(sorted(essences)).encode()).hexdigest()[:12]}"
 
 
 @cache
 def _sources(module_name: str) -> frozenset[str]:
     """Files of a module and of what it imports within its top-level package, followed through."""
-    found: dict[str, str] = {}
+    files: dict[str, str] = {}
     queue = [module_name]
     top = module_name.partition(".")[0]
     while queue:
         name = queue.pop()
-        if name in found or (f"{name}.".startswith(_CORE) and name != _DRAWS):
+        if name in files or (f"{name}.".startswith(_CORE) and name != _DRAWS):
             continue
         if (file := _file(name)) is None:
             continue
-        found[name] = file
+        files[name] = file
         package = name if Path(file).name == "__init__.py" else name.rpartition(".")[0]
         for node in ast.walk(ast.parse(Path(file).read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
@@ -162,7 +162,7 @@ def _sources(module_name: str) -> frozenset[str]:
                 base = base.strip(".") if node.level else node.module or ""
                 if base.partition(".")[0] == top:
                     queue += [base, *(f"{base}.{alias.name}" for alias in node.names)]
-    return frozenset(found.values())
+    return frozenset(files.values())
 
 
 def _file(module: str) -> str | None:

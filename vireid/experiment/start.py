@@ -16,8 +16,8 @@ from vireid.core.types import Model
 from vireid.experiment.context import RunContext
 from vireid.experiment.reload import EarlierFit, config_of_fit, earlier_fit, weights_file
 from vireid.models import MODELS
-from vireid.models.base import Parts, declared
-from vireid.models.pretrained import load_parts
+from vireid.models.base import SharedWeights, declared
+from vireid.models.pretrained import load_shared
 from vireid.models.trunk import TRUNKS, trunk_file
 from vireid.store import Store, write_atomically
 
@@ -55,7 +55,7 @@ def initialise_from(model: Model, run: RunContext) -> None:
         if same or not _shared_weights(theirs):
             module.load_state_dict(state, strict=True)
         else:
-            load_parts(state, _shared_weights(theirs), module, _shared_weights(config.model.name))
+            load_shared(state, _shared_weights(theirs), module, _shared_weights(config.model.name))
     except (OSError, SafetensorError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(
@@ -133,6 +133,6 @@ def _shapes(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:
     return {name: value.shape for name, value in state.items()}
 
 
-def _shared_weights(name: str) -> Parts:
-    shared: Parts = MODELS.declared(name, "parts", {})
+def _shared_weights(name: str) -> SharedWeights:
+    shared: SharedWeights = MODELS.declared(name, "shared_weights", {})
     return shared

@@ -30,7 +30,7 @@ else:
     _Module = object
 
 ParameterRole = Literal["deployed", "training_only", "dead"]
-Parts = Mapping[str, tuple[str, ...]]
+SharedWeights = Mapping[str, tuple[str, ...]]
 
 
 class ModelConfig(Component):
@@ -42,7 +42,7 @@ class ModelConfig(Component):
     """Every loss term with the method's own weight."""
     visible_views: ClassVar[int] = 1
     """Augmented views of every visible image that training needs."""
-    parts: ClassVar[Parts] = {}
+    shared_weights: ClassVar[SharedWeights] = {}
     """Which modules play which part (``stem``, ``branch``, ``neck``, ``identity``: the linear layer from embeddings to
     identity logits), for each the deployed branch's first, then those that begin as copies of it. What another method
     may begin with."""
@@ -168,12 +168,12 @@ class ReIDModel(_Module):
 
     def grouped(self, *groups: tuple[str, tuple[str, ...], float]) -> list[dict[str, Any]]:
         """Trainable parameters in groups of a name, prefixes and a learning-rate scale; the longest prefix decides."""
-        found: dict[str, list[nn.Parameter]] = {name: [] for name, _, _ in groups}
+        members: dict[str, list[nn.Parameter]] = {name: [] for name, _, _ in groups}
         prefixes = {prefix: name for name, own, _ in groups for prefix in own}
         for name, parameter in self.named_parameters():
             if parameter.requires_grad:
-                found[prefixes[max((p for p in prefixes if name.startswith(p)), key=len)]].append(parameter)
-        return [{"params": found[name], "lr_scale": scale, "name": name} for name, _, scale in groups]
+                members[prefixes[max((p for p in prefixes if name.startswith(p)), key=len)]].append(parameter)
+        return [{"params": members[name], "lr_scale": scale, "name": name} for name, _, scale in groups]
 
     def parameter_roles(self) -> dict[str, ParameterRole]:
         """Role of every parameter in the cost table: what is not deployed serves training alone."""

@@ -156,5 +156,5 @@ class Compact(ReIDModel, nn.Module):
 
     def shared_parameters(self) -> list[nn.Parameter]:
         """Those of the backbone's last block, for weightings by gradient norms."""
-        found: list[nn.Parameter] = self.embedder.backbone.last_parameters()
-        return found
+        parameters: list[nn.Parameter] = self.embedder.backbone.last_parameters()
+        return parameters

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from vireid.losses.choices import FeatureLoss
 from vireid.models.backbones import LastStride, check_backbone
-from vireid.models.base import ModelConfig, Parts
+from vireid.models.base import ModelConfig, SharedWeights
 from vireid.models.teacher_config import TeacherConfig
 from vireid.models.trunk import BLOCKS, TRUNK, Depth, IBNKind, TrunkSpec, pretrained_file
 
@@ -21,7 +21,7 @@ class CompactConfig(ModelConfig):
 
     version: ClassVar[str] = "1"
     term_weights: ClassVar[dict[str, float]] = {"id": 1.0, "triplet": 1.0}
-    parts: ClassVar[Parts] = {
+    shared_weights: ClassVar[SharedWeights] = {
         "stem": ("embedder.backbone.stem",),
         "branch": ("embedder.backbone.branch",),
         "neck": ("embedder.neck",),

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from vireid.losses.choices import PseudoLabels
-from vireid.models.base import Parts, TrunkConfig
+from vireid.models.base import SharedWeights, TrunkConfig
 from vireid.models.trunk import IBNKind, TrunkSpec
 
 ClassifierInit = Literal["normal", "uniform"]
@@ -48,7 +48,7 @@ class IDKLConfig(TrunkConfig):
     """Configuration of IDKL. Defaults are the paper's intent, on ResNet-50."""
 
     version: ClassVar[str] = "1"
-    parts: ClassVar[Parts] = {
+    shared_weights: ClassVar[SharedWeights] = {
         "stem": ("embedder.stem",),
         "branch": ("embedder.branch", "specific.branch"),
         "neck": ("embedder.neck", "necks.specific"),
@@ -115,11 +115,11 @@ class IDKLConfig(TrunkConfig):
 
     @model_validator(mode="after")
     def _attention_is_trained(self) -> Self:
-        own, active = MHA_WEIGHTS[self.mha], set(self.active_weights())
-        if not own:
+        terms, active = MHA_WEIGHTS[self.mha], set(self.active_weights())
+        if not terms:
             return self
-        if not active & set(own):
-            raise ValueError(f"mha={self.mha} with {' and '.join(own)} at weight 0 does nothing; set mha=none")
+        if not active & set(terms):
+            raise ValueError(f"mha={self.mha} with {' and '.join(terms)} at weight 0 does nothing; set mha=none")
         learns = SPECIFIC_TERMS & RELEASED_WEIGHTS.keys()
         if not active & learns:
             raise ValueError(

@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from vireid.core.errors import UserError
-from vireid.models.base import Parts
+from vireid.models.base import SharedWeights
 from vireid.models.importers.state_file import COUNTER, read_state
 from vireid.models.trunk import IBNKind
 
@@ -75,7 +75,7 @@ def _check(path: Path, state: Mapping[str, Tensor], expected: Mapping[str, Tenso
 _TRUNK = ("stem", "branch")  # without which two models have nothing in common
 
 
-def load_parts(state: Mapping[str, Tensor], theirs: Parts, model: nn.Module, ours: Parts) -> None:
+def load_shared(state: Mapping[str, Tensor], theirs: SharedWeights, model: nn.Module, ours: SharedWeights) -> None:
     """Load the parts that another model and ``model`` have in common; everything else of ``model`` keeps its start.
 
     Args:
@@ -91,8 +91,8 @@ def load_parts(state: Mapping[str, Tensor], theirs: Parts, model: nn.Module, our
     for part, names in ours.items():
         source = f"{theirs[part][0]}."
         weights = {name.removeprefix(source): value for name, value in state.items() if name.startswith(source)}
-        found = [modules[name] for name in names if name in modules]
-        if part in _TRUNK and not (weights and found):
+        present = [modules[name] for name in names if name in modules]
+        if part in _TRUNK and not (weights and present):
             raise RuntimeError(f"one of the two backbones is no ResNet of the suite's: it has no {part}")
-        for module in found if weights else []:
+        for module in present if weights else []:
             module.load_state_dict(weights, strict=True)

@@ -158,15 +158,15 @@ def transformers_tower(
         raise UserError(
             f"model.text_weights: {weights} is no CLIP model that transformers can load: {error}"
         ) from error
-    found = {
+    configured = {
         "text_width": text.config.hidden_size,
         "text_layers": text.config.num_hidden_layers,
         "text_heads": text.config.num_attention_heads,
         "text_context": text.config.max_position_embeddings,
     }
     wanted = {"text_width": width, "text_layers": layers, "text_heads": heads, "text_context": context}
-    if found != wanted:
-        values = ", ".join(f"model.{key}={value}" for key, value in found.items() if value != wanted[key])
+    if configured != wanted:
+        values = ", ".join(f"model.{key}={value}" for key, value in configured.items() if value != wanted[key])
         raise UserError(f"model.text_weights: {weights} holds a tower of another shape: set {values}")
     projection = nn.Linear(width, features, bias=False)
     with torch.no_grad():
@@ -201,8 +201,8 @@ def tokenize(captions: Sequence[str], context: int) -> Tensor:
             raise UserError(f"caption {position} of {len(captions)} is empty: describe the image or leave text out")
     rows = [_encode(caption, context) for caption in captions]
     tokens = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.int64)
-    for row, found in zip(tokens, rows, strict=True):
-        row[: len(found)] = torch.tensor(found)
+    for row, tokenised in zip(tokens, rows, strict=True):
+        row[: len(tokenised)] = torch.tensor(tokenised)
     return tokens
 
 

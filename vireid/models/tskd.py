@@ -107,14 +107,14 @@ class TSKD(AGWNetwork):
             yield self.embedder(batch.images, batch.infrared)[0], batch.labels, _groups(batch)
 
     def _mutual(self, z: Tensor, batch: Batch) -> Tensor:
-        groups, parts = _groups(batch), []
+        groups, losses = _groups(batch), []
         for view in range(VIEWS):
             rows = ((groups == view) | batch.infrared).nonzero()[:, 0]
             pairs = pair_rows(batch.labels.index_select(0, rows), batch.infrared.index_select(0, rows))
             aligned = pairs.align(z.index_select(0, rows))
             visible, infrared = aligned.view(2, -1, pairs.per_identity, z.shape[1]).unbind()  # P×K/2×D each
-            parts.append(mutual_distillation(visible, infrared))
-        stacked = torch.stack(parts)
+            losses.append(mutual_distillation(visible, infrared))
+        stacked = torch.stack(losses)
         return stacked.sum() if self.config.mutual_views == "sum" else stacked.mean()
 
 

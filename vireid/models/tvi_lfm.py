@@ -121,13 +121,13 @@ class TVILFM(ReIDModel, nn.Module):
         """Feature of the images alone after the batch norm (B×D), in evaluation mode."""
         return {"embedding": self.neck(self.visual(batch.images, batch.infrared))}
 
-    def describe(self, images: Tensor, said: Sequence[str], own: Sequence[str]) -> dict[str, Tensor]:
+    def describe(self, images: Tensor, descriptions: Sequence[str], captions: Sequence[str]) -> dict[str, Tensor]:
         """Features of infrared queries with text, each after the batch norm (B×D), in evaluation mode.
 
         Args:
             images: infrared, B×3×H×W.
-            said: what is said of each: t_rgb of the fusion.
-            own: what an infrared image shows of it, which ``filter`` takes away: t_ir.
+            descriptions: what is said of each: t_rgb of the fusion.
+            captions: what an infrared image shows of it, which ``filter`` takes away: t_ir.
 
         Returns:
             ``fused``, ``infrared`` and ``text``.
@@ -138,7 +138,7 @@ class TVILFM(ReIDModel, nn.Module):
         if self.text is None:
             raise UserError("this model reads no text (model.fusion=none): evaluate it with text=none")
         infrared = self.visual(images, torch.ones(len(images), dtype=torch.bool, device=images.device))
-        text, fused = self._fuse(infrared, said, own)
+        text, fused = self._fuse(infrared, descriptions, captions)
         return {name: self.neck(x) for name, x in (("fused", fused), ("infrared", infrared), ("text", text))}
 
     def parameter_groups(self) -> list[dict[str, Any]]:
@@ -172,18 +172,18 @@ class TVILFM(ReIDModel, nn.Module):
                 "Text/ folder beside the images, or model.fusion=none"
             )
         partners, described = _pairs(batch)
-        said, own = ([batch.captions[row] for row in part.tolist()] for part in (partners, described))
-        text, fused = self._fuse(pooled.index_select(0, described), said, own)
+        descriptions, captions = ([batch.captions[row] for row in part.tolist()] for part in (partners, described))
+        text, fused = self._fuse(pooled.index_select(0, described), descriptions, captions)
         parts = [pooled.index_select(0, self._kept(batch)), fused]
         return torch.cat([*parts, text] if self.config.joint else parts)
 
-    def _fuse(self, infrared: Tensor, said: Sequence[str], own: Sequence[str]) -> tuple[Tensor, Tensor]:
+    def _fuse(self, infrared: Tensor, descriptions: Sequence[str], captions: Sequence[str]) -> tuple[Tensor, Tensor]:
         """The text feature and the fused one, B×D each, in the infrared feature's type."""
         assert self.text is not None
         if self.config.fusion == "add":
-            text = self.text(said).to(infrared.dtype)
+            text = self.text(descriptions).to(infrared.dtype)
             return text, infrared + text
-        text, shown = self.text([*said, *own]).to(infrared.dtype).chunk(2)
+        text, shown = self.text([*descriptions, *captions]).to(infrared.dtype).chunk(2)
         return text, infrared + text - shown
 
     def _kept(self, batch: Batch) -> Tensor:

@@ -116,8 +116,8 @@ def through_stems(
     """Each row of ``images`` through the stem of its modality, then all rows together, in their order."""
     order = torch.argsort(is_infrared.to(torch.int8), stable=True)  # visible rows first
     count = len(is_infrared) - int(is_infrared.sum())
-    parts = zip((visible, infrared), (order[:count], order[count:]), strict=True)
-    maps = [stem(images.index_select(0, rows)) for stem, rows in parts if len(rows)]
+    routed = zip((visible, infrared), (order[:count], order[count:]), strict=True)
+    maps = [stem(images.index_select(0, rows)) for stem, rows in routed if len(rows)]
     return rest(torch.cat(maps)).index_select(0, torch.argsort(order))
 
 

@@ -200,7 +200,7 @@ class RecipeConfig(Strict):
     def schedule_at(self, epoch: int) -> tuple[ScheduleConfig, int, int]:
         """The schedule that holds in ``epoch``, the epoch from which it counts, and the epochs that it runs over."""
         position = self.stage_at(epoch)
-        own = self.stages[position].schedule
-        if own is None:
+        schedule = self.stages[position].schedule
+        if schedule is None:
             return self.schedule, 0, self.total_epochs
-        return own, sum(stage.epochs for stage in self.stages[:position]), self.stages[position].epochs
+        return schedule, sum(stage.epochs for stage in self.stages[:position]), self.stages[position].epochs

@@ -60,19 +60,19 @@ class EpochMeter:
         """Look at everything not yet looked at."""
         first_loss, first_norm = self._checked
         self._checked = (len(self._losses), len(self._norms))
-        found = None
+        first = None
         if len(self._losses) > first_loss:
             self.recent_loss = float(self._losses[-1][len(self._terms)])
         if (row := _first_bad(self._losses[first_loss:])) is not None:
             values = self._losses[first_loss + row].tolist()
             names = [*self._terms, "weighted total", *(f"weight of {name}" for name in self._weights)]
             column = next(i for i, value in enumerate(values) if not _finite(value))
-            found = Fault(names[column], values[column], first_loss + row)
+            first = Fault(names[column], values[column], first_loss + row)
         if self._overflow_allowed or (row := _first_bad(self._norms[first_norm:])) is None:
-            return found
+            return first
         step = self._norm_steps[first_norm + row]
-        if found is not None and found.step <= step:
-            return found
+        if first is not None and first.step <= step:
+            return first
         return Fault("gradient norm", float(self._norms[first_norm + row]), step)
 
     def means(self) -> tuple[dict[str, float], float, dict[str, float], float | None]:

@@ -33,9 +33,9 @@ class Recomputation:
         Raises:
             UserError: none of its modules is marked.
         """
-        found = [module for module in model.modules() if getattr(module, MARK, False)]
-        inside = {id(part) for module in found for part in module.modules() if part is not module}
-        self._modules = [(module, type(module)) for module in found if id(module) not in inside]
+        marked = [module for module in model.modules() if getattr(module, MARK, False)]
+        inside = {id(part) for module in marked for part in module.modules() if part is not module}
+        self._modules = [(module, type(module)) for module in marked if id(module) not in inside]
         if not self._modules:
             raise UserError(
                 f"recipe.activation_checkpointing: no module of {type(model).__name__} can be recomputed; set "

@@ -67,10 +67,10 @@ class Run:
 
     def resume(self) -> int | None:
         """Take up the directory's checkpoint; return how many epochs it had finished, None where there is none."""
-        found = self._checkpoint.load()
-        if found is None:
+        saved = self._checkpoint.load()
+        if saved is None:
             return None
-        self.measured, states = found
+        self.measured, states = saved
         for name, part in self._stateful().items():
             part.load_state_dict(states[name])
         return self.measured.epoch
@@ -125,10 +125,10 @@ class Run:
         self.module.eval()
 
     def _stateful(self) -> dict[str, Any]:
-        parts = {"model": self.module, "weighting": self._weighting, "optimiser": self._optimiser}
+        states = {"model": self.module, "weighting": self._weighting, "optimiser": self._optimiser}
         if self.accelerator.scaler is not None:
-            parts["scaler"] = self.accelerator.scaler
-        return parts
+            states["scaler"] = self.accelerator.scaler
+        return states
 
     def _train(self, epoch: int, stage: int, progress: ProgressCallback | None) -> dict[str, Any]:
         recipe, steps = self._recipe, self._loader.steps_per_epoch

@@ -42,8 +42,8 @@ class BaseWeighting(nn.Module):
         Raises:
             UserError: a term without a base weight.
         """
-        parts, weights = self.weigh(terms)
-        return parts.sum(), dict(zip(terms, weights.detach().unbind(), strict=True))
+        weighted, weights = self.weigh(terms)
+        return weighted.sum(), dict(zip(terms, weights.detach().unbind(), strict=True))
 
     def weigh(self, terms: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """What each term adds to the total (n), and its weight (n), in the order of ``terms``."""

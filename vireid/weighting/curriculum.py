@@ -112,14 +112,14 @@ class RampedWeighting(nn.Module):
         active = self._active(terms)
         if not active:
             raise UserError(f"curriculum.terms: all terms of this stage ({', '.join(terms)}) are still at weight 0")
-        parts, weights = self.inner.weigh(active)
+        weighted, weights = self.inner.weigh(active)
         names = tuple(active)
         if names not in self._factors:
             values = [self._factor if name in self._ramped else 1.0 for name in names]
             self._factors[names] = weights.new_tensor(values)
         factors = self._factors[names]
         effective = dict(zip(active, (weights.detach() * factors).unbind(), strict=True))
-        return (parts * factors).sum(), {name: effective.get(name, weights.new_zeros(())) for name in terms}
+        return (weighted * factors).sum(), {name: effective.get(name, weights.new_zeros(())) for name in terms}
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """The inner weighting's."""

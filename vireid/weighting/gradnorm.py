@@ -115,10 +115,10 @@ class GradNormWeighting(BaseWeighting):
             if not loss.requires_grad:
                 continue
             gradients = torch.autograd.grad(loss * factor, shared, retain_graph=True, allow_unused=True)
-            found = [gradient.float() for gradient in gradients if gradient is not None]
-            if found:
+            present = [gradient.float() for gradient in gradients if gradient is not None]
+            if present:
                 reached[name] = loss.detach().float()
-                norms.append(torch.nn.utils.get_total_norm(found) / factor)
+                norms.append(torch.nn.utils.get_total_norm(present) / factor)
         if not reached:
             return
         rows, losses = self._rows_of(tuple(reached)), torch.stack(list(reached.values()))

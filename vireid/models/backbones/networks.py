@@ -40,14 +40,14 @@ def load_weights(path: Path, module: nn.Module, *, prefix: str = "", dropped: tu
         "unknown": [key for key in state if key not in expected],
         "of another shape": [key for key in state if key in expected and state[key].shape != expected[key].shape],
     }
-    found = [
+    problems = [
         f"{len(keys)} {kind} ({', '.join(keys[:_NAMED])}{', …' if len(keys) > _NAMED else ''})"
         for kind, keys in faults.items()
         if keys
     ]
-    if found:
+    if problems:
         raise UserError(
-            f"{_PLACE} {path}: keys {' and '.join(found)}; 'backbone' must be the file's, and published "
+            f"{_PLACE} {path}: keys {' and '.join(problems)}; 'backbone' must be the file's, and published "
             "weights fit width 1 only"
         )
     module.load_state_dict({key: state.get(key, expected[key]) for key in expected})

@@ -51,8 +51,8 @@ class IDKLImporter:
 
     def num_classes(self, state: Mapping[str, Tensor]) -> int | None:
         """Rows of the first identity classifier that is there."""
-        found = (state[key] for key in _CLASSIFIERS if key in state and state[key].dim() == 2)
-        return next((len(weight) for weight in found), None)
+        classifiers = (state[key] for key in _CLASSIFIERS if key in state and state[key].dim() == 2)
+        return next((len(weight) for weight in classifiers), None)
 
     def parts(self) -> dict[str, str]:
         """Parts that run: our name -> the public one, tensors below it named alike."""

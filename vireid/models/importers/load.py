@@ -61,13 +61,13 @@ def convert_state(state: Mapping[str, Tensor], arch: str, where: str) -> Importe
 
 
 def _check(where: str, arch: str, state: Mapping[str, Tensor], layout: Layout) -> None:
-    found = faults(state, layout)
-    count = sum(map(len, found.values()))
+    problems = faults(state, layout)
+    count = sum(map(len, problems.values()))
     if count == 0:
         return
     lines = [
         f"{len(keys)} {kind} ({', '.join(keys[:_NAMED])}{', …' if len(keys) > _NAMED else ''})"
-        for kind, keys in found.items()
+        for kind, keys in problems.items()
         if keys
     ]
     nearest = {other: _fault_count(state, other) for other in IMPORTERS.names() if other != arch}

@@ -40,8 +40,8 @@ def read_state(path: Path, where: str = "checkpoint") -> dict[str, Tensor]:
     try:
         content = load_file(path) if path.suffix == ".safetensors" else _load(path)
     except pickle.UnpicklingError as error:
-        found = _REFUSED.search(str(error))
-        what = "is corrupt or holds" if found is None else f"holds {found['name'] or found['type']}, one of the"
+        refused = _REFUSED.search(str(error))
+        what = "is corrupt or holds" if refused is None else f"holds {refused['name'] or refused['type']}, one of the"
         raise UserError(
             f"{where} {path}: not a readable state dict: it {what} other Python objects, which are never loaded (they "
             "may be programs); save it again with torch.save(model.state_dict(), path)"

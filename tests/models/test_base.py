@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+import re
+from pathlib import Path
 from typing import Any, ClassVar
 
 from torch import nn
 
+import vireid
 from vireid.core.config import Component
 from vireid.models import MODELS
 from vireid.models.base import Declared, ModelConfig, ReIDModel, declared, has_method
@@ -64,3 +68,13 @@ def test_parameters_go_to_the_group_of_the_longest_prefix() -> None:
         "heads.id.weight",
         "heads.id.bias",
     }
+
+
+def test_no_model_is_probed_elsewhere() -> None:
+    package = Path(vireid.__file__).parent
+    probed = []
+    for file in sorted(set(package.rglob("*.py")) - {package / "models" / "base.py"}):
+        calls = [node for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+        probes = [call for call in calls if ast.unparse(call.func) in ("getattr", "hasattr")]
+        probed += [f"{file}:{call.lineno}" for call in probes if re.search(r"\bmodel\b", ast.unparse(call.args[0]))]
+    assert probed == []

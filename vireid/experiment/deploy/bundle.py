@@ -24,7 +24,7 @@ from vireid.experiment.context import RunContext
 from vireid.experiment.cost.query_pipeline import infrared_person
 from vireid.experiment.deploy.export import export_step
 from vireid.experiment.progress import ProgressCallback, silent
-from vireid.report.records.labels import data_label, data_note
+from vireid.report.records.keys import data_label, data_note
 from vireid.store import Store
 
 REFERENCE_IMAGES = 4  # rendered people: a bundle shows nobody

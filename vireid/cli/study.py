@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vireid.cli import DEFAULT_STORE, Overrides, StoreOption, app
-from vireid.cli.options import opened, writable
+from vireid.cli import DEFAULT_STORE, Overrides, StoreOption, app, opened, writable
 from vireid.cli.show import console, failure_lines, plan_table
 from vireid.core.errors import UserError, did_you_mean
 from vireid.core.messages import Table

@@ -46,8 +46,7 @@ def ablate(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Run a study: every cell is trained, evaluated and profiled; finished runs are reused, broken ones resumed."""
-    from vireid.ablation.order import check_earlier_fits
-    from vireid.ablation.plan import make_plan
+    from vireid.ablation.plan import check_earlier_fits, make_plan
     from vireid.ablation.study import find_study, read_study
 
     if list_:

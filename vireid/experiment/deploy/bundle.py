@@ -13,8 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from vireid.bundle.manifest import BundledModel, KnownAccuracy, References
-from vireid.bundle.write import write_bundle
+from vireid.bundle.write import BundledModel, KnownAccuracy, References, write_bundle
 from vireid.core.config import parse
 from vireid.core.errors import UserError
 from vireid.core.extras import optional_module

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vireid.ablation.design import combinations
+from vireid.ablation.plan import combinations
 from vireid.ablation.study import Study
 from vireid.core.config import parse
 from vireid.core.errors import UserError

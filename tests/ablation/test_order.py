@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.tiny import tiny
-from vireid.ablation.order import check_earlier_fits, in_waves
-from vireid.ablation.plan import make_plan
+from vireid.ablation.plan import check_earlier_fits, in_waves, make_plan
 from vireid.ablation.study import read_study
 from vireid.core.errors import UserError
 from vireid.experiment.identity import RunIds

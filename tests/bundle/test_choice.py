@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vireid.bundle.device.choice import Candidate, choose, front
-from vireid.bundle.device.words import sentence
+from vireid.bundle.device.phrases import sentence
 
 CANDIDATES = st.lists(
     st.builds(

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from tests.bundle.conftest import SMALL
-from vireid.bundle.manifest import BundledModel
-from vireid.bundle.write import device_code, write_bundle
+from vireid.bundle.write import BundledModel, device_code, write_bundle
 from vireid.config import compose
 from vireid.core.errors import UserError
 from vireid.core.records import EvaluationRecord

@@ -17,7 +17,7 @@ from vireid.core.errors import UserError
 from vireid.core.records import EvaluationRecord, LatencyRecord
 from vireid.report.records.deployment import store_deployment, study_deployment
 from vireid.report.records.study import StudyView
-from vireid.report.sections.toggles import prices
+from vireid.report.sections.deployment import prices
 from vireid.store import Store
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.tiny import TINY, tiny
 from vireid.ablation.engines.local import run_job
-from vireid.cli.options import root_option
+from vireid.cli import root_option
 from vireid.core.errors import UserError
 from vireid.experiment.context import RunContext
 from vireid.experiment.data import RootNotSetError

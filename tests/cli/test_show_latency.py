@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from vireid.cli.show_latency import latency_table, remarks, stages_settings, stages_table
+from vireid.cli.show import latency_remarks, latency_table, stages_settings, stages_table
 from vireid.core.records import LatencyRecord, read_record
 
 HISTORIC = Path(__file__).parents[1] / "historic_records"
@@ -53,5 +53,5 @@ def test_stages_add_up_to_all_of_the_time() -> None:
 
 def test_what_was_not_measured_says_why() -> None:
     skipped = record("v1-latency", status="skipped", reason="needs a package", seconds=[], notes=[])
-    assert remarks([skipped]) == ["eager, fp32, 2 threads, batch 1: skipped: needs a package"]
+    assert latency_remarks([skipped]) == ["eager, fp32, 2 threads, batch 1: skipped: needs a package"]
     assert "–" in shown(latency_table([skipped]))

@@ -29,7 +29,7 @@ from vireid.experiment.reload import config_of_fit, weights_file
 from vireid.experiment.sources import stale_components
 from vireid.experiment.unchanged import check_lists, training_lists
 from vireid.explain.step import explain_step, protocol_without_text
-from vireid.report.records.labels import data_label, data_note
+from vireid.report.records.keys import data_label, data_note
 from vireid.store import Store
 
 

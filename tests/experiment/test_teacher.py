@@ -12,8 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.tiny import tiny
-from vireid.ablation.order import check_earlier_fits, in_waves
-from vireid.ablation.plan import make_plan
+from vireid.ablation.plan import check_earlier_fits, in_waves, make_plan
 from vireid.ablation.study import Study
 from vireid.config import ExperimentConfig, compose
 from vireid.core.errors import UserError

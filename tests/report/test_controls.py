@@ -11,8 +11,8 @@ import pytest
 from tests.report.studies import BuildStore, build_factorial, per_query
 from vireid.report.page import Report
 from vireid.report.records.study import StudyView
-from vireid.report.sections.ablation import to_csv, to_html
 from vireid.report.sections.controls import control_results, control_sentence
+from vireid.report.sections.scores import to_csv, to_html
 from vireid.report.tables import score_table
 from vireid.statistics.chance import EVEN, EXACT, chance_level, expected_average_precision
 from vireid.store import Store

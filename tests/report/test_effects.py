@@ -13,8 +13,7 @@ from scipy import stats
 
 from tests.report.studies import FACTORS, MAIN, NOISE, SYNERGY, BuildStore, build_factorial, environment
 from vireid.core.plan import Plan
-from vireid.report.effects.design import choose_method, code, pairs, toggles
-from vireid.report.effects.estimate import Effect, Family, _ratio, families
+from vireid.report.effects.estimate import Effect, Family, _ratio, choose_method, code, families, pairs, toggles
 from vireid.report.effects.phrases import Names, effects_csv, sentence
 from vireid.report.page import open_report
 from vireid.report.records.study import StudyView

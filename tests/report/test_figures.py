@@ -10,13 +10,12 @@ from matplotlib.text import Annotation
 
 from tests.report.studies import BuildStore, add_panel
 from vireid.core.errors import UserError
-from vireid.report.figures.canvas import OKABE_ITO, colour, dashes, new_figure
+from vireid.report.figures.canvas import OKABE_ITO, colour, dashes, new_figure, place_labels
 from vireid.report.figures.curves import training_curves, weight_curves
-from vireid.report.figures.labels import place_labels
-from vireid.report.figures.tradeoff import pareto_front, staircase
 from vireid.report.page import open_report
 from vireid.report.records.study import StudyView
 from vireid.report.sections.retrieval import material
+from vireid.report.sections.scores import pareto_front, staircase
 
 
 def test_pareto_front_equals_naive_search() -> None:

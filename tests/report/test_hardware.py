@@ -26,18 +26,16 @@ from tests.report.deployments import (
 from vireid.ablation.publish import publish_study
 from vireid.core.records import CostRecord, FitRecord, LatencyRecord
 from vireid.experiment.compare import _evaluations
-from vireid.report.inputs import input_digest
 from vireid.report.page import open_report
 from vireid.report.records.candidates import Deployable, candidates, find_accuracy_key, front
 from vireid.report.records.deployment import DeploymentView, cost_of_fit, store_deployment, study_deployment
 from vireid.report.records.keys import TimingKey
 from vireid.report.records.study import StudyView
 from vireid.report.records.timings import machine_names, timings
-from vireid.report.render import render_report
-from vireid.report.sections.devices import unmeasured
-from vireid.report.sections.front import _paint
-from vireid.report.sections.roofline import roofline_points
-from vireid.report.sections.toggles import prices
+from vireid.report.render import input_digest, render_report
+from vireid.report.sections.costs import roofline_points
+from vireid.report.sections.deployment import _paint, prices
+from vireid.report.sections.machines import unmeasured
 from vireid.store import Store
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"

@@ -9,9 +9,9 @@ from tests.report.deployments import build_deployment
 from tests.report.studies import BuildStore
 from vireid.core.errors import UserError
 from vireid.core.records import CostRecord
-from vireid.report.inputs import input_digest
 from vireid.report.page import open_report
 from vireid.report.records.study import StudyView
+from vireid.report.render import input_digest
 from vireid.store import Store
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))

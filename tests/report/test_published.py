@@ -9,7 +9,7 @@ from tests.report.comparisons import build_comparison
 from vireid.core.errors import UserError
 from vireid.report.records.published import PUBLISHED, published_records
 from vireid.report.records.study import StudyView
-from vireid.report.sections.published import published_tables
+from vireid.report.sections.protocols import published_tables
 
 RECORD = json.loads((PUBLISHED / "idkl-sysu-all.json").read_text(encoding="utf-8"))
 

@@ -10,8 +10,8 @@ import pytest
 from tests.report.studies import BuildStore, add_panel
 from vireid.core.errors import UserError
 from vireid.report import render_report
-from vireid.report.inputs import input_digest
 from vireid.report.records.study import StudyView
+from vireid.report.render import input_digest
 from vireid.store import Store
 
 TEMPLATE = Path(__file__).parents[2] / "notebooks" / "ablation.ipynb"

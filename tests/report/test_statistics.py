@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from vireid.report.numbers import interval, points, signed
+from vireid.report.records.keys import interval, points, signed
 from vireid.statistics.seeds import Difference, difference, paired, summary
 
 

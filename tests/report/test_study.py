@@ -7,7 +7,7 @@ from vireid.core.errors import UserError
 from vireid.core.identity import run_id
 from vireid.core.protocol_card import ProtocolCard
 from vireid.core.records import EvaluationRecord, LatencyRecord, Source
-from vireid.report.records.labels import device_label
+from vireid.report.records.keys import device_label
 from vireid.report.records.study import StudyView
 from vireid.report.sections.protocols import card_value, merged
 

@@ -9,7 +9,7 @@ from tests.report.studies import BuildStore
 from vireid.report.html import Column, table, tag
 from vireid.report.page import Report
 from vireid.report.records.study import StudyView
-from vireid.report.sections.ablation import escape, to_csv, to_html, to_latex
+from vireid.report.sections.scores import escape, to_csv, to_html, to_latex
 from vireid.report.tables import score_table
 
 NOTE = "ynthetic 1.0, not comparable with published results"

@@ -1,14 +1,19 @@
-"""Study → plan: cells × seeds with the ids of their records. Needs no data on disk and trains nothing."""
+"""Study → plan: cells × seeds with the ids of their records, and what is checked before it runs. Trains nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import product
 
-from vireid.ablation.design import Levels, combinations
 from vireid.ablation.references import find_cell, resolve
 from vireid.ablation.study import Study
 from vireid.config import ExperimentConfig, compose, override_key
 from vireid.core.errors import UserError
 from vireid.core.plan import Cell, Plan, PlannedRun
+from vireid.experiment.context import RunContext
 from vireid.experiment.identity import RunIds, deployed_protocols
+from vireid.experiment.teacher_training import teacher_of
+from vireid.store import Store
+
+Levels = dict[str, str]  # factor -> level
 
 
 def make_plan(
@@ -172,3 +177,94 @@ def _refuse_overriding_factors(study: Study, overrides: Sequence[str]) -> None:
         for factor, levels in study.factors.items():
             if any(key == override_key(change) for changes in levels.values() for change in changes):
                 raise UserError(f"study {study.name}: '{override}': the factor '{factor}' sets this key in its levels")
+
+
+def combinations(study: Study) -> list[Levels]:
+    """All cells of the study's design, without repeats, the baseline first."""
+    cells = [study.baseline, *_DESIGNS[study.design](study)]
+    unique: list[Levels] = []
+    for cell in cells:
+        if cell not in unique:
+            unique.append(cell)
+    return unique
+
+
+def _other_levels(study: Study, factor: str) -> list[str]:
+    return list(study.factors[factor])[1:]
+
+
+def _cumulative(study: Study) -> list[Levels]:
+    """Baseline, then one factor more at a time, each at its last level, in the order of the file."""
+    cells, current = [], dict(study.baseline)
+    for factor in study.factors:
+        current = {**current, factor: _other_levels(study, factor)[-1]}
+        cells.append(current)
+    return cells
+
+
+def _one_at_a_time(study: Study) -> list[Levels]:
+    return [{**study.baseline, factor: level} for factor in study.factors for level in _other_levels(study, factor)]
+
+
+def _leave_one_out(study: Study) -> list[Levels]:
+    """Everything on (last levels), then each factor back at its baseline."""
+    full = {factor: _other_levels(study, factor)[-1] for factor in study.factors}
+    return [full, *({**full, factor: study.baseline[factor]} for factor in study.factors)]
+
+
+def _full_factorial(study: Study) -> list[Levels]:
+    """Every combination. A placebo is on where an odd number of the other factors is: its main effect is then estimated
+    from as many fits as theirs, and mixed up with nothing but the interaction of all of them.
+    """
+    crossed = {factor: levels for factor, levels in study.factors.items() if factor not in study.placebo}
+    cells = [dict(zip(crossed, levels, strict=True)) for levels in product(*crossed.values())]
+    for factor in study.placebo:
+        for cell in cells:
+            changed = sum(level != study.baseline[name] for name, level in cell.items() if name in crossed)
+            cell[factor] = list(study.factors[factor])[changed % 2]
+    return cells
+
+
+def _explicit(study: Study) -> list[Levels]:
+    return [{**study.baseline, **cell} for cell in study.cells]
+
+
+_DESIGNS = {
+    "cumulative": _cumulative,
+    "one_at_a_time": _one_at_a_time,
+    "leave_one_out": _leave_one_out,
+    "full_factorial": _full_factorial,
+    "explicit": _explicit,
+}
+
+
+def check_earlier_fits(configs: Mapping[str, ExperimentConfig], store: Store) -> None:
+    """Check the teachers and the starts of a plan before anything of it runs.
+
+    Args:
+        configs: configuration of every planned fit by its id. A fit that another builds on need not be there yet where
+            it is planned too.
+        store: where the others are.
+
+    Raises:
+        UserError: one is missing, or does not fit what builds on it.
+    """
+    for run in (RunContext(config, store) for config in configs.values()):
+        if teacher_of(run.config) is not None and run.ids.teacher not in configs:
+            from vireid.experiment.teacher import check_teacher  # reads weights, and so needs torch: most plans do not
+
+            check_teacher(run)
+        if run.config.start_from is not None and run.config.start_from not in configs:
+            from vireid.experiment.start import check_start
+
+            check_start(run)
+
+
+def in_waves(configs: Mapping[str, ExperimentConfig]) -> list[list[str]]:
+    """Ids of planned fits in waves: each comes in a later wave than the planned teacher and start that it builds on."""
+    left = {fit: {RunIds(config).teacher, config.start_from} for fit, config in configs.items()}
+    waves: list[list[str]] = []
+    while left:
+        waves.append([fit for fit, earlier in left.items() if not earlier & left.keys()])
+        left = {fit: earlier for fit, earlier in left.items() if fit not in waves[-1]}
+    return waves

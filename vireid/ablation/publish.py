@@ -6,8 +6,8 @@ from pathlib import Path
 from vireid.core.errors import UserError
 from vireid.core.plan import Plan
 from vireid.core.records import CostRecord, EvaluationRecord, Record
-from vireid.report.inputs import deployment_records
 from vireid.report.records.study import StudyView
+from vireid.report.render import deployment_records
 from vireid.store import Store, unwritable
 
 

@@ -8,7 +8,7 @@ from functools import partial
 
 from vireid.ablation.clock import StudyClock
 from vireid.ablation.engines.local import Outcome, run_job
-from vireid.ablation.order import check_earlier_fits, in_waves
+from vireid.ablation.plan import check_earlier_fits, in_waves
 from vireid.ablation.study import Study
 from vireid.config import ExperimentConfig
 from vireid.core.config import canonical_json

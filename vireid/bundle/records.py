@@ -48,9 +48,9 @@ def read_records(path: Path) -> list[LatencyRecord]:
 
 
 def _checked(entry: Any, where: str) -> LatencyRecord:
-    parts = {"specification": dict, "digest": str, "record": dict}
-    if not isinstance(entry, dict) or any(not isinstance(entry.get(key), kind) for key, kind in parts.items()):
-        raise UserError(f"{where}: has no {', '.join(parts)}; copy the file from the device again")
+    expected = {"specification": dict, "digest": str, "record": dict}
+    if not isinstance(entry, dict) or any(not isinstance(entry.get(key), kind) for key, kind in expected.items()):
+        raise UserError(f"{where}: has no {', '.join(expected)}; copy the file from the device again")
     plain, specified = entry["record"], entry["specification"]
     if plain.get("kind") != "latency":
         raise UserError(f"{where}: of kind '{plain.get('kind')}'; devices make latency records alone")
@@ -58,8 +58,8 @@ def _checked(entry: Any, where: str) -> LatencyRecord:
     if run_id(specified) != record.id:
         raise UserError(f"{where}: its id {record.id} does not match its specification ({run_id(specified)}): edited")
     machine = {key: record.environment.device.get(key) for key in MACHINE_IDENTITY}
-    said = {**{key: plain.get(key) for key in SPECIFIED}, "device": machine}
-    for key, value in said.items():
+    claimed = {**{key: plain.get(key) for key in SPECIFIED}, "device": machine}
+    for key, value in claimed.items():
         if specified.get(key) != value:
             raise UserError(f"{where}: its {key} is not the one that its id {record.id} is of: edited")
     if digest_of(plain) != entry["digest"]:
@@ -69,7 +69,7 @@ def _checked(entry: Any, where: str) -> LatencyRecord:
 
 def add_records(store: Store, records: Sequence[LatencyRecord]) -> Added:
     """Merge records into a store, each written whole; one that is there is never replaced."""
-    found = Added()
+    added = Added()
     with store.lock("records"):
         failures = [failed.model_dump() for failed in store.failures()]
         graphs = {record.artefact for record in store.records() if isinstance(record, CostRecord)}
@@ -80,13 +80,13 @@ def add_records(store: Store, records: Sequence[LatencyRecord]) -> Added:
                 there = store.get(record.id)
                 same = there is not None and there.model_dump() == record.model_dump()
             if same:
-                found.known.append(record)
+                added.known.append(record)
             elif there is not None:
-                found.refused.append(record)
+                added.refused.append(record)
             else:
                 store.put(record)
                 failures += [record.model_dump()] if record.status == "failed" else []
-                found.new.append(record)
+                added.new.append(record)
                 if record.artefact not in graphs:
-                    found.without_cost.append(record)
-    return found
+                    added.without_cost.append(record)
+    return added

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vireid.cli import DEFAULT_STORE, StoreOption, app
-from vireid.cli.options import finished_run, opened
+from vireid.cli import DEFAULT_STORE, StoreOption, app, finished_run, opened
 from vireid.cli.show import console, deployed_table
 from vireid.core.errors import UserError, did_you_mean
 from vireid.core.messages import Table

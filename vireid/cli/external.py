@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from vireid.cli import DEFAULT_STORE, StoreOption, app
-from vireid.cli.options import opened, refuse
-from vireid.cli.show import console
+from vireid.cli import DEFAULT_STORE, StoreOption, app, opened, refuse
+from vireid.cli.show import SYNTHETIC, console
 from vireid.core.errors import UserError
-from vireid.core.messages import Table
+from vireid.core.messages import DASH, Table
 from vireid.experiment.progress import bars
 
 if TYPE_CHECKING:
@@ -185,9 +184,9 @@ def _audit_table(title: str, readings: Sequence[Reading], synthetic: bool) -> Ta
     notes = ["L2, raw: features normalised or not; R1 is the same with either CMC", "* what the protocol prescribes"]
     notes += [f"{MARKS[number]} read so by the {code}" for number, code in enumerate(known)]
     if not all(reading.results for reading in readings):
-        notes.append("–: too few images to re-rank")
+        notes.append(f"{DASH}: too few images to re-rank")
     if synthetic:
-        notes.append("synthetic images: not comparable with published results")
+        notes.append(SYNTHETIC)
     table.caption = "\n".join(notes)
     return table
 
@@ -208,7 +207,7 @@ def _reranked(config: ProtocolConfig) -> str:
 
 def _cells(reading: Reading) -> list[str]:
     if not reading.results:
-        return ["–"] * len(COLUMNS)
+        return [DASH] * len(COLUMNS)
     dedup, plain = (reading.results[cmc].metrics for cmc in ("dedup", "plain"))
     values = (dedup["r1"], dedup["r10"], plain["r10"], dedup["mAP"], dedup["mINP"])
     return [f"{100 * value:.2f}" for value in values]
@@ -222,13 +221,13 @@ def _span(readings: Sequence[Reading]) -> list[str]:
         for metric in ("r1", "mAP"):
             ordered = sorted(own, key=lambda reading: reading.results["dedup"].metrics[metric])
             low, high = (
-                f"{100 * end.results['dedup'].metrics[metric]:.1f} ({_words(end.config)})"
+                f"{100 * end.results['dedup'].metrics[metric]:.1f} ({_convention(end.config)})"
                 for end in (ordered[0], ordered[-1])
             )
             lines.append(f"{task}: {metric} of the same weights reads from {low} to {high}")
     return lines
 
 
-def _words(config: ProtocolConfig) -> str:
+def _convention(config: ProtocolConfig) -> str:
     shots = f" {config.shots}-shot" if len(config.spec.shots) > 1 else ""
     return f"{config.name}{shots}, {'L2' if config.normalise else 'raw'}{_reranked(config)}"

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vireid.cli import app
-from vireid.cli.options import opened
+from vireid.cli import app, opened
 from vireid.cli.show import console
-from vireid.core.messages import Table
+from vireid.core.messages import DASH, Table
 from vireid.experiment.progress import bars
 
 if TYPE_CHECKING:
+    from vireid.core.protocol_card import ProtocolCard
     from vireid.experiment.cost.systems import SystemFacts
 
 
@@ -63,7 +63,7 @@ def _costs(facts: list[SystemFacts]) -> Table:
     for fact in facts:
         importer = fact.system.importer or "no"
         if fact.cost is None:
-            table.add_row(fact.system.preset, fact.system.source, *["–"] * 5, importer)
+            table.add_row(fact.system.preset, fact.system.source, *[DASH] * 5, importer)
             continue
         counts, (height, width) = fact.cost.parameters, fact.cost.resolution
         table.add_row(
@@ -71,7 +71,7 @@ def _costs(facts: list[SystemFacts]) -> Table:
             fact.system.source,
             *(f"{counts.get(role, 0) / 1e6:.2f}" for role in ("deployed", "training_only", "dead")),
             f"{height}×{width}",
-            "–" if fact.cost.macs is None else f"{fact.cost.macs / 1e9:.2f}",
+            DASH if fact.cost.macs is None else f"{fact.cost.macs / 1e9:.2f}",
             importer,
         )
     classes = {fact.cost.num_classes for fact in facts if fact.cost is not None}
@@ -96,22 +96,17 @@ def _published(facts: list[SystemFacts]) -> Table:
         for record in fact.published:
             table.add_row(
                 fact.system.preset,
-                _protocol(record.protocol),
-                *(f"{100 * record.metrics[m]:.2f}" if m in record.metrics else "–" for m in ("r1", "mAP")),
+                _protocol_label(record.card),
+                *(f"{100 * record.metrics[m]:.2f}" if m in record.metrics else DASH for m in ("r1", "mAP")),
                 record.source.citation or "",
             )
     table.caption = "never comparable with synthetic results"
     return table
 
 
-def _protocol(card: dict[str, object]) -> str:
-    labels = [str(card["name"]), str(card["mode"]), str(card["direction"])]
-    reranking = card.get("reranking")
-    if isinstance(reranking, dict) and reranking.get("name") != "none":
-        labels.append("re-ranked")
-    if card.get("text", "none") != "none":
-        labels.append(f"text {card['text']}")
-    return " · ".join(labels)
+def _protocol_label(card: ProtocolCard) -> str:
+    labels = [card.name, card.mode, card.direction, "" if card.is_plain else "re-ranked"]
+    return " · ".join(map(str, filter(None, [*labels, f"text {card.text}" if card.reads_text else ""])))
 
 
 def _plain(fact: SystemFacts) -> dict[str, object]:

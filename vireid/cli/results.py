@@ -5,9 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from vireid.cli import DEFAULT_STORE, StoreOption, app
-from vireid.cli.options import opened
-from vireid.cli.show import console, record_lines
+from vireid.cli import DEFAULT_STORE, StoreOption, app, opened
+from vireid.cli.show import console, latency_label, record_lines
 
 results = typer.Typer(help="Look at, export, publish and add records.", no_args_is_help=True)
 app.add_typer(results, name="results")
@@ -74,7 +73,6 @@ def add(
 ) -> None:
     """Add what was measured on other machines; every file is checked before anything is added."""
     from vireid.bundle.records import add_records, read_records
-    from vireid.cli.show_latency import place
 
     target = opened(store)
     read = {file: read_records(file) for file in files}
@@ -92,10 +90,9 @@ def add(
             )
         for record in added.refused:
             refused = True
-            kept = f"{target.runs / record.id}.json"
             console.print(
-                f"refused: record {record.id} ({place(record)}) is in the store with other content, which was kept; "
-                f"delete {kept} and add the file again to replace it",
+                f"refused: record {record.id} ({latency_label(record)}) is in the store with other content, which was "
+                f"kept; delete {target.runs / record.id}.json and add the file again to replace it",
                 soft_wrap=True,
             )
     if refused:

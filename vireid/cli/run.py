@@ -7,10 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vireid.cli import DEFAULT_STORE, Overrides, StoreOption, app
-from vireid.cli.options import composed_run, finished_run, opened
-from vireid.cli.show import console, cost_table, deployed_table, evaluation_table
-from vireid.cli.show_latency import latency_table, remarks, stages_settings, stages_table
+from vireid.cli import DEFAULT_STORE, Overrides, StoreOption, app, composed_run, finished_run, opened, show
 from vireid.core.errors import UserError
 
 Run = Annotated[str, typer.Argument(help="Id of a fit, or its first digits.")]
@@ -50,10 +47,10 @@ def train(overrides: Overrides = None, store: StoreOption = DEFAULT_STORE) -> No
         fit = fit_step(context)
         evaluations = evaluate_step(context)
         deployed = deployed_step(context)
-    console.print(evaluation_table(evaluations))
+    show.console.print(show.evaluation_table(evaluations))
     if deployed:
-        console.print(deployed_table(deployed))
-    console.print(f"fit {fit.id}: {context.directory}", soft_wrap=True)
+        show.console.print(show.deployed_table(deployed))
+    show.console.print(f"fit {fit.id}: {context.directory}", soft_wrap=True)
 
 
 @app.command()
@@ -91,7 +88,7 @@ def evaluate(
         values = [{"id": e.id, "protocol": e.protocol, **e.metrics} for e in evaluations]
         typer.echo(json.dumps(values, indent=1, ensure_ascii=False))
     else:
-        console.print(evaluation_table(evaluations))
+        show.console.print(show.evaluation_table(evaluations))
 
 
 @app.command()
@@ -112,14 +109,14 @@ def profile(
             context = replace(context, config=context.config.model_copy(update={"profile": asked}))
         cost = cost_step(context)
         latencies = measure_latencies(context)
-    console.print(cost_table(cost))
+    show.console.print(show.cost_table(cost))
     queries = [record for record in latencies if record.stages]
-    console.print(latency_table(record for record in latencies if record not in queries))
+    show.console.print(show.latency_table(record for record in latencies if record not in queries))
     for record in queries:
-        console.print(stages_table(record))
-        console.print(stages_settings(record), soft_wrap=True)
-    for line in remarks(latencies):
-        console.print(line, soft_wrap=True)
+        show.console.print(show.stages_table(record))
+        show.console.print(show.stages_settings(record), soft_wrap=True)
+    for line in show.latency_remarks(latencies):
+        show.console.print(line, soft_wrap=True)
     if any(record.status == "failed" for record in latencies):
         raise typer.Exit(1)
 
@@ -131,7 +128,7 @@ def explain(run: Run, root: Root = None, store: StoreOption = DEFAULT_STORE) -> 
 
     with finished_run(run, store, root) as context:
         folder = explain_step(context)
-    console.print(f"page: {folder / 'index.html'}", soft_wrap=True)
+    show.console.print(f"page: {folder / 'index.html'}", soft_wrap=True)
 
 
 @app.command()
@@ -146,4 +143,4 @@ def trunk(
 
     records = opened(store)
     file = write_trunk(records.find(run), records, TRUNKS if to is None else to)
-    console.print(f"trunk: {file}", soft_wrap=True)
+    show.console.print(f"trunk: {file}", soft_wrap=True)

@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 
-from vireid.cli import DEFAULT_STORE, StoreOption, app
-from vireid.cli.options import given, opened, refuse
-from vireid.cli.show import console, protocol_label
+from vireid.cli import DEFAULT_STORE, StoreOption, app, given, opened, refuse, show
 from vireid.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -28,7 +26,6 @@ OF_PROTOCOL = ("protocol", "root", "mode", "direction", "shots", "trials", "spli
 OF_RERANKING = ("variant", "k1", "k2", "weight", "search")
 OF_FILES = (*OF_RULE, *OF_PROTOCOL, "normalize", "rerank", *OF_RERANKING)
 FLAGS = {"weight": "--lambda"}
-SYNTHETIC = "synthetic images: not comparable with published results"
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print JSON (fractions) instead of a table; with --rerank of the re-ranked.")
 ]
@@ -150,10 +147,8 @@ def score(
     if as_json:
         _print_json(results[-1].summary())
         return
-    from vireid.cli.show_features import metrics_table
-
-    notes = [SYNTHETIC] if files.synthetic else []
-    console.print(metrics_table(f"{features} · {files.title}", results, notes))
+    notes = [show.SYNTHETIC] if files.synthetic else []
+    show.console.print(show.metrics_table(f"{features} · {files.title}", results, notes))
 
 
 @app.command()
@@ -213,38 +208,37 @@ def _file_evaluation(ctx: typer.Context, options: Options) -> FileEvaluation:
 
 
 def _compare_files(files: FileEvaluation, first: str, second: str, as_json: bool) -> None:
-    from vireid.cli.show_features import comparison_json, comparison_table, reranking_words
-
-    notes = [SYNTHETIC] if files.synthetic else []
+    notes = [show.SYNTHETIC] if files.synthetic else []
     pairs = list(zip(files.evaluate(Path(first)), files.evaluate(Path(second)), strict=True))
     if as_json:
         one, other = pairs[-1]
         sizes = {"queries": one.queries, "valid_queries": one.valid_queries}
-        _print_json(comparison_json(one.metrics, other.metrics, other.minus(one)) | sizes)
+        _print_json(show.comparison_json(one.metrics, other.metrics, other.minus(one)) | sizes)
         return
     for one, other in pairs:
-        title = f"{files.title} · {reranking_words(one.settings)}"
-        console.print(comparison_table(title, (first, one.metrics), (second, other.metrics), other.minus(one), notes))
+        title = f"{files.title} · {show.reranking_label(one.settings['reranking'])}"
+        show.console.print(
+            show.comparison_table(title, (first, one.metrics), (second, other.metrics), other.minus(one), notes)
+        )
 
 
 def _compare_runs(first: str, second: str, store: Path, as_json: bool) -> None:
-    from vireid.cli.show_features import comparison_json, comparison_table
     from vireid.experiment.compare import compare_runs
 
     comparisons = compare_runs(opened(store), first, second)
     if as_json:
         _print_json(
             [
-                {"protocol": c.card, **comparison_json(c.first.metrics, c.second.metrics, c.differences)}
+                {"protocol": c.card, **show.comparison_json(c.first.metrics, c.second.metrics, c.differences)}
                 for c in comparisons
             ]
         )
         return
     for comparison in comparisons:
         sides = [(f"run {e.fit}", e.metrics) for e in (comparison.first, comparison.second)]
-        notes = [SYNTHETIC] if comparison.first.data_kind == "synthetic" else []
-        title = protocol_label(comparison.card)
-        console.print(comparison_table(title, sides[0], sides[1], comparison.differences, notes))
+        notes = [show.SYNTHETIC] if comparison.first.data_kind == "synthetic" else []
+        title = show.protocol_label(comparison.first.card)
+        show.console.print(show.comparison_table(title, sides[0], sides[1], comparison.differences, notes))
 
 
 def _print_json(content: Any) -> None:

@@ -2,50 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from statistics import median
-from typing import TYPE_CHECKING
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from vireid.core.messages import Table, printer
+from vireid.core.messages import DASH, NOT_COMPARABLE, Table, printer
 
-if TYPE_CHECKING:  # what prints needs no schema, and every command imports this
+if TYPE_CHECKING:  # every command imports this module, and most need neither schemas nor NumPy
     from vireid.core.plan import Plan
-    from vireid.core.records import CostRecord, EvaluationRecord, Record
+    from vireid.core.protocol_card import ProtocolCard
+    from vireid.core.records import CostRecord, EvaluationRecord, LatencyRecord, Record
+    from vireid.evaluation.features import FeatureResult
+    from vireid.statistics.bootstrap import Interval
 
 console = printer()
-METRICS = ("r1", "r10", "r20", "mAP", "mINP")
+SYNTHETIC = f"synthetic images: {NOT_COMPARABLE}"
+METRICS = ("r1", "r5", "r10", "r20", "mAP", "mINP")
 
 
-def protocol_label(card: Mapping[str, object]) -> str:
+def protocol_label(card: ProtocolCard) -> str:
     """Short text of a protocol card that tells any two cards of a study apart."""
-    parts = [str(card["name"])]
-    parts += [str(card[key]) for key in ("mode", "direction") if card.get(key)]
-    if card.get("shots"):
-        parts.append(f"{card['shots']}-shot")
-    reranking = card.get("reranking")
-    name = reranking.get("name", "none") if isinstance(reranking, Mapping) else reranking
-    parts.append("no re-ranking" if name in (None, "none") else f"re-ranked ({name})")
-    if card.get("text", "none") != "none":
-        parts.append(f"text {card['text']}" + (f" ({card['captions']})" if card.get("captions") else ""))
-    parts.append(str(card.get("split", "")))
-    return " · ".join(filter(None, parts))
+    from vireid.core.protocol_card import PLAIN
+
+    labels = [card.name, card.mode, card.direction, f"{card.shots}-shot" if card.shots else ""]
+    labels += [reranking_label(card.reranking_settings, PLAIN), f"text {card.text_label}" if card.reads_text else ""]
+    return " · ".join(filter(None, [*labels, card.split]))
+
+
+def reranking_label(settings: Mapping[str, Any], plain: str = "plain") -> str:
+    """``plain``, or ``re-ranked`` with the variant."""
+    name = settings["name"]
+    return plain if name in (None, "none") else f"re-ranked ({name})"
 
 
 def evaluation_table(records: Iterable[EvaluationRecord]) -> Table:
     """Metrics in percent, one row per protocol."""
     table = Table(title="Evaluation (%)")
     table.add_column("protocol")
-    for metric in METRICS:
+    shown = [metric for metric in METRICS if metric != "r5"]
+    for metric in shown:
         table.add_column(metric, justify="right")
-    synthetic = False
     for record in records:
-        synthetic |= record.data_kind == "synthetic"
+        if record.data_kind == "synthetic":
+            table.caption = SYNTHETIC
         table.add_row(
-            protocol_label(record.protocol),
-            *(f"{100 * record.metrics[m]:.1f}" if m in record.metrics else "–" for m in METRICS),
+            protocol_label(record.card),
+            *(f"{100 * record.metrics[m]:.1f}" if m in record.metrics else DASH for m in shown),
         )
-    if synthetic:
-        table.caption = "synthetic images: not comparable with published results"
     return table
 
 
@@ -55,12 +58,11 @@ def deployed_table(records: Iterable[EvaluationRecord]) -> Table:
     for name in ("file", "protocol", "r1", "mAP", "cosine", "top-10 overlap", "MB"):
         table.add_column(name, justify="left" if name in ("file", "protocol") else "right")
     for record in records:
-        plain = record.protocol.get("reranking", {}).get("name", "none") == "none"
-        if (file := record.artefact) is None or not plain:
+        if (file := record.artefact) is None or not record.card.is_plain:
             continue
         table.add_row(
             f"{file.runtime['name']}, {file.precision}",
-            protocol_label(record.protocol),
+            protocol_label(record.card),
             *(f"{100 * record.metrics[metric]:.1f}" for metric in ("r1", "mAP")),
             f"{file.cosine:.4f}",
             f"{file.overlap10:.3f}",
@@ -138,11 +140,187 @@ def _summary(record: Record) -> tuple[str, str]:
     if record.kind == "evaluation":
         file = "" if record.artefact is None else f", {record.artefact.precision} file"
         return (
-            f"fit {record.fit}{file}: {protocol_label(record.protocol)}",
+            f"fit {record.fit}{file}: {protocol_label(record.card)}",
             f"mAP {100 * record.metrics.get('mAP', 0):.1f}",
         )
     if record.kind == "cost":
-        macs = "–" if record.macs is None else f"{record.macs / 1e9:.3f} GMAC"
+        macs = DASH if record.macs is None else f"{record.macs / 1e9:.3f} GMAC"
         return f"{record.model['name']} {record.resolution[0]}×{record.resolution[1]}", macs
-    middle = median(record.seconds) if record.seconds else float("nan")
+    middle = statistics.median(record.seconds) if record.seconds else float("nan")
     return f"{record.runtime.get('name')} {record.precision} batch {record.batch}", f"{1e3 * middle:.2f} ms"
+
+
+def latency_table(records: Iterable[LatencyRecord]) -> Table:
+    """Percentiles per forward, throughput, and what else was measured: load time, size on disk, memory, energy."""
+    import numpy as np
+
+    from vireid.profiling.sampling import slowdown
+
+    optional: list[tuple[str, int, Callable[[LatencyRecord], float | None]]] = [
+        ("load s", 2, lambda r: r.load_seconds),
+        ("file MB", 1, lambda r: None if r.size_bytes is None else r.size_bytes / 1e6),
+        ("RSS MB", 0, lambda r: None if r.rss_bytes is None else r.rss_bytes / 1e6),
+        ("J/image", 2, lambda r: r.joules_per_image),
+        ("last ÷ first minute", 2, lambda r: slowdown(r.seconds, r.windows)),
+    ]
+    shown, table = list(records), Table(title="Latency")
+    names = ("runtime", "precision", "threads", "batch", "p50 ms", "p90 ms", "p99 ms", "images/s")
+    filled = [column for column in optional if any(column[2](record) is not None for record in shown)]
+    for name in (*names, *(name for name, *_ in filled), "samples"):
+        table.add_column(name, justify="left" if name in ("runtime", "precision") else "right")
+    for record in shown:
+        head = (latency_condition(record), record.precision, str(record.threads), str(record.batch))
+        if record.status != "ok":
+            table.add_row(*head, *[DASH] * (5 + len(filled)))
+            continue
+        p50, p90, p99 = np.percentile(record.seconds, [50, 90, 99])
+        table.add_row(
+            *head,
+            *(f"{1e3 * value:.2f}" for value in (p50, p90, p99)),
+            f"{record.batch / p50:.1f}",
+            *(DASH if (value := read(record)) is None else f"{value:.{decimals}f}" for _, decimals, read in filled),
+            str(len(record.seconds)),
+        )
+    return table
+
+
+def stages_table(record: LatencyRecord) -> Table:
+    """Where the time of one query goes: median and share of each stage, and the whole way."""
+    import numpy as np
+
+    table = Table(title="From JPEG to ranked list")
+    for name in ("stage", "p50 ms", "p90 ms", "share %"):
+        table.add_column(name, justify="left" if name == "stage" else "right")
+    whole = sum(statistics.fmean(seconds) for seconds in record.stages.values())
+    for name, seconds in record.stages.items():
+        p50, p90 = np.percentile(seconds, [50, 90])
+        share = 100 * statistics.fmean(seconds) / whole
+        table.add_row(name, f"{1e3 * p50:.2f}", f"{1e3 * p90:.2f}", f"{share:.1f}")
+    table.add_section()
+    p50, p90 = np.percentile(record.seconds, [50, 90])
+    table.add_row("whole way", f"{1e3 * p50:.2f}", f"{1e3 * p90:.2f}", "100.0")
+    return table
+
+
+def stages_settings(record: LatencyRecord) -> str:
+    """What went the way and what was searched, on one line."""
+    settings, image = record.stage_settings, record.stage_settings.get("image")
+    begin = "pixels" if image is None else f"JPEG {image['height']}×{image['width']}, {image['bytes'] / 1e3:.1f} kB"
+    searched = f"{settings['gallery']} rows, {settings['gallery_bytes'] / 1e6:.2f} MB"
+    return f"{latency_label(record)}: {begin}; gallery of {searched}; the {settings['top']} best"
+
+
+def latency_condition(record: LatencyRecord) -> str:
+    """Runtime, and under what it was measured where that is not the whole machine."""
+    conditions = [str(record.runtime.get("name"))]
+    conditions += ["isolated"] if record.isolated and record.limit is None else []
+    conditions += [] if record.limit is None else [str(record.limit["name"])]
+    conditions += ["sustained"] if record.windows else []
+    if record.stage_settings:
+        conditions.append("from JPEG" if "image" in record.stage_settings else "with search")
+    return ", ".join(conditions)
+
+
+def latency_remarks(records: Iterable[LatencyRecord]) -> list[str]:
+    """What the profiler says of its own measurements, and why some were not made."""
+    lines: list[str] = []
+    for record in records:
+        lines += [f"{latency_label(record)}: {note}" for note in record.notes]
+        if record.status != "ok":
+            lines.append(f"{latency_label(record)}: {record.status}: {record.reason}")
+    return lines
+
+
+def latency_label(record: LatencyRecord) -> str:
+    """Condition, precision, threads and batch of a record, on one line."""
+    threads = f"{record.threads} thread" + ("s" if record.threads > 1 else "")
+    return f"{latency_condition(record)}, {record.precision}, {threads}, batch {record.batch}"
+
+
+def metrics_table(title: str, results: Sequence[FeatureResult], notes: Iterable[str] = ()) -> Table:
+    """One row per result, in percent, and below what they were measured under."""
+    table = _metrics_grid(title)
+    for result in results:
+        _add_intervals(table, reranking_label(result.settings["reranking"]), result.intervals())
+    return _captioned(table, _score_remarks(results), notes)
+
+
+def comparison_table(
+    title: str,
+    first: tuple[str, Mapping[str, float]],
+    second: tuple[str, Mapping[str, float]],
+    differences: Mapping[str, Interval],
+    notes: Iterable[str] = (),
+) -> Table:
+    """Two (label, metrics) and their paired difference, in points of percent."""
+    table = _metrics_grid(title)
+    for label, metrics in (first, second):
+        table.add_row(label, *(f"{100 * metrics[name]:.2f}" for name in METRICS))
+    _add_intervals(table, "difference", differences, "+")
+    return _captioned(table, ["difference: second − first, points of percent, paired by query"], notes)
+
+
+def comparison_json(
+    first: Mapping[str, float], second: Mapping[str, float], differences: Mapping[str, Interval]
+) -> dict[str, dict[str, float]]:
+    """Both sides and their difference with its interval, by metric, as fractions."""
+    return {
+        name: {
+            "first": first[name],
+            "second": second[name],
+            "difference": change.value,
+            "low": change.low,
+            "high": change.high,
+        }
+        for name, change in differences.items()
+    }
+
+
+def _score_remarks(results: Sequence[FeatureResult]) -> list[str]:
+    import numpy as np
+
+    settings = results[0].settings
+    shown = "L2-normalised" if settings["feature_normalisation"] == "L2" else "as they are"
+    counts = f"{results[0].queries:,} queries, {results[0].valid_queries:,} of them with a match"
+    junk = f" ({results[0].junk:,} more, of negative identities, left out as junk)" if results[0].junk else ""
+    remarks = [
+        f"{counts}, in a gallery of {settings['gallery']:,}" + junk,
+        f"CMC {settings['cmc']}; ranked by {settings['score']} of features {shown}",
+    ]
+    for result in results:
+        parameters: dict[str, Any] = result.settings["reranking"]
+        if parameters["name"] != "none":
+            values = ", ".join(f"{'λ' if k == 'lambda' else k} {v}" for k, v in parameters.items() if k != "name")
+            remarks.append(f"re-ranked: k-reciprocal encoding, {values}")
+        if len(result.trials) > 1:
+            per_trial = [trial.queries.aggregate() for trial in result.trials]
+            spread = {name: 100 * float(np.std([t[name] for t in per_trial], ddof=1)) for name in ("r1", "mAP")}
+            deviations = ", ".join(f"{name} {value:.2f}" for name, value in spread.items())
+            label = f"{reranking_label(parameters)}: mean of {len(per_trial)} trials"
+            remarks.append(f"{label}, standard deviation over trials {deviations}")
+    return remarks
+
+
+def _metrics_grid(title: str) -> Table:
+    from rich import box
+
+    table = Table(
+        title=title, box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left", pad_edge=False, min_width=70
+    )
+    table.add_column("%", overflow="fold")
+    for name in METRICS:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
+def _captioned(table: Table, remarks: Iterable[str], notes: Iterable[str]) -> Table:
+    from vireid.statistics.bootstrap import TEST_SAMPLING
+
+    table.caption = "\n".join([*remarks, f"from … to: {TEST_SAMPLING}", *notes])
+    return table
+
+
+def _add_intervals(table: Table, label: str, intervals: Mapping[str, Interval], sign: str = "") -> None:
+    table.add_row(label, *(f"{100 * intervals[name].value:{sign}.2f}" for name in METRICS))
+    for word, end in (("  from", "low"), ("  to", "high")):
+        table.add_row(word, *(f"{100 * getattr(intervals[name], end):{sign}.2f}" for name in METRICS), style="dim")

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vireid.cli import DEFAULT_STORE, Overrides, StoreOption, app
-from vireid.cli.options import opened, writable
+from vireid.cli import DEFAULT_STORE, Overrides, StoreOption, app, opened, writable
 from vireid.cli.show import console, failure_lines, plan_table
 from vireid.core.errors import UserError, did_you_mean
 from vireid.core.messages import Table
@@ -47,8 +46,7 @@ def ablate(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Run a study: every cell is trained, evaluated and profiled; finished runs are reused, broken ones resumed."""
-    from vireid.ablation.order import check_earlier_fits
-    from vireid.ablation.plan import make_plan
+    from vireid.ablation.plan import check_earlier_fits, make_plan
     from vireid.ablation.study import find_study, read_study
 
     if list_:

@@ -28,7 +28,7 @@ from vireid.experiment.data import trials_of
 from vireid.experiment.evaluate import embeddings, evaluate_features
 from vireid.explain import data, figures, page
 from vireid.report.html import join
-from vireid.report.records.labels import as_sentence, data_label, data_note
+from vireid.report.records.keys import as_sentence, data_label, data_note
 from vireid.store import unwritable, write_atomically
 
 QUERIES = 6

@@ -11,10 +11,9 @@ from vireid.report.effects.estimate import Family, families
 from vireid.report.html import Html, link
 from vireid.report.records.deployment import DeploymentView, study_deployment
 from vireid.report.records.study import StudyView
+from vireid.report.sections import MODULES
 from vireid.report.tables import ScoreTable, score_tables
 from vireid.store import Store, write_atomically
-
-_SECTIONS = Path(__file__).parent / "sections"
 
 
 class Report:
@@ -34,17 +33,16 @@ class Report:
         """A section, which writes its copies under ``out``.
 
         Args:
-            name: of its file in ``vireid/report/sections``.
-            choices: what its ``render`` leaves open.
+            name: of the section, see ``vireid.report.sections``.
+            choices: what its function leaves open.
 
         Raises:
             UserError: no such section.
         """
-        known = [path.stem for path in _SECTIONS.glob("[!_]*.py")]
-        if name not in known:
-            raise UserError(f"no section '{name}' in {_SECTIONS}{did_you_mean(name, known)}")
-        section = import_module(f"vireid.report.sections.{name}").render(self, **choices)
-        return Html(section)
+        if name not in MODULES:
+            raise UserError(f"no section '{name}' in vireid.report.sections{did_you_mean(name, MODULES)}")
+        section = import_module(f"vireid.report.sections.{MODULES[name]}")
+        return Html(getattr(section, f"render_{name}")(self, **choices))
 
     def copy(self, name: str, content: str, text: str = "") -> Html:
         """Write a copy beside the page; returns the link to it, which reads ``text`` (by default the kind of file)."""

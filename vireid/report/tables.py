@@ -8,9 +8,7 @@ import pandas as pd
 from vireid.core.messages import DASH
 from vireid.core.records import CostRecord
 from vireid.report.html import tag
-from vireid.report.numbers import seeds_phrase, signed
-from vireid.report.records.keys import AccuracyKey
-from vireid.report.records.labels import SCORES, capitalised
+from vireid.report.records.keys import SCORES, AccuracyKey, capitalised, seeds_phrase, signed
 from vireid.report.records.study import StudyView
 from vireid.statistics.seeds import MIN_SEEDS, Difference, Summary, difference, paired, summary
 

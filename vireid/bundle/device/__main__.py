@@ -13,7 +13,7 @@ from typing import Any
 
 from ...profiling import sensors
 from ...profiling.sampling import summarise
-from . import machine, options, words
+from . import machine, options, phrases
 from .choice import Candidate, choose
 from .isolation import run_isolated
 from .measurements import Measurements
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str], root: Path = HERE) -> int:
     """Carry out the command; its exit code."""
     bundle = json.loads((root / "bundle.json").read_text(encoding="utf-8"))
     models: list[dict[str, Any]] = bundle["models"]
-    protocols = sorted({found["protocol"] for model in models for found in model["accuracy"]})
+    protocols = sorted({known["protocol"] for model in models for known in model["accuracy"]})
     given = options.parse(arguments, [model["name"] for model in models], protocols, machine.usable_cores())
     if given.list:
         print("\n".join(model["name"] for model in models))
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str], root: Path = HERE) -> int:
         return 2
     taken = f"{len(models)} of {len(bundle['models'])} models"
     print(f"bundle {bundle['digest'][:12]} of vireid {bundle['vireid']}, its files unchanged: {taken}")
-    print(*words.machine(description, sensors.describe(), machine.packages()), sep="\n")
+    print(*phrases.machine(description, sensors.describe(), machine.packages()), sep="\n")
     print("\nfeatures against the stored references")
     faults = {model["name"]: _check(root, model, max(given.threads)) for model in models}
     failed = any(faults.values())
@@ -74,14 +74,14 @@ def _check(root: Path, model: Mapping[str, Any], threads: int) -> str | None:
         threads=threads,
         timeout_seconds=CHECK_SECONDS,
     )
-    found = answer["result"]
+    compared = answer["result"]
     if answer["status"] == "ok":
-        reason = fault(model["precision"], found)
+        reason = fault(model["precision"], compared)
     else:
         reason = f"the features could not be computed: {answer['reason']}"
     if reason is None:
-        near = f"cosine {found['cosine']:.6f}, largest difference {found['difference']:.1e}"
-        print(f"  {model['name']}: fine ({near}, {found['images']} images)")
+        near = f"cosine {compared['cosine']:.6f}, largest difference {compared['difference']:.1e}"
+        print(f"  {model['name']}: fine ({near}, {compared['images']} images)")
     else:
         print(f"  {model['name']}: FAILED: {reason}")
     return reason
@@ -89,18 +89,18 @@ def _check(root: Path, model: Mapping[str, Any], threads: int) -> str | None:
 
 def _conclude(models: Sequence[Mapping[str, Any]], measured: Measurements, given: Any, out: Path) -> None:
     accuracies = _accuracies(models, given.protocol)
-    rows = [words.row(name, record, accuracies.get(name)) for name, record in measured.forwards]
+    rows = [phrases.row(name, record, accuracies.get(name)) for name, record in measured.forwards]
     if rows:
-        print("", *words.table(rows), sep="\n")
+        print("", *phrases.table(rows), sep="\n")
     for note in measured.remarks:
         print(f"note: {note}")
     print(f"\nrecord: {out} (add it where the suite is: vireid results add {out.name})")
     candidates = _candidates(measured.forwards, accuracies)
     if candidates:
-        note = next((found["note"] for found in accuracies.values()), "")
-        print(words.sentence(choose(candidates, given.max_ms, given.max_mb), given.max_ms, given.max_mb, note))
-        taken = {found["protocol"] for found in accuracies.values()}
-        others = sorted({found["protocol"] for model in models for found in model["accuracy"]} - taken)
+        note = next((known["note"] for known in accuracies.values()), "")
+        print(phrases.sentence(choose(candidates, given.max_ms, given.max_mb), given.max_ms, given.max_mb, note))
+        taken = {known["protocol"] for known in accuracies.values()}
+        others = sorted({known["protocol"] for model in models for known in model["accuracy"]} - taken)
         if others:
             print(f"Accuracies are also known under: {'; '.join(others)} (choose with --protocol).")
 
@@ -110,10 +110,10 @@ def _accuracies(models: Sequence[Mapping[str, Any]], protocol: str | None) -> di
 
     Where ``protocol`` is given, of those protocols that have it in their name.
     """
-    known = [found for model in models for found in model["accuracy"] if (protocol or "") in found["protocol"]]
-    keys = [found["key"] for found in known]
+    known = [entry for model in models for entry in model["accuracy"] if (protocol or "") in entry["protocol"]]
+    keys = [entry["key"] for entry in known]
     common = max(dict.fromkeys(keys), key=keys.count, default=None)
-    return {m["name"]: found for m in models for found in m["accuracy"] if found["key"] == common}
+    return {m["name"]: entry for m in models for entry in m["accuracy"] if entry["key"] == common}
 
 
 def _candidates(

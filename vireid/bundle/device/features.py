@@ -20,13 +20,13 @@ def compare(features: Array, reference: Array) -> dict[str, float]:
     """``difference`` (see above; infinite where shapes differ) and the smallest ``cosine`` of N×D features."""
     if features.shape != reference.shape:
         return {"difference": float("inf"), "cosine": -1.0}
-    found, expected = features.astype(np.float64), reference.astype(np.float64)
+    computed, expected = features.astype(np.float64), reference.astype(np.float64)
     tiny = np.finfo(np.float64).tiny  # squares of single precision never overflow or vanish in double
     scale = np.maximum(np.sqrt(np.square(expected).mean(axis=1)), tiny)
-    lengths = np.maximum(np.linalg.norm(found, axis=1) * np.linalg.norm(expected, axis=1), tiny)
+    lengths = np.maximum(np.linalg.norm(computed, axis=1) * np.linalg.norm(expected, axis=1), tiny)
     return {
-        "difference": float((np.abs(found - expected).max(axis=1) / scale).max()),
-        "cosine": float(((found * expected).sum(axis=1) / lengths).min()),
+        "difference": float((np.abs(computed - expected).max(axis=1) / scale).max()),
+        "cosine": float(((computed * expected).sum(axis=1) / lengths).min()),
     }
 
 

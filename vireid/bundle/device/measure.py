@@ -22,10 +22,10 @@ fault = ""
 listed = []
 try:
     bundle = json.loads((here / "bundle.json").read_bytes())
-    told = bundle.pop("digest")
-    said = json.dumps(bundle, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    stated = bundle.pop("digest")
+    content = json.dumps(bundle, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     listed = sorted(bundle["files"].items())
-    if hashlib.sha256(said.encode()).hexdigest() != told:
+    if hashlib.sha256(content.encode()).hexdigest() != stated:
         fault = "bundle.json was changed since the bundle was made"
 except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
     fault = "bundle.json cannot be read (%s)" % error

@@ -49,9 +49,9 @@ class Measurements:
         groups: dict[str, list[Model]] = {}
         for model in usable:
             groups.setdefault(canonical_json([model["graph"], model["runtime"]]), []).append(model)
-        todo = [(group, *way) for group in groups.values() for way in self._ways()]
+        todo = [(group, *mode) for group in groups.values() for mode in self._modes()]
         for model in models:
-            for threads, batch, search in self._ways() if faults[model["name"]] is not None else ():
+            for threads, batch, search in self._modes() if faults[model["name"]] is not None else ():
                 specified = self._specification(model, threads, batch, search)
                 self._keep(model, specified, _failed(str(faults[model["name"]])), now())
         if todo:
@@ -60,7 +60,7 @@ class Measurements:
         for number, (group, threads, batch, search) in enumerate(todo, 1):
             self._measure(f"  [{number}/{len(todo)}] ", group, threads, batch, search)
 
-    def _ways(self) -> Iterator[tuple[int, int, dict[str, int] | None]]:
+    def _modes(self) -> Iterator[tuple[int, int, dict[str, int] | None]]:
         """Threads, batch, and the search that follows the network, where one does."""
         for threads in self._given.threads:
             for batch in self._given.batch:
@@ -106,7 +106,7 @@ class Measurements:
             print(f"FAILED: {record['reason']}")
             self.failed = True
             return
-        print(f"{1e3 * statistics.median(record['seconds']):.2f} ms" + _parts(record))
+        print(f"{1e3 * statistics.median(record['seconds']):.2f} ms" + _stage_times(record))
         self.remarks += [what + note for note in record["notes"][1:]]
         if search is None:
             self.forwards += [(member["name"], {**record, "size_bytes": member["bytes"]}) for member in group]
@@ -123,7 +123,7 @@ def _failed(reason: str) -> dict[str, Any]:
     return {"status": "failed", "reason": reason, "affinity": None, "notes": [], "result": {}}
 
 
-def _parts(record: Mapping[str, Any]) -> str:
+def _stage_times(record: Mapping[str, Any]) -> str:
     stages = {name: 1e3 * statistics.median(seconds) for name, seconds in record.get("stages", {}).items()}
     return f" ({', '.join(f'{name} {ms:.2f}' for name, ms in stages.items())})" if stages else ""
 

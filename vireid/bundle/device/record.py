@@ -52,7 +52,7 @@ def specification(
     search: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
     """What decides a measurement. ``by`` tells it from one of the suite, whose process holds PyTorch as well."""
-    found: dict[str, Any] = {
+    specified: dict[str, Any] = {
         "kind": "latency",
         "by": "bundle",
         "artefact": model["graph"],
@@ -65,10 +65,10 @@ def specification(
         "isolate": True,
     }
     if sustained_seconds is not None:
-        found["sustained_seconds"] = sustained_seconds
+        specified["sustained_seconds"] = sustained_seconds
     if search is not None:
-        found["stages"] = dict(search)
-    return found
+        specified["stages"] = dict(search)
+    return specified
 
 
 def latency_record(

@@ -38,8 +38,8 @@ def check(
     """Features of the stored images, one image at a time, against the stored features."""
     network = Network(Path(model), runtime, threads)
     pixels = normalise(np.load(images, allow_pickle=False), mean, std)
-    found = np.concatenate([network(image[None]) for image in pixels])
-    compared = compare(found, np.load(features, allow_pickle=False))
+    computed = np.concatenate([network(image[None]) for image in pixels])
+    compared = compare(computed, np.load(features, allow_pickle=False))
     return {**compared, "onnxruntime": onnxruntime.__version__, "images": len(pixels)}
 
 
@@ -61,8 +61,8 @@ def measure(
     network = Network(Path(model), runtime, threads)
     width = network(images).shape[1]
     loaded = time.perf_counter() - begin
-    way = Way(network, images, random_gallery(gallery, width), top) if gallery else None
-    call: Callable[[], object] = way if way is not None else lambda: network(images)
+    query = TimedQuery(network, images, random_gallery(gallery, width), top) if gallery else None
+    call: Callable[[], object] = query if query is not None else lambda: network(images)
     before, meter = sensors.describe(), sensors.EnergyMeter()
     samples = sample(
         call,
@@ -87,11 +87,11 @@ def measure(
             "after": {name: reading for name, reading in after.items() if reading["value"] is not None},
             "energy_by": meter.method or meter.reason,
         },
-        **({} if way is None else way.described(samples.warmup)),
+        **({} if query is None else query.described(samples.warmup)),
     }
 
 
-class Way:
+class TimedQuery:
     """One query through the network and a search; keeps how long each took."""
 
     def __init__(self, network: Network, images: Array, gallery: Array, top: int) -> None:

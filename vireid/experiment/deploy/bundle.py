@@ -13,8 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from vireid.bundle.manifest import BundledModel, KnownAccuracy, References
-from vireid.bundle.write import write_bundle
+from vireid.bundle.write import BundledModel, KnownAccuracy, References, write_bundle
 from vireid.core.config import parse
 from vireid.core.errors import UserError
 from vireid.core.extras import optional_module
@@ -24,7 +23,7 @@ from vireid.experiment.context import RunContext
 from vireid.experiment.cost.query_pipeline import infrared_person
 from vireid.experiment.deploy.export import export_step
 from vireid.experiment.progress import ProgressCallback, silent
-from vireid.report.records.labels import data_label, data_note
+from vireid.report.records.keys import data_label, data_note
 from vireid.store import Store
 
 REFERENCE_IMAGES = 4  # rendered people: a bundle shows nobody

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from vireid.core.records import FitRecord
-from vireid.report.effects.design import baseline_level, pairs, toggles
+from vireid.report.effects.estimate import baseline_level, pairs, toggles
 from vireid.report.effects.phrases import Names
 from vireid.report.figures.canvas import colour, dashes, light_grid, publish, small_multiples, styled
 from vireid.report.html import Html, absent

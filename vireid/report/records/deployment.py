@@ -10,7 +10,7 @@ from vireid.core.config import canonical_json
 from vireid.core.errors import UserError
 from vireid.core.plan import Plan, PlannedRun
 from vireid.core.records import CostRecord, EvaluationRecord, FitRecord, LatencyRecord, Record
-from vireid.report.records.labels import data_label, data_note
+from vireid.report.records.keys import data_label, data_note
 from vireid.report.records.study import StudyView, read_plan, with_level_names
 from vireid.report.records.timings import Timing, machine_names, timings
 from vireid.store import Store

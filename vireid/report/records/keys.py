@@ -1,15 +1,18 @@
-"""What numbers must share before they may stand side by side: one key for accuracies, one for latencies."""
+"""What numbers must share to stand side by side (a key for accuracies, one for latencies), and how they are printed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
 from vireid.core.config import canonical_json
 from vireid.core.environment import MACHINE_IDENTITY, Environment
 from vireid.core.identity import run_id
+from vireid.core.messages import DASH, NOT_COMPARABLE
 from vireid.core.protocol_card import ProtocolCard
 from vireid.core.records import EvaluationRecord, FitRecord, LatencyRecord
-from vireid.report.records.labels import data_label, data_note, device_label
+
+if TYPE_CHECKING:
+    from vireid.statistics.seeds import Difference
 
 OWN_PROCESS = "in the profiler's process"
 
@@ -108,3 +111,92 @@ def machine_digest(environment: Environment) -> str:
     """Digest of a machine's identity: only latencies with equal digests may stand side by side."""
     machine = {key: environment.device.get(key) for key in MACHINE_IDENTITY}
     return run_id([machine, environment.accelerator])
+
+
+METRICS = ("r1", "r5", "r10", "r20", "mAP", "mINP")
+SCORES = {"r1": "R1", "r10": "R10", "r20": "R20", "mAP": "mAP", "mINP": "mINP"}  # as tables print them
+MAIN_SCORES = {"r1": "R1", "mAP": "mAP"}  # of which differences are tested
+_USUAL = ("none", "minmax", "asymmetric")
+
+
+def data_label(fit: FitRecord) -> str:
+    """Name of the data of a fit; synthetic data carry their renderer's version."""
+    specification = fit.data.get("specification") or {}
+    if fit.data_kind == "real":
+        return str(fit.data.get("name") or specification.get("name") or "real data")
+    version = (specification.get("synthetic") or specification).get("renderer_version", "")
+    return f"synthetic {version}".strip()
+
+
+def data_note(label: str) -> str:
+    """The warning that goes with a data label; empty for real data."""
+    return f"{label}, {NOT_COMPARABLE}" if label.startswith("synthetic") else ""
+
+
+def as_sentence(*notes: str) -> str:
+    """Notes as the last sentences of a caption; an empty note is left out."""
+    return "".join(f" {note[0].upper()}{note[1:]}." for note in notes if note)
+
+
+def capitalised(text: str) -> str:
+    """A text with its first letter as a capital."""
+    return text[:1].upper() + text[1:]
+
+
+def device_label(environment: Environment) -> str:
+    """Name of a machine as headings print it."""
+    device = environment.device
+    cores = device.get("logical_cores")
+    host = str(device.get("cpu") or environment.platform) + (f", {cores} logical cores" if cores else "")
+    return host if environment.accelerator == "cpu" else f"{environment.accelerator} ({host})"
+
+
+def runtime_label(runtime: Mapping[str, Any]) -> str:
+    """A runtime's name with its settings, precision and version left out."""
+    settings = ", ".join(
+        key.replace("_", " ") if value is True else f"{key.replace('_', ' ')} {_setting(value)}"
+        for key, value in sorted(runtime.items())
+        if key not in ("name", "precision", "version") and value not in (None, False, "")
+    )
+    name = str(runtime.get("name", "unnamed runtime"))
+    return f"{name} ({settings})" if settings else name
+
+
+def _setting(value: Any) -> str:
+    """A setting; of settings of its own the names that are neither off nor usual: ``nncf symmetric``."""
+    if not isinstance(value, Mapping):
+        return str(value)
+    return " ".join(text for _, text in sorted(value.items()) if isinstance(text, str) and text not in _USUAL)
+
+
+def seeds_phrase(n: int) -> str:
+    """``"1 seed, no effect claimed"`` and the like, for fewer than ``MIN_SEEDS``."""
+    return f"{n} seed{'s' if n != 1 else ''}, no effect claimed"
+
+
+def signed(value: float, decimals: int = 1) -> str:
+    """Number with its sign, a true minus, and no negative zero."""
+    text = f"{value:+.{decimals}f}"
+    return text.replace("-", "−") if float(text) != 0 else f"±{0:.{decimals}f}"
+
+
+def points(change: "Difference", metric: str = "") -> str:
+    """A difference of fractions in points of percent, with its interval: ``"+2.1 mAP [1.2, 3.0]"``."""
+    text = " ".join(filter(None, [signed(100 * change.mean), metric]))
+    return f"{text} {interval(change)}".rstrip()
+
+
+def interval(change: "Difference") -> str:
+    """``"[1.2, 3.0]"`` in points of percent; empty without an interval."""
+    if change.low is None or change.high is None:
+        return ""
+    return f"[{_plain(100 * change.low)}, {_plain(100 * change.high)}]"
+
+
+def p_text(value: float | None) -> str:
+    """A p value as tables print it; a dash where nothing was tested."""
+    return DASH if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _plain(value: float) -> str:
+    return signed(value).lstrip("+±")

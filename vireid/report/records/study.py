@@ -16,8 +16,7 @@ from vireid.core.config import parse
 from vireid.core.errors import UserError
 from vireid.core.plan import Cell, Plan, PlannedRun
 from vireid.core.records import CostRecord, EvaluationRecord, FitRecord, LatencyRecord, Record
-from vireid.report.records.keys import AccuracyKey
-from vireid.report.records.labels import METRICS, as_sentence, data_label, data_note
+from vireid.report.records.keys import METRICS, AccuracyKey, as_sentence, data_label, data_note
 from vireid.report.records.timings import Timing, TimingBlock, timings
 from vireid.store import Store
 

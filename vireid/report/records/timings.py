@@ -11,8 +11,7 @@ import numpy as np
 from vireid.core.environment import MACHINE_IDENTITY
 from vireid.core.identity import run_id
 from vireid.core.records import LatencyRecord
-from vireid.report.records.keys import OWN_PROCESS, TimingKey, machine_digest
-from vireid.report.records.labels import device_label, runtime_label
+from vireid.report.records.keys import OWN_PROCESS, TimingKey, device_label, machine_digest, runtime_label
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,20 @@
-"""Sections of a report, one file each: ``render`` takes the report, and writes its copies under ``report.out``.
+"""Sections of a report: ``render_<name>`` takes the report, and writes its copies under ``report.out``.
 
-A notebook asks for a section by the name of its file: ``report.section("summary")``.
+A notebook asks for a section by its name, ``report.section("summary")``, and ``MODULES`` says in which module it is.
 """
+
+_NAMES = {
+    "scores": ("overview", "ablation", "scores", "accuracy_against_cost"),
+    "effects": ("summary", "effects", "differences"),
+    "systems": ("systems",),
+    "text": ("text",),
+    "costs": ("costs", "roofline"),
+    "training": ("budget", "training"),
+    "latency": ("latency", "latency_by_machine", "query_pipeline"),
+    "deployment": ("front", "toggles", "quantisation"),
+    "controls": ("controls", "sampling"),
+    "machines": ("machines", "devices", "environment"),
+    "protocols": ("protocols", "published"),
+    "retrieval": ("retrieval",),
+}
+MODULES = {name: module for module, names in _NAMES.items() for name in names}

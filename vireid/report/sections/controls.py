@@ -1,4 +1,4 @@
-"""Checks of a study on itself: controls beside the chance level, placebos against zero."""
+"""Checks of a study on itself: controls beside chance, placebos against zero, and test sampling of one seed."""
 
 import math
 from collections.abc import Sequence
@@ -12,11 +12,11 @@ from vireid.core.records import EvaluationRecord
 from vireid.report.effects.phrases import Names, sentence
 from vireid.report.html import Column, Html, absent, bullets, join, paragraph, table, tag
 from vireid.report.page import Report
-from vireid.report.records.keys import AccuracyKey
-from vireid.report.records.labels import MAIN_SCORES, capitalised
+from vireid.report.records.keys import MAIN_SCORES, AccuracyKey, capitalised, signed
 from vireid.report.records.study import StudyView
+from vireid.statistics.bootstrap import DRAWS, Interval
 from vireid.statistics.chance import Chance, chance_level
-from vireid.statistics.queries import LABEL, resampled_score
+from vireid.statistics.queries import LABEL, resampled_difference, resampled_score
 from vireid.statistics.seeds import MIN_SEEDS, half_width
 
 
@@ -64,13 +64,13 @@ def control_results(view: StudyView) -> list[ControlResult]:
         present = [record for record in evaluations if record.id in tables]
         if present:
             levels = [chance_level(tables[record.id], record) for record in present]
-            scores = [_score(metric, present, levels, tables[present[0].id]) for metric in MAIN_SCORES]
+            scores = [_control_score(metric, present, levels, tables[present[0].id]) for metric in MAIN_SCORES]
             basis = " or ".join(dict.fromkeys(level.basis for level in levels))
             results.append(ControlResult(control, key, reranking, tuple(s for s in scores if s), basis))
     return results
 
 
-def _score(
+def _control_score(
     metric: str, records: Sequence[EvaluationRecord], levels: Sequence[Chance], first: pd.DataFrame
 ) -> ControlScore | None:
     """One metric of a control's runs; ``first`` is the per-query table of the first of them."""
@@ -99,7 +99,7 @@ def control_sentence(result: ControlResult) -> str:
     return f"{capitalised(result.control)}: {'; '.join(parts)}"
 
 
-def render(report: Report) -> Html:
+def render_controls(report: Report) -> Html:
     """Controls beside chance, and placebos; empty for a study without either."""
     view = report.view
     results = control_results(view)
@@ -112,7 +112,7 @@ def render(report: Report) -> Html:
             f"Chance is the expectation of a random ranking of the same queries, {results[0].basis}."
         )
         pieces.append(bullets(control_sentence(result) for result in results if result.reranking == PLAIN))
-        pieces.append(table(columns, _blocks(results).items(), caption + view.note))
+        pieces.append(table(columns, _control_blocks(results).items(), caption + view.note))
     elif view.controls:
         pieces.append(absent(f"Not measured yet: {', '.join(str(cell.control) for cell in view.controls)}."))
     names = Names(view)
@@ -128,7 +128,7 @@ def render(report: Report) -> Html:
     return join(pieces)
 
 
-def _blocks(results: Sequence[ControlResult]) -> dict[str, list[list[str]]]:
+def _control_blocks(results: Sequence[ControlResult]) -> dict[str, list[list[str]]]:
     blocks: dict[str, list[list[str]]] = {}
     for result in results:
         heading = f"{result.key.title}, {result.reranking}, trained on {result.key.accelerator}"
@@ -144,3 +144,46 @@ def _blocks(results: Sequence[ControlResult]) -> dict[str, list[list[str]]]:
             ]
             blocks.setdefault(heading, []).append(entries)
     return blocks
+
+
+def render_sampling(report: Report) -> Html:
+    """Paired differences from the baseline at the first seed under each protocol, with percentile intervals."""
+    view, blocks = report.view, []
+    identities: set[int] = set()
+    for key in view.keys:
+        for reranking, tables in _first_seed_tables(view, key).items():
+            reference = tables.pop(view.baseline.name, None)
+            if reference is None or not tables:
+                continue
+            rows = []
+            for cell, queries in tables.items():
+                changes = [resampled_difference(reference, queries, metric) for metric in MAIN_SCORES]
+                identities |= {change.identities for change in changes}
+                rows.append([view.cells[cell].label, *map(_resampled_entry, changes)])
+            blocks.append((f"{key.title}, {reranking}, trained on {key.accelerator}", rows))
+    if not blocks:
+        return absent("No per-query tables of two configurations at the first seed.")
+    columns = [Column("Configuration", text=True), *(Column(name, "points") for name in MAIN_SCORES.values())]
+    caption = (
+        f"Difference from {view.baseline.label} at seed {view.plan.seeds[0]}, with its 95 % percentile interval over "
+        f"{DRAWS:,} resamples of {', '.join(map(str, sorted(identities)))} identities, the same for both runs: {LABEL}."
+    )
+    return table(columns, blocks, caption + view.note)
+
+
+def _first_seed_tables(view: StudyView, key: AccuracyKey) -> dict[str, dict[str, pd.DataFrame]]:
+    """Per-query tables of the design's cells at the first seed: re-ranking -> cell -> table."""
+    tables: dict[str, dict[str, pd.DataFrame]] = {}
+    for run in view.trained:
+        if run.seed == view.plan.seeds[0] and run.cell.control is None:
+            for evaluation in run.evaluations:
+                queries = view.per_query(evaluation) if AccuracyKey.in_study(run.fit, evaluation) == key else None
+                if queries is not None:
+                    tables.setdefault(evaluation.card.reranking_label, {})[run.cell.name] = queries
+    return tables
+
+
+def _resampled_entry(change: Interval) -> str:
+    """``"+2.1 [1.2, 3.0]"``, in points of percent."""
+    low, high = (signed(100 * value).lstrip("+±") for value in (change.low, change.high))
+    return f"{signed(100 * change.value)} [{low}, {high}]"

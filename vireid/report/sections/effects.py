@@ -1,20 +1,241 @@
-"""Main effects and interactions: a figure and plain sentences per protocol, interactions as a table, a CSV copy."""
+"""What each toggle or system is worth: summary, main effects and interactions, differences from the reference."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import groupby
+from pathlib import Path
+
+from matplotlib.axes import Axes
 
 from vireid.core.messages import DASH
+from vireid.core.protocol_card import PLAIN
 from vireid.report.effects.estimate import Effect, Family
-from vireid.report.effects.phrases import METHODS, NOTHING, Names, effects_csv, family_phrase, sentence
-from vireid.report.figures.forest import forest
+from vireid.report.effects.phrases import (
+    METHODS,
+    NOTHING,
+    SUMMARY,
+    Names,
+    document,
+    effect_entry,
+    effects_csv,
+    family_phrase,
+    grid,
+    sentence,
+)
+from vireid.report.figures.canvas import GREY, NEGATIVE, POSITIVE, light_grid, new_figure, publish, styled
 from vireid.report.html import Column, Html, absent, bullets, join, paragraph, table, tag
-from vireid.report.numbers import interval, p_text, signed
 from vireid.report.page import Report
-from vireid.report.records.labels import as_sentence, capitalised
+from vireid.report.records.keys import as_sentence, capitalised, interval, p_text, points, seeds_phrase, signed
 from vireid.report.records.study import StudyView
+from vireid.report.sections.controls import control_results, control_sentence
 from vireid.statistics.seeds import MIN_SEEDS
 
+_PLACEBO = "#8A5A9E"
+_GAP = 0.6  # between main effects, placebos and interactions
 
-def render(report: Report, *, metric: str = "mAP") -> Html:
+
+def forest(families: Sequence[Family], names: Names, out: Path, name: str) -> Html:
+    """One panel per family (plain and re-ranked scores), one row per effect, the same rows in all panels."""
+    effects = families[0].effects
+    rows = _forest_rows(effects)
+    with styled():
+        figure = new_figure(2.6 + 4.0 * len(families), 1.1 + 0.3 * (max(rows) + 1))
+        panels = figure.subplots(1, len(families), sharex=True, sharey=True, squeeze=False)[0]
+        for axes, family in zip(panels, families, strict=True):
+            light_grid(axes, "x")
+            axes.axvline(0, color="#222222", linewidth=1)
+            for y, effect in zip(rows, family.effects, strict=True):
+                _draw_effect(axes, y, effect)
+            axes.set_xlabel(f"change in {family.metric}, points of percent")
+            axes.set_title(family.reranking, pad=14)
+            axes.tick_params(axis="y", length=0)
+            axes.margins(x=0.06)
+            axes.spines["left"].set_visible(False)
+        axes = panels[0]
+        axes.set_yticks(rows, [names.effect(effect) for effect in effects])
+        axes.set_ylim(max(rows) + 0.7, -0.7)
+        for tick, effect in zip(axes.get_yticklabels(), effects, strict=True):
+            if effect.placebo:
+                tick.set_color(_PLACEBO)
+                tick.set_style("italic")
+            elif effect.interaction:
+                tick.set_color("#444444")
+            else:
+                tick.set_weight("bold")
+        claimed = all(
+            e.difference is None or e.difference.n >= MIN_SEEDS for family in families for e in family.effects
+        )
+        shown = (
+            "Filled: shown after Holm's correction over the effects of a panel; hollow: not shown."
+            if claimed
+            else f"Hollow without an interval: fewer than {MIN_SEEDS} seeds, no effect claimed."
+        )
+        check = " Diamond: placebo, a check whose interval should hold zero." if any(e.placebo for e in effects) else ""
+        key = families[0].key
+        caption = (
+            f"Effects with 95 % intervals: {key.title}, trained on {key.accelerator}. {shown}{check} "
+            f"The line at zero is no effect.{as_sentence(key.note)}"
+        )
+        return publish(figure, name, caption, out)
+
+
+def _forest_rows(effects: Sequence[Effect]) -> list[float]:
+    """Vertical positions, with a gap wherever the kind of effect changes."""
+    rows: list[float] = []
+    for position, effect in enumerate(effects):
+        if position == 0:
+            rows.append(0.0)
+            continue
+        before = effects[position - 1]
+        changed = (before.interaction, before.placebo) != (effect.interaction, effect.placebo)
+        rows.append(rows[-1] + 1 + (_GAP if changed else 0))
+    return rows
+
+
+def _draw_effect(axes: Axes, y: float, effect: Effect) -> None:
+    """Interval, marker, and the numbers at the right edge."""
+    change = effect.difference
+    right = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "center", "fontsize": 8.5}
+    if change is None:
+        axes.annotate("not estimable", (1, y), (6, 0), color=GREY, annotation_clip=False, **right)  # type: ignore[arg-type]
+        return
+    shade = _PLACEBO if effect.placebo else GREY
+    if effect.shown:
+        shade = POSITIVE if change.mean > 0 else NEGATIVE
+    mean = 100 * change.mean
+    if change.low is not None and change.high is not None:
+        axes.plot([100 * change.low, 100 * change.high], [y, y], color=shade, linewidth=2.2 if effect.shown else 1.3)
+    axes.plot(
+        [mean], [y],
+        marker="D" if effect.placebo else "o", markersize=6 if effect.shown else 5.5, color=shade,
+        markerfacecolor=shade if effect.shown else "white", markeredgewidth=1.4, zorder=3,
+    )  # fmt: skip
+    text = points(change)
+    weight = "bold" if effect.shown else "normal"
+    axes.annotate(text, (1, y), (6, 0), color=shade, weight=weight, annotation_clip=False, **right)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A toggle: its main effect on mAP and on R1, under one protocol and re-ranking."""
+
+    name: str
+    mean_ap: Effect
+    r1: Effect | None
+
+    @property
+    def few(self) -> int | None:
+        """Number of seeds where it is too small for a claim."""
+        change = self.mean_ap.difference
+        return change.n if change is not None and change.n < MIN_SEEDS else None
+
+    @property
+    def costs(self) -> list[str]:
+        """Ratios of latency, MACs, step time and memory."""
+        ratios = self.mean_ap.ratios
+        values = (ratios.latency, ratios.macs, ratios.step, ratios.memory)
+        return [DASH if ratio is None else f"×{ratio:.2f}" for ratio in values]
+
+
+@dataclass(frozen=True)
+class Headline:
+    """Main effects under the first protocol, without re-ranking where there are such scores."""
+
+    family: Family
+    lines: tuple[Line, ...]
+
+    @property
+    def title(self) -> str:
+        """What the effects were measured under, and on which accelerator."""
+        return f"{self.family.key.title}, {self.family.reranking}, trained on {self.family.key.accelerator}"
+
+
+def render_summary(report: Report) -> Html:
+    """What each toggle is worth and costs, in sentences and one table; Markdown copy ``summary.md``."""
+    first = headline(report.view, report.families("mAP"), report.families("r1"))
+    copy = report.copy(SUMMARY, summary_markdown(report.view, first))
+    if first is None:
+        return absent(NOTHING)
+    return join([summary_html(report.view, first), paragraph("As ", copy, " for a README.", class_="method")])
+
+
+def headline(view: StudyView, on_map: Sequence[Family], on_r1: Sequence[Family]) -> Headline | None:
+    """The main effects to put first; None where none has been measured."""
+    first = next((family for family in on_map if family.reranking == PLAIN), on_map[0] if on_map else None)
+    if first is None:
+        return None
+    names = Names(view)
+    families = [family for family in on_r1 if (family.key, family.reranking) == (first.key, first.reranking)]
+    beside = {effect.parts: effect for family in families for effect in family.effects}
+    lines = (Line(names.effect(effect), effect, beside.get(effect.parts)) for effect in first.mains)
+    return Headline(first, tuple(lines))
+
+
+def summary_html(view: StudyView, first: Headline) -> Html:
+    """Sentences and table as the page shows them."""
+    names = Names(view)
+    items = [
+        tag("span", sentence(line.mean_ap, names), class_="unclaimed" if line.few is not None else None)
+        for line in first.lines
+    ]
+    items += [tag("span", sentence(effect, names)) for effect in first.family.interactions if effect.shown]
+    columns = [Column("Toggle", text=True), Column("mAP", "points [95 %]"), Column("R1", "points [95 %]")]
+    columns += [Column("Latency", "deployed"), Column("MACs", "deployed"), Column("Step time", "training")]
+    columns += [Column("Memory", "training")]
+    rows = []
+    for line in first.lines:
+        name: str = tag("em", line.name) if line.mean_ap.placebo else line.name
+        if line.few is not None:
+            name = tag("span", name, tag("small", seeds_phrase(line.few), class_="unclaimed"))
+        rows.append([name, _summary_entry(line.mean_ap), _summary_entry(line.r1), *line.costs])
+    bold = "Bold: shown after Holm's correction over main effects and interactions. " if first.family.tested else ""
+    caption = f"What each toggle is worth: {first.title}. {bold}Ratios are with ÷ without."
+    return join([bullets(items), table(columns, [("", rows)], caption + as_sentence(first.family.key.note))])
+
+
+def _summary_entry(effect: Effect | None) -> str:
+    change = effect.difference if effect is not None else None
+    if effect is None or change is None:
+        return "not estimable"
+    text = points(change)
+    return tag("strong", text) if effect.shown else text
+
+
+def summary_markdown(view: StudyView, first: Headline | None) -> str:
+    """The same as Markdown, with the study's checks on itself."""
+    seeds = len(view.plan.seeds)
+    size = f"{len(view.design_cells)} cells × {seeds} seed{'s' if seeds != 1 else ''}"
+    if first is None:
+        return document(view, size, ["No effect has been measured yet."])
+    rows = []
+    for line in first.lines:
+        name = f"*{line.name}*" if line.mean_ap.placebo else line.name
+        name += "" if line.few is None else f" ({seeds_phrase(line.few)})"
+        scores = [effect_entry(effect, "not estimable") for effect in (line.mean_ap, line.r1)]
+        rows.append([name, *scores, *line.costs[:3]])
+    tested = first.family.tested
+    claims = (
+        f"Points of percent with 95 % intervals; **bold**: shown after Holm's correction over {tested} effects"
+        if tested
+        else f"Points of percent; fewer than {MIN_SEEDS} seeds, so no interval is given and no effect is claimed"
+    )
+    names = Names(view)
+    lines = [sentence(e, names) for e in first.family.effects if e.placebo or (e.interaction and e.shown)]
+    lines += [
+        control_sentence(result)
+        for result in control_results(view)
+        if (result.key, result.reranking) == (first.family.key, first.family.reranking)
+    ]
+    body = [
+        f"{first.title}:",
+        grid(["Toggle", "mAP", "R1", "Latency", "MACs", "Step time"], rows),
+        f"{claims}. Ratios are with ÷ without; latency and MACs of the deployed graph, step time of training.",
+        "\n".join(f"- {line}" for line in lines),
+    ]
+    return document(view, size, body)
+
+
+def render_effects(report: Report, *, metric: str = "mAP") -> Html:
     """Copies are ``figures/effects-<n>`` and ``tables/effects-<n>.csv``, one of each per protocol."""
     view, families = report.view, report.families(metric)
     if not families:
@@ -28,7 +249,7 @@ def render(report: Report, *, metric: str = "mAP") -> Html:
         for family in own:
             heading = f"{capitalised(family.reranking)}, trained on {key.accelerator}"
             pieces.append(paragraph(tag("strong", heading), f" ({key.note})" if key.note else ""))
-            pieces.append(bullets(_line(view, effect, names) for effect in family.mains))
+            pieces.append(bullets(_effect_item(view, effect, names) for effect in family.mains))
             pieces.append(_interactions(family, names))
         pieces.append(paragraph("These effects as ", copy, ".", class_="method"))
     tested = max(family.tested for family in families)
@@ -41,7 +262,7 @@ def render(report: Report, *, metric: str = "mAP") -> Html:
     return join([*pieces, paragraph(method, class_="method")])
 
 
-def _line(view: StudyView, effect: Effect, names: Names) -> str:
+def _effect_item(view: StudyView, effect: Effect, names: Names) -> str:
     change = effect.difference
     shade = "unclaimed" if change is None or change.n < MIN_SEEDS else None
     text = tag("span", sentence(effect, names), class_=shade)
@@ -74,3 +295,88 @@ def _interactions(family: Family, names: Names) -> str:
     shown = [sentence(effect, names) for effect in family.interactions if effect.shown]
     below = bullets(shown) if shown else paragraph("No interaction shown.", class_="method")
     return join([table(columns, [("", rows)], caption + as_sentence(family.key.note)), below])
+
+
+def system_sentence(effect: Effect, names: Names, reference: str) -> str:
+    """One plain sentence about a system against the reference, with what it costs beside it."""
+    name, change = names.effect(effect), effect.difference
+    ratios = (("latency", effect.ratios.latency), ("MACs", effect.ratios.macs))
+    measured = [f"×{ratio:.2f} its {what}" for what, ratio in ratios if ratio is not None]
+    cost = f", at {' and '.join(measured)}" if measured else ""
+    if change is None:
+        return f"{name}: no seed measured in common with {reference}{cost}"
+    gain = points(change, effect.metric)
+    if change.n < MIN_SEEDS:
+        return f"{name}: {seeds_phrase(change.n)} ({gain} from {reference}){cost}"
+    if not effect.shown:
+        return f"{name}: no difference from {reference} shown ({gain}){cost}"
+    verb = "more" if change.mean > 0 else "less"
+    size = f"{abs(100 * change.mean):.1f} points of {effect.metric} {verb}"
+    return f"{name}: {size} than {reference} {interval(change)}{cost}"
+
+
+def render_differences(report: Report) -> Html:
+    """Figure, sentences and table per protocol, with a CSV copy under ``tables/``."""
+    on_map, on_r1 = report.families("mAP"), report.families("r1")
+    if not on_map:
+        return absent("No system has been measured beside the reference yet.")
+    names, reference = Names(report.view), report.view.baseline.label
+    pieces = []
+    for position, (key, group) in enumerate(groupby(on_map, key=lambda family: family.key), start=1):
+        own = list(group)
+        beside = [family for family in on_r1 if family.key == key]
+        name = f"differences-{position}"
+        copy = report.copy(f"tables/{name}.csv", effects_csv([*own, *beside], names))
+        first = next((family for family in own if family.reranking == PLAIN), own[0])
+        pieces += [
+            tag("h3", key.title),
+            forest(own, names, report.out, name),
+            bullets(_system_item(effect, names, reference) for effect in first.effects),
+            _differences_table(names, own, beside, reference, copy),
+        ]
+    tested = max(family.tested for family in on_map)
+    family = (
+        f"A difference counts as shown where p < 0.05 after Holm's correction over the {tested} systems of one "
+        "protocol, one re-ranking and one metric; printed intervals are 95 %, each by itself. "
+        if tested
+        else ""
+    )
+    method = (
+        f"Differences from {reference}, paired by seed; Student t over seeds. A seed is a block: its own "
+        f"initialisation and, on rendered data, its own people. Below {MIN_SEEDS} seeds no interval is given and no "
+        f"effect is claimed. {family}An interval over few seeds tells about the randomness of training on such data, "
+        "not about other data, other schedules or other settings of a system."
+    )
+    return join([*pieces, paragraph(method, class_="method")])
+
+
+def _system_item(effect: Effect, names: Names, reference: str) -> str:
+    few = effect.difference is None or effect.difference.n < MIN_SEEDS
+    return tag("span", system_sentence(effect, names, reference), class_="unclaimed" if few else None)
+
+
+def _differences_table(
+    names: Names, on_map: Sequence[Family], on_r1: Sequence[Family], reference: str, files: str
+) -> Html:
+    columns = [Column("System", text=True)]
+    for metric in ("mAP", "R1"):
+        columns += [Column(metric, "points [95 %]"), Column("p", "single"), Column("p", "Holm")]
+    blocks = []
+    for family in on_map:
+        beside = {e.parts: e for other in on_r1 if other.reranking == family.reranking for e in other.effects}
+        rows = [
+            [names.effect(e), *_difference_entries(e), *_difference_entries(beside.get(e.parts))]
+            for e in family.effects
+        ]
+        blocks.append((capitalised(family.reranking), rows))
+    caption = f"Difference from {reference}, paired by seed. Bold: shown after Holm's correction."
+    return table(columns, blocks, caption + as_sentence(on_map[0].key.note), files)
+
+
+def _difference_entries(effect: Effect | None) -> list[str]:
+    change = effect.difference if effect is not None else None
+    if effect is None or change is None:
+        return [DASH] * 3
+    text = points(change)
+    shade = "unclaimed" if change.n < MIN_SEEDS else None
+    return [tag("strong" if effect.shown else "span", text, class_=shade), p_text(change.p), p_text(effect.p_holm)]

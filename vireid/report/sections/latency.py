@@ -1,26 +1,42 @@
-"""Latency of the study's graphs: raw samples and percentiles, block by block of what may be compared."""
+"""Latency: of the study's graphs, by machine, graph and runtime, and stage by stage of a query."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
+from typing import Any
 
 import numpy as np
 
 from vireid.core.messages import DASH
-from vireid.report.figures.canvas import colour, light_grid, publish, small_multiples, styled
-from vireid.report.html import Column, Html, absent, bullets, join, table, tag
+from vireid.core.records import LatencyRecord
+from vireid.report.figures.canvas import (
+    OKABE_ITO,
+    colour,
+    light_grid,
+    milliseconds_axis,
+    new_figure,
+    publish,
+    small_multiples,
+    styled,
+)
+from vireid.report.html import Column, Html, absent, bullets, join, table, tag, unfilled
 from vireid.report.page import Report
+from vireid.report.records.deployment import DeploymentView
+from vireid.report.records.keys import TimingKey, as_sentence, runtime_label
 from vireid.report.records.study import StudyView
+from vireid.report.records.timings import Timing, by_key
 
 
-def render(report: Report) -> Html:
+def render_latency(report: Report) -> Html:
     """Figure and table, and what was not measured."""
     view = report.view
     remarks = [*(f"Not measured: {reason}" for reason in view.unmeasured), *view.latency_notes]
     below = [tag("div", bullets(remarks), class_="method")] if remarks else []
-    figure = _samples(view, report.out)
-    return join([figure, _table(view) if view.latency else absent("No latency measured."), *below])
+    figure = _samples_figure(view, report.out)
+    return join([figure, _samples_table(view) if view.latency else absent("No latency measured."), *below])
 
 
-def _table(view: StudyView) -> Html:
+def _samples_table(view: StudyView) -> Html:
     columns = [Column("Configuration", text=True)]
     columns += [Column(name, "ms") for name in ("Median", "p5", "p95", "p99")]
     columns += [Column("Throughput", "images/s"), Column("Against baseline", "median"), Column("Samples")]
@@ -47,7 +63,7 @@ def _table(view: StudyView) -> Html:
     return table(columns, blocks, caption + view.note)
 
 
-def _samples(view: StudyView, out: Path) -> Html:
+def _samples_figure(view: StudyView, out: Path) -> Html:
     """Dots in order of measurement around each cell's row, with a bar at the median and a line from p5 to p95."""
     if not view.latency:
         return absent("No latency measured.")
@@ -83,3 +99,199 @@ def _samples(view: StudyView, out: Path) -> Html:
             f"Measured on {devices}.{view.note}"
         )
         return publish(drawn.figure, "latency", caption, out)
+
+
+GRAPH_LINE = 40  # characters of a graph's name before it goes on in the next line
+
+
+def render_latency_by_machine(report: Report) -> Html:
+    """A figure and a table for every machine."""
+    deployment = report.deployment
+    machines: dict[str, list[Timing]] = {}
+    for timing in deployment.shown:
+        machines.setdefault(timing.key.machine, []).append(timing)
+    if not machines:
+        return unfilled("No latency measured", "vireid profile model=idkl profile=runtimes")
+    pieces = []
+    for number, own in enumerate(machines.values(), start=1):
+        pieces.append(tag("h3", own[0].key.device))
+        if single := [timing for timing in own if timing.batch == 1]:
+            pieces.append(_machine_figure(deployment, single, report.out, f"latency-{number}"))
+        pieces += [_machine_table(deployment, own), _remarks(deployment, own)]
+    return join(pieces)
+
+
+def _machine_figure(deployment: DeploymentView, own: Sequence[Timing], out: Path, name: str) -> Html:
+    groups = by_key(own)
+    runtimes = sorted({timing.runtime for timing in own})
+    rows = {key: list(dict.fromkeys(map(deployment.graph_name, timings))) for key, timings in groups.items()}
+    lanes = {key: sorted({timing.runtime for timing in timings}) for key, timings in groups.items()}
+    heights = [0.14 * max(3, len(lanes[key])) * len(graphs) + 0.6 for key, graphs in rows.items()]
+    scale = ""
+    with styled():
+        figure = new_figure(9.0, sum(heights) + 0.8 + 0.22 * (len(runtimes) // 3))
+        panels = figure.subplots(len(groups), 1, squeeze=False, sharex=True, height_ratios=heights)[:, 0]
+        for axes, (key, timings) in zip(panels, groups.items(), strict=True):
+            light_grid(axes, "x")
+            graphs, own_lanes = rows[key], lanes[key]
+            for timing in timings:
+                lane = runtimes.index(timing.runtime)
+                offset = own_lanes.index(timing.runtime) - (len(own_lanes) - 1) / 2
+                y = graphs.index(deployment.graph_name(timing)) + offset * 0.8 / len(own_lanes)
+                middle, high = timing.ms(50), timing.ms(90)
+                axes.plot([middle, high], [y, y], color=colour(lane), linewidth=1.4)
+                mark = "o" if lane < len(OKABE_ITO) else "D"
+                axes.scatter(
+                    middle, y, s=26, marker=mark, color=colour(lane), edgecolor="white", linewidth=0.5, zorder=3
+                )
+            scale = milliseconds_axis(axes, [t.ms(p) for t in own for p in (50, 90)])
+            axes.set_yticks(range(len(graphs)), [fill(graph, GRAPH_LINE) for graph in graphs])
+            axes.tick_params(axis="y", length=0)
+            axes.set_ylim(len(graphs) - 0.45, -0.55)
+            axes.set_title(key.heading)
+        panels[-1].set_xlabel(f"milliseconds per image, batch 1{scale}")
+        handles = [
+            panels[0].plot([], [], "o" if n < len(OKABE_ITO) else "D", color=colour(n), label=runtime)[0]
+            for n, runtime in enumerate(runtimes)
+        ]
+        figure.legend(handles=handles, loc="outside lower center", ncols=2)  # names are long: three would be cut off
+        caption = (
+            f"Latency of one image on {own[0].key.device}: median (point) and 90th percentile (end of the line), "
+            f"one row per deployed graph.{as_sentence(*deployment.notes)}"
+        )
+        return publish(figure, name, caption, out)
+
+
+def _machine_table(deployment: DeploymentView, own: Sequence[Timing]) -> Html:
+    columns = [Column("Runtime", text=True), Column("Batch")]
+    columns += [Column(name, "ms") for name in ("p50", "p90", "p99")]
+    columns += [Column("Throughput", "images/s"), Column("Load", "s"), Column("File", "MB"), Column("RSS", "MB")]
+    energy = any(timing.joules_per_image is not None for timing in own)
+    columns += [Column("Energy", "J/image")] if energy else []
+    columns.append(Column("Samples"))
+    groups: dict[str, list[Timing]] = {}
+    for key, timings in by_key(own).items():
+        for timing in timings:
+            groups.setdefault(f"{deployment.graph_name(timing)} · {key.heading}", []).append(timing)
+    blocks = [
+        (heading, [_timing_row(timing, energy=energy) for timing in timings]) for heading, timings in groups.items()
+    ]
+    unread = "" if energy else " Energy cannot be read on this machine."
+    caption = (
+        f"Forward passes on {own[0].key.device}, from raw samples; throughput is batch ÷ p50. Load: from the file to "
+        "the first answer. RSS: highest resident memory of the isolated process, interpreter and libraries included. "
+        f"A dash: measured in the profiler's process, where these cannot be known.{unread}"
+        f"{as_sentence(*deployment.notes)}"
+    )
+    return table(columns, blocks, caption)
+
+
+def _timing_row(timing: Timing, *, energy: bool) -> list[str]:
+    sizes = (timing.size_bytes, timing.rss_bytes)
+    joules = timing.joules_per_image
+    return [
+        tag("span", timing.runtime, " ", tag("span", "noted", class_="badge")) if timing.notes else timing.runtime,
+        str(timing.batch),
+        *(f"{timing.ms(percentile):.2f}" for percentile in (50, 90, 99)),
+        f"{1e3 * timing.batch / timing.ms(50):.1f}",
+        DASH if timing.load_seconds is None else f"{timing.load_seconds:.2f}",
+        *(DASH if size is None else f"{size / 1e6:.1f}" for size in sizes),
+        *([DASH if joules is None else f"{joules:.3f}"] if energy else []),
+        str(len(timing.seconds)),
+    ]
+
+
+def _remarks(deployment: DeploymentView, own: Sequence[Timing]) -> Html:
+    """What the profiler remarked on its own measurements, folded away."""
+    lines = [
+        f"{deployment.graph_name(t)}, {t.runtime}, batch {t.batch}, {t.key.heading}: {'; '.join(t.notes)}"
+        for t in own
+        if t.notes
+    ]
+    if not lines:
+        return Html()
+    title = f"Remarks of the profiler on {len(lines)} of {len(own)} measurements"
+    return tag("details", tag("summary", title), bullets(lines), class_="method")
+
+
+BAR_LINE = 46  # characters of a bar's name before it goes on in the next line
+STAGES = ("decode", "preprocess", "backbone", "neck", "network", "search")
+
+
+def render_query_pipeline(report: Report) -> Html:
+    """One figure per machine, mode and threads, and a table."""
+    deployment = report.deployment
+    groups: dict[TimingKey, list[LatencyRecord]] = {}
+    for record in deployment.latencies:
+        if record.status == "ok" and record.stages and record.artefact in deployment.labels:
+            groups.setdefault(TimingKey.of(record, deployment.machines), []).append(record)
+    if not groups:
+        return unfilled(
+            "No query from a JPEG file to a ranked list measured",
+            "vireid profile model=idkl --stages profile.stages.gallery=10000",
+        )
+    groups = dict(sorted(groups.items()))
+    figures = [
+        _stages_figure(deployment, key, own, report.out, f"ways-{n}")
+        for n, (key, own) in enumerate(groups.items(), start=1)
+    ]
+    return join([*figures, _stages_table(deployment, groups)])
+
+
+def _stages_figure(deployment: DeploymentView, key: TimingKey, own: list[LatencyRecord], out: Path, name: str) -> Html:
+    with styled():
+        names = [fill(_bar_name(deployment, record), BAR_LINE) for record in own]
+        figure = new_figure(8.8, 1.2 + 0.22 * sum(1 + name.count("\n") for name in names) + 0.14 * len(own))
+        axes = figure.add_subplot()
+        light_grid(axes, "x")
+        for number, stage in enumerate(STAGES):
+            lengths = [_stage_ms(record, stage) or 0.0 for record in own]
+            if not any(lengths):
+                continue
+            lefts = [sum(_stage_ms(record, before) or 0.0 for before in STAGES[:number]) for record in own]
+            axes.barh(range(len(own)), lengths, 0.66, left=lefts, color=colour(number), label=stage)
+        axes.set_yticks(range(len(own)), names)
+        axes.tick_params(axis="y", length=0)
+        axes.set_ylim(len(own) - 0.5, -0.5)
+        axes.set_xlabel("median milliseconds of each stage")
+        figure.legend(loc="outside lower center", ncols=6)
+        caption = f"From a JPEG file to a ranked list on {key}; bars end at the sum of the stages' medians."
+        return publish(figure, name, caption + as_sentence(*deployment.notes), out)
+
+
+def _stages_table(deployment: DeploymentView, groups: dict[TimingKey, list[LatencyRecord]]) -> Html:
+    shown = [stage for stage in STAGES if any(stage in r.stages for own in groups.values() for r in own)]
+    columns = [Column("Graph and runtime", text=True), *(Column(stage, "ms") for stage in shown)]
+    columns += [Column("Whole query", "ms"), Column("Gallery", "rows"), Column("Gallery", "MB")]
+    columns.append(Column("JPEG", text=True))
+    blocks = [(str(key), [_stages_row(deployment, record, shown) for record in own]) for key, own in groups.items()]
+    caption = (
+        "Medians of each stage of one query and of the whole query. Eager mode alone separates backbone and neck; the "
+        "gallery's features are prepared before, float32, and stay in memory."
+    )
+    return table(columns, blocks, caption + as_sentence(*deployment.notes))
+
+
+def _stages_row(deployment: DeploymentView, record: LatencyRecord, shown: list[str]) -> list[str]:
+    settings: dict[str, Any] = record.stage_settings
+    image = settings.get("image", {})
+    stages = [_stage_ms(record, stage) for stage in shown]
+    size = settings.get("gallery_bytes")
+    return [
+        _bar_name(deployment, record),
+        *(DASH if value is None else f"{value:.2f}" for value in stages),
+        f"{1e3 * float(np.median(record.seconds)):.2f}",
+        str(settings.get("gallery", DASH)),
+        DASH if size is None else f"{size / 1e6:.1f}",
+        f"{image['height']}×{image['width']}" if {"height", "width"} <= set(image) else DASH,
+    ]
+
+
+def _bar_name(deployment: DeploymentView, record: LatencyRecord) -> str:
+    height, width = record.resolution
+    label = deployment.labels[record.artefact]
+    return f"{label}, {height}×{width}, {runtime_label(record.runtime)} {record.precision}"
+
+
+def _stage_ms(record: LatencyRecord, stage: str) -> float | None:
+    return 1e3 * float(np.median(record.stages[stage])) if record.stages.get(stage) else None

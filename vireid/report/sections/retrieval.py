@@ -23,7 +23,7 @@ MAX_QUERIES = 6
 _TILE = (96, 192)  # width, height in pixels: twice what the page shows
 
 
-def render(report: Report) -> Html:
+def render_retrieval(report: Report) -> Html:
     """One panel per cell, or the command that makes it."""
     view = report.view
     if not view.trained:

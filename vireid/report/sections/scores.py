@@ -1,21 +1,174 @@
-"""Scores per cell as bars, with one dot per seed on top, so that the spread is seen and not only summed up."""
+"""What a report says first, and its scores: overview, ablation table, bars, and accuracy against cost."""
 
+import itertools
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from vireid.bundle.device.choice import pareto_front
+from vireid.core.messages import DASH
 from vireid.core.protocol_card import PLAIN
-from vireid.report.figures.canvas import GREY, colour, light_grid, new_figure, publish, styled
-from vireid.report.html import Html, absent, join
+from vireid.report.figures.canvas import GREY, colour, light_grid, new_figure, place_labels, publish, styled
+from vireid.report.html import Column, Html, absent, bullets, join, paragraph, table, tag, with_ratio
 from vireid.report.page import Report
-from vireid.report.records.labels import MAIN_SCORES, SCORES, as_sentence
+from vireid.report.records.keys import MAIN_SCORES, SCORES, as_sentence, signed
 from vireid.report.records.study import StudyView
-from vireid.report.tables import ScoreTable
+from vireid.report.tables import COSTS, CostColumn, Row, ScoreTable, csv_text, label_entry, score_entry, score_values
+from vireid.statistics.seeds import MIN_SEEDS, Difference, Summary
+
+
+def render_overview(report: Report) -> Html:
+    """The head of a report."""
+    view, plan = report.view, report.view.plan
+    pieces = [tag("h1", plan.title)]
+    if plan.description:
+        pieces.append(paragraph(plan.description, class_="lead"))
+    seeds = ", ".join(map(str, plan.seeds))
+    named = [f"control {cell.control}" for cell in view.controls]
+    named += [name if name == "placebo" else f"placebo {name}" for name in plan.placebo]
+    checks = f"; checks: {', '.join(named)}" if named else ""
+    facts = [
+        f"Design: {plan.design.replace('_', ' ')}, {len(view.design_cells)} cells × {len(plan.seeds)} "
+        f"seed{'s' if len(plan.seeds) != 1 else ''} ({seeds}); reference: {view.baseline.label}{checks}.",
+        f"Complete: {view.finished} of {len(view.runs)} runs.",
+        f"Data: {', '.join(view.data_labels) or 'none yet'}.",
+    ]
+    pieces.append(bullets(facts))
+    if view.note:
+        pieces.append(tag("p", tag("strong", view.note.strip()), class_="notice"))
+    missing = [f"{run.cell.label}, seed {run.seed}: {'; '.join(run.problems)}" for run in view.runs if run.problems]
+    if missing:
+        pieces.append(tag("div", paragraph("Missing from this report:"), bullets(missing), class_="warning"))
+    if stale := "; ".join(f"{run.cell.label}, seed {run.seed}" for run in view.runs if run.stale):
+        changed = f"Stale: a component has changed since these were measured: {stale}."
+        pieces.append(paragraph(changed, class_="warning"))
+    if view.mixed_sources:
+        mixed = f"Runs of this study were made with different sources of {', '.join(view.mixed_sources)}"
+        pieces.append(paragraph(f"{mixed}; differences between them may come from that.", class_="warning"))
+    return join(pieces)
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "×": r"$\times$", "±": r"$\pm$", "−": r"$-$",
+    "→": r"$\rightarrow$", "λ": r"$\lambda$", "·": r"$\cdot$", "–": "--",
+}  # fmt: skip
+
+
+def render_ablation(report: Report, *, copies: str = "ablation", text: bool = True) -> Html:
+    """Copies are ``tables/<copies>-<n>``; without ``text`` only protocols of images alone are shown."""
+    pieces = []
+    for position, content in enumerate(report.tables(text=text), start=1):
+        name = f"tables/{copies}-{position}"
+        links = [
+            report.copy(f"{name}.csv", to_csv(content)),
+            report.copy(f"{name}.tex", to_latex(report.view, content)),
+        ]
+        pieces += [tag("h3", content.title), to_html(report.view, content, join(links, " · "))]
+    return join(pieces) if pieces else absent("No scores yet.")
+
+
+def to_html(view: StudyView, content: ScoreTable, files: str = "") -> Html:
+    """The table as the report shows it."""
+    columns = [Column("Configuration", text=True), *(Column(name, "%") for name in SCORES.values())]
+    columns += [Column(column.name, column.unit) for column in COSTS]
+    blocks = [(heading, [_ablation_row(content, row) for row in rows]) for heading, rows in content.blocks()]
+    return table(columns, blocks, caption(view, content, "Below each value its difference (of costs the ratio)"), files)
+
+
+def caption(view: StudyView, content: ScoreTable, differences: str) -> str:
+    """What the table shows, how it prints ``differences``, under which condition, and what it may be compared with."""
+    block = view.main_block(1) or view.main_block(32)
+    parts = [f"{view.plan.title} – {content.title}, trained on {content.key.accelerator}."]
+    if any(row.seeds > 1 for row in content.rows):
+        parts.append("Scores are mean ± standard deviation over seeds.")
+    parts.append(f"{differences} from {view.baseline.label}, paired by seed.")
+    if any(row.control for row in content.rows):
+        parts.append("Controls check the study itself and stand outside its design.")
+    if any(0 < row.seeds < MIN_SEEDS for row in content.rows):
+        parts.append(f"Grey differences: fewer than {MIN_SEEDS} seeds, no effect claimed.")
+    if block:
+        parts.append(f"Latency is a median: {block.setup}.")
+    return " ".join(parts) + as_sentence(content.key.note)
+
+
+def _ablation_row(content: ScoreTable, row: Row) -> list[str]:
+    claims = not row.baseline and not row.control
+    entries = [label_entry(row.label, row.seeds, reference=row.baseline, stale=row.stale, claims=claims)]
+    entries += [score_entry(row.scores[metric], row.deltas[metric]) for metric in SCORES]
+    for column in COSTS:
+        reference = content.reference.costs[column.key] if content.reference and not row.baseline else None
+        entries.append(with_ratio(row.costs[column.key], reference, content.decimals(column)))
+    return entries
+
+
+def to_csv(content: ScoreTable) -> str:
+    """Numbers at full precision, scores as fractions, one row per cell and re-ranking; every row carries the note."""
+    rows = []
+    for row in content.rows:
+        entries: dict[str, object] = {
+            "configuration": row.label,
+            "baseline": row.baseline,
+            "control": row.control,
+            "reranking": row.reranking,
+            "seeds": row.seeds,
+        }
+        for metric in SCORES:
+            entries |= score_values(metric, row.scores[metric], row.deltas[metric])
+        entries |= {**row.costs, "stale": row.stale, "protocol": content.title}
+        entries |= {"accelerator": content.key.accelerator, "data": content.key.note or content.key.data}
+        rows.append(entries)
+    return csv_text(rows)
+
+
+def escape(text: str) -> str:
+    """Text as LaTeX prints it."""
+    return "".join(_LATEX.get(character, character) for character in text)
+
+
+def to_latex(view: StudyView, content: ScoreTable) -> str:
+    """A table float (packages booktabs and xcolor); differences without a claim are grey, the caption has the note."""
+    width = 1 + len(SCORES) + len(COSTS)
+    heads = ["Configuration", *SCORES.values(), *(column.name for column in COSTS)]
+    units = ["", *("%" for _ in SCORES), *(column.unit for column in COSTS)]
+    lines = [
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{escape(caption(view, content, 'In small print the difference'))}}}",
+        rf"\begin{{tabular}}{{l{'r' * (width - 1)}}}",
+        r"\toprule",
+        " & ".join(map(escape, heads)) + r" \\",
+        " & ".join(rf"{{\scriptsize {escape(unit)}}}" if unit else "" for unit in units) + r" \\",
+    ]
+    for heading, rows in content.blocks():
+        lines += [r"\midrule", rf"\multicolumn{{{width}}}{{l}}{{\emph{{{escape(heading)}}}}} \\"]
+        for row in rows:
+            entries = [escape(row.label)]
+            entries += [_latex_score(row.scores[metric], row.deltas[metric]) for metric in SCORES]
+            costs = [(row.costs[column.key], content.decimals(column)) for column in COSTS]
+            entries += [escape(DASH) if value is None else f"{value:.{digits}f}" for value, digits in costs]
+            lines.append(" & ".join(entries) + r" \\")
+    lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
+    return "\n".join(lines) + "\n"
+
+
+def _latex_score(value: Summary | None, delta: Difference | None) -> str:
+    if value is None:
+        return escape(DASH)
+    text = f"{100 * value.mean:.1f}"
+    if value.sd is not None:
+        text += rf"\,$\pm$\,{100 * value.sd:.1f}"
+    if delta is not None:
+        colour = r"\color{gray}" if delta.n < MIN_SEEDS else ""
+        text += rf" {{\scriptsize{colour} {escape(signed(100 * delta.mean))}}}"
+    return text
+
 
 MANY = 10  # cells; with more of them re-ranked scores stand in the table alone
 
 
-def render(report: Report, *, text: bool = True) -> Html:
+def render_scores(report: Report, *, text: bool = True) -> Html:
     """One figure per protocol; without ``text`` only protocols of images alone are drawn."""
     tables = enumerate(report.tables(text=text), start=1)
     drawn = [bars(report.view, content, report.out, f"scores-{position}") for position, content in tables]
@@ -73,3 +226,81 @@ def bars(
         return publish(
             figure, name, f"Scores per cell: {content.title}.{dots}{hatched}{as_sentence(content.key.note)}", out
         )
+
+
+MANY_POINTS = 8  # cells; with more of them whiskers and all names would hide the points
+
+
+def staircase(front: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Corners of the border of what the front beats: level until the next cell, then up."""
+    corners = [front[0]]
+    for x, y in front[1:]:
+        corners += [(x, corners[-1][1]), (x, y)]
+    return corners
+
+
+def along(line: Sequence[tuple[float, float]], steps: int = 40) -> list[tuple[float, float]]:
+    """Points close together on a line of corners."""
+    pieces = [np.linspace(start, end, steps) for start, end in itertools.pairwise(line)]
+    return [(float(x), float(y)) for piece in pieces for x, y in piece]
+
+
+def tradeoff(view: StudyView, content: ScoreTable, cost: CostColumn, out: Path, name: str) -> Html:
+    """Scatter of mAP over a cost, one point per cell; plain scores if there are any, else re-ranked ones."""
+    blocks = list(dict.fromkeys(row.reranking for row in content.rows))
+    shown = PLAIN if PLAIN in blocks else blocks[0] if blocks else ""
+    scored = [
+        row for row in content.rows if row.reranking == shown and not row.control and row.scores["mAP"] is not None
+    ]
+    rows = [row for row in scored if row.costs[cost.key] is not None]
+    if not rows:
+        return absent(f"No cell has both a score and a measured {cost.in_text} yet.")
+    points = [(row.costs[cost.key] or 0.0, 100 * score.mean) for row in rows if (score := row.scores["mAP"])]
+    front = pareto_front(points)
+    many = len(rows) > MANY_POINTS
+    order = list(view.cells)
+    colours = [colour(order.index(row.cell)) for row in rows]
+    with styled():
+        figure = new_figure(7.4, 4.3)
+        axes = figure.add_subplot()
+        light_grid(axes, "both")
+        covered: list[tuple[float, float]] = []
+        for row, (x, y), shade in zip(rows, points, colours, strict=True):
+            score = row.scores["mAP"]
+            if score is not None and score.sd is not None and not many:
+                covered += [(x, y + step) for step in np.linspace(-100 * score.sd, 100 * score.sd, 9)]
+                axes.errorbar(x, y, yerr=100 * score.sd, color=shade, capsize=3, linewidth=1.2, zorder=2)
+            axes.scatter(x, y, s=52, color=shade, edgecolor="white", linewidth=0.8, zorder=3)
+        axes.set_xlabel(f"{cost.name} ({cost.unit})")
+        axes.set_ylabel("mAP (%)")
+        axes.margins(x=0.22, y=0.22)
+        left, right = axes.get_xlim()
+        axes.set_xlim(max(0.0, left), right)
+        line = staircase([points[i] for i in front])
+        line.append((right, line[-1][1]))
+        axes.plot(*zip(*line, strict=True), color=GREY, linewidth=1.2, linestyle=(0, (4, 2)), zorder=1)
+        covered += along(line)
+        named = [n for n, row in enumerate(rows) if not many or n in front or row.baseline]
+        covered += [point for n, point in enumerate(points) if n not in named]
+        place_labels(axes, [points[n] for n in named], [rows[n].label for n in named], covered)
+        spread = " Whiskers: standard deviation over seeds." if any(row.seeds > 1 for row in rows) else ""
+        if many:
+            spread = " One point per configuration; named are the baseline and the front."
+        block = view.main_block(1)
+        remarks = f" Latency: {block}." if cost.key == "latency" and block else ""
+        missing = [row.label for row in scored if row not in rows]
+        remarks += f" Not drawn, as their {cost.in_text} was not measured: {', '.join(missing)}." if missing else ""
+        caption = (
+            f"Accuracy against {cost.in_text}: {content.title}, {shown}. Dashed: Pareto front, "
+            f"the cells that no other cell beats on both.{spread}{remarks}{as_sentence(content.key.note)}"
+        )
+        return publish(figure, name, caption, out)
+
+
+def render_accuracy_against_cost(report: Report, *, text: bool = True) -> Html:
+    """Of the first protocol; without ``text`` the first of images alone."""
+    tables = report.tables(text=text)
+    if not tables:
+        return absent("No scores yet.")
+    costs = {column.key: column for column in COSTS}
+    return join(tradeoff(report.view, tables[0], costs[k], report.out, f"tradeoff-{k}") for k in ("latency", "macs"))

@@ -5,16 +5,14 @@ from dataclasses import dataclass
 
 from vireid.core.messages import DASH
 from vireid.core.protocol_card import PLAIN
-from vireid.report.effects.phrases import Names
+from vireid.report.effects.phrases import SUMMARY, Names, document, effect_entry, grid
 from vireid.report.html import Column, Html, absent, join, paragraph, table, with_ratio
-from vireid.report.markdown import SUMMARY, document, effect_entry, grid
-from vireid.report.numbers import seeds_phrase
 from vireid.report.page import Report
-from vireid.report.records.labels import MAIN_SCORES, as_sentence
+from vireid.report.records.keys import MAIN_SCORES, as_sentence, seeds_phrase
 from vireid.report.records.study import StudyView
-from vireid.report.sections.budget import Training, budget_sentence, trainings
-from vireid.report.sections.differences import system_sentence
+from vireid.report.sections.effects import system_sentence
 from vireid.report.sections.text import source, text_rows, text_sentence
+from vireid.report.sections.training import Training, budget_sentence, trainings
 from vireid.report.tables import COSTS, CostColumn, Row, ScoreTable, csv_text, label_entry, score_entry, score_values
 from vireid.statistics.seeds import MIN_SEEDS
 
@@ -112,7 +110,7 @@ def _system_table(view: StudyView, tables: list[ScoreTable]) -> SystemTable:
     return SystemTable(tuple(tables), tuple(systems))
 
 
-def render(report: Report) -> Html:
+def render_systems(report: Report) -> Html:
     """The table with its CSV copy; Markdown copy ``summary.md``."""
     contents = system_tables(report)
     summary = report.copy(SUMMARY, to_markdown(report, contents))

@@ -11,15 +11,22 @@ import pandas as pd
 
 from vireid.core.messages import DASH
 from vireid.core.protocol_card import PLAIN, ProtocolCard
-from vireid.report import numbers
 from vireid.report.html import Column, Html, absent, bullets, join, paragraph, table, tag
 from vireid.report.page import Report
-from vireid.report.records.keys import AccuracyKey
-from vireid.report.records.labels import MAIN_SCORES, SCORES, as_sentence, capitalised
+from vireid.report.records.keys import (
+    MAIN_SCORES,
+    SCORES,
+    AccuracyKey,
+    as_sentence,
+    capitalised,
+    interval,
+    points,
+    seeds_phrase,
+)
 from vireid.report.records.study import StudyView, cells_are_levels
 from vireid.report.tables import csv_text, score_entry
-from vireid.statistics import seeds as by_seed
 from vireid.statistics.bootstrap import LEVEL
+from vireid.statistics.seeds import MIN_SEEDS, Difference, Summary, difference, holm, paired, summary
 
 SAME, TRAINED_ALONE = "the same network without text", "a network trained on images alone"
 _SHORT = {SAME: "over the same network", TRAINED_ALONE: "over images alone"}
@@ -39,7 +46,7 @@ class Gain:
 
     metric: str
     over: str
-    difference: by_seed.Difference | None  # None where no seed has both
+    difference: Difference | None  # None where no seed has both
     p_holm: float | None = None
 
     @property
@@ -56,7 +63,7 @@ class TextRow:
     reranking: str
     cell: str
     label: str
-    scores: dict[str, by_seed.Summary | None]
+    scores: dict[str, Summary | None]
     gains: tuple[Gain, ...]
 
     @property
@@ -103,7 +110,7 @@ def _row(
         reranking=reranking,
         cell=cell,
         label=view.cells[cell].label,
-        scores={metric: by_seed.summary([float(v) for v in own[metric]]) for metric in SCORES},
+        scores={metric: summary([float(v) for v in own[metric]]) for metric in SCORES},
         gains=tuple(
             Gain(metric, over, _gain(own, without, metric))
             for over, without in networks.items()
@@ -112,9 +119,9 @@ def _row(
     )
 
 
-def _gain(own: pd.DataFrame, without: pd.DataFrame, metric: str) -> by_seed.Difference | None:
+def _gain(own: pd.DataFrame, without: pd.DataFrame, metric: str) -> Difference | None:
     both = pd.concat([without.assign(cell="without"), own.assign(cell="with")])
-    return by_seed.difference(by_seed.paired(both, metric, (("without", "with"),)))
+    return difference(paired(both, metric, (("without", "with"),)))
 
 
 def _corrected(rows: Sequence[TextRow]) -> list[TextRow]:
@@ -123,7 +130,7 @@ def _corrected(rows: Sequence[TextRow]) -> list[TextRow]:
     corrected: dict[tuple[str, str, str], float | None] = {}
     for metric, over in kinds:
         gains = {row.cell: gain for row in rows if (gain := row.gain(metric, over)) is not None}
-        p = by_seed.holm([None if gain.difference is None else gain.difference.p for gain in gains.values()])
+        p = holm([None if gain.difference is None else gain.difference.p for gain in gains.values()])
         corrected |= {(cell, metric, over): value for cell, value in zip(gains, p, strict=True)}
     return [
         replace(row, gains=tuple(replace(g, p_holm=corrected[row.cell, g.metric, g.over]) for g in row.gains))
@@ -140,18 +147,18 @@ def text_sentence(row: TextRow, metric: str = "mAP", over: str = SAME) -> str:
     change = gain.difference if gain is not None else None
     if gain is None or change is None:
         return f"{row.label}: no score of infrared alone to compare infrared + caption with {compared}"
-    size = numbers.points(change, MAIN_SCORES[metric])
-    if change.n < by_seed.MIN_SEEDS:
-        few = numbers.seeds_phrase(change.n)
+    size = points(change, MAIN_SCORES[metric])
+    if change.n < MIN_SEEDS:
+        few = seeds_phrase(change.n)
         return f"{row.label}: infrared + caption against infrared alone: {few} ({size}) {compared}"
     if not gain.shown:
         return f"{row.label}: no difference between infrared + caption and infrared alone shown, {size} {compared}"
     verb = "beats infrared alone by" if change.mean > 0 else "falls behind infrared alone by"
-    size = f"{abs(100 * change.mean):.1f} points of {MAIN_SCORES[metric]} {numbers.interval(change)}"
+    size = f"{abs(100 * change.mean):.1f} points of {MAIN_SCORES[metric]} {interval(change)}"
     return f"{row.label}: infrared + caption {verb} {size} {compared}"
 
 
-def render(report: Report, *, optional: bool = False) -> Html:
+def render_text(report: Report, *, optional: bool = False) -> Html:
     """Sentences and one table per protocol with text, with a CSV copy; where no query had text it says so.
 
     An ``optional`` section brings its heading, and is empty without text.
@@ -159,7 +166,7 @@ def render(report: Report, *, optional: bool = False) -> Html:
     rows = text_rows(report.view)
     if optional:
         any_text = any(key.card.reads_text for key in report.view.keys)
-        return join([tag("h2", "Text", id="text"), render(report)]) if any_text else Html()
+        return join([tag("h2", "Text", id="text"), render_text(report)]) if any_text else Html()
     if not rows:
         return absent("No query had text.")
     pieces = [bullets(_items(rows))]
@@ -176,7 +183,7 @@ def _items(rows: Sequence[TextRow]) -> list[str]:
             continue
         for over in dict.fromkeys(gain.over for gain in row.gains):
             gain = row.gain("mAP", over)
-            claims = gain is not None and gain.difference is not None and gain.difference.n >= by_seed.MIN_SEEDS
+            claims = gain is not None and gain.difference is not None and gain.difference.n >= MIN_SEEDS
             items.append(tag("span", text_sentence(row, over=over), class_=None if claims else "unclaimed"))
     return items
 
@@ -202,8 +209,8 @@ def _table(key: AccuracyKey, rows: Sequence[TextRow]) -> Html:
 
 
 def _entries(row: TextRow, networks: Sequence[str]) -> list[str]:
-    seeds = numbers.seeds_phrase(row.seeds) if row.seeds < by_seed.MIN_SEEDS else f"{row.seeds} seeds"
-    shade = "unclaimed" if row.seeds < by_seed.MIN_SEEDS else "seeds"
+    seeds = seeds_phrase(row.seeds) if row.seeds < MIN_SEEDS else f"{row.seeds} seeds"
+    shade = "unclaimed" if row.seeds < MIN_SEEDS else "seeds"
     name = tag("span", row.label, tag("small", seeds, class_=shade))
     scores = [score_entry(row.scores[metric]) for metric in SCORES]
     return [name, *scores, *(_gain_entry(row.gain(metric, over)) for over in networks for metric in MAIN_SCORES)]
@@ -212,8 +219,8 @@ def _entries(row: TextRow, networks: Sequence[str]) -> list[str]:
 def _gain_entry(gain: Gain | None) -> str:
     if gain is None or gain.difference is None:
         return DASH
-    text = numbers.points(gain.difference)
-    if gain.difference.n < by_seed.MIN_SEEDS:
+    text = points(gain.difference)
+    if gain.difference.n < MIN_SEEDS:
         return tag("span", text, class_="unclaimed")
     return tag("strong", text) if gain.shown else text
 
@@ -223,14 +230,14 @@ def to_csv(rows: Sequence[TextRow]) -> str:
     entries = []
     for row in rows:
         card, key = row.key.card, row.key
-        own: dict[str, object] = {"configuration": row.label, "text": card.text, "captions": card.captions}
-        own |= {"reranking": row.reranking, "seeds": row.seeds}
+        entry: dict[str, object] = {"configuration": row.label, "text": card.text, "captions": card.captions}
+        entry |= {"reranking": row.reranking, "seeds": row.seeds}
         for metric, score in row.scores.items():
-            own |= {metric: score and score.mean, f"{metric}_sd": score and score.sd}
+            entry |= {metric: score and score.mean, f"{metric}_sd": score and score.sd}
         for gain in row.gains:
             change = gain.difference
             values = {"metric": gain.metric, "gain_over": gain.over, "gain": change and change.mean}
             values |= {"low": change and change.low, "high": change and change.high, "p": change and change.p}
             values |= {"p_holm": gain.p_holm, "protocol": key.title, "accelerator": key.accelerator}
-            entries.append({**own, **values, "data": key.note or key.data})
+            entries.append({**entry, **values, "data": key.note or key.data})
     return csv_text(entries)

@@ -41,14 +41,14 @@ def _reading(reading: Mapping[str, Any]) -> str:
 
 def row(name: str, record: Mapping[str, Any], accuracy: Mapping[str, Any] | None) -> list[str]:
     """A line of the table."""
-    found = summarise(record["seconds"], record["batch"])
+    speed = summarise(record["seconds"], record["batch"])
     resident = record.get("rss_bytes")
     return [
         name,
         str(record["threads"]),
         str(record["batch"]),
-        *(f"{1e3 * value:.2f}" for value in (found.p50, found.p90, found.p99)),
-        f"{found.throughput:.1f}",
+        *(f"{1e3 * value:.2f}" for value in (speed.p50, speed.p90, speed.p99)),
+        f"{speed.throughput:.1f}",
         f"{record['size_bytes'] / 1e6:.1f}",
         "-" if resident is None else f"{resident / 1e6:.0f}",
         f"{record['load_seconds']:.2f}",
@@ -73,23 +73,23 @@ def sentence(choice: Choice, max_ms: float | None, max_mb: float | None, note: s
     if choice.best is None:
         return f"No file stays{within}."
     if not choice.by_accuracy:
-        said = f"Fastest{within}: {_measured(choice.best)}; its accuracy is not known to this bundle"
-        return said + (f"; next: {_measured(choice.runner_up)}." if choice.runner_up else ".")
-    said = f"Most accurate{within}: {_measured(choice.best)}"
+        text = f"Fastest{within}: {_measured(choice.best)}; its accuracy is not known to this bundle"
+        return text + (f"; next: {_measured(choice.runner_up)}." if choice.runner_up else ".")
+    text = f"Most accurate{within}: {_measured(choice.best)}"
     if choice.runner_up is None:
-        said += "; no other file of known accuracy" + (" stays within the limits" if within else " was measured")
+        text += "; no other file of known accuracy" + (" stays within the limits" if within else " was measured")
     else:
-        said += f"; runner-up: {_measured(choice.runner_up)}"
-        said += ", whose interval overlaps: the order may be chance" if choice.overlapping else ""
+        text += f"; runner-up: {_measured(choice.runner_up)}"
+        text += ", whose interval overlaps: the order may be chance" if choice.overlapping else ""
     if choice.unknown:
-        said += f"; of unknown accuracy, left out: {', '.join(c.name for c in choice.unknown)}"
-    return f"{said}. Accuracy: {choice.best.protocol}{note}."
+        text += f"; of unknown accuracy, left out: {', '.join(c.name for c in choice.unknown)}"
+    return f"{text}. Accuracy: {choice.best.protocol}{note}."
 
 
 def _measured(candidate: Candidate) -> str:
-    words = [f"{candidate.ms:.{1 if candidate.ms >= 10 else 2}f} ms", f"{candidate.mb:.1f} MB"]
+    details = [f"{candidate.ms:.{1 if candidate.ms >= 10 else 2}f} ms", f"{candidate.mb:.1f} MB"]
     if candidate.mAP is not None:
-        words.append(f"mAP {100 * candidate.mAP:.1f} %")
+        details.append(f"mAP {100 * candidate.mAP:.1f} %")
     if candidate.low is not None and candidate.high is not None:
-        words.append(f"95 % interval {100 * candidate.low:.1f} to {100 * candidate.high:.1f}")
-    return f"{candidate.name} ({', '.join(words)})"
+        details.append(f"95 % interval {100 * candidate.low:.1f} to {100 * candidate.high:.1f}")
+    return f"{candidate.name} ({', '.join(details)})"

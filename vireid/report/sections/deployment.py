@@ -1,0 +1,364 @@
+"""Models as they can be deployed: mAP against latency, what a toggle costs, and what quantisation changes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matplotlib.artist import Artist
+from matplotlib.colors import to_rgb
+from matplotlib.lines import Line2D
+
+from vireid.core.config import canonical_json
+from vireid.core.messages import DASH
+from vireid.core.protocol_card import PLAIN
+from vireid.core.records import CostRecord, EvaluationRecord, FitRecord
+from vireid.report.figures import canvas
+from vireid.report.figures.canvas import place_labels
+from vireid.report.html import Column, Html, bullets, join, paragraph, table, tag, unfilled
+from vireid.report.page import Report
+from vireid.report.records.candidates import (
+    Accuracy,
+    Deployable,
+    candidates,
+    evaluations_under,
+    find_accuracy_key,
+    front,
+)
+from vireid.report.records.deployment import DeploymentView, describe
+from vireid.report.records.keys import AccuracyKey, TimingKey, as_sentence, runtime_label, signed
+from vireid.report.records.timings import Timing
+from vireid.report.sections.scores import along, staircase
+from vireid.report.tables import csv_text
+
+LEGEND_ROW = 0.2  # inches
+LEGEND_CHARACTERS = 130  # that fit side by side
+MARKS = {"fp32": "o", "bf16": "s", "fp16": "P", "tf32": "^", "int8": "D"}
+
+
+def render_front(report: Report) -> Html:
+    """One figure and one table per machine, mode and threads, under one accuracy protocol."""
+    deployment = report.deployment
+    key = find_accuracy_key(deployment)
+    every = candidates(deployment, key)
+    if key is None or not every:
+        return unfilled(
+            "No model of this study has both an accuracy and a latency",
+            "vireid ablate ablations/STUDY.yaml",
+            "vireid profile model=NAME profile=runtimes",
+        )
+    copy = report.copy("tables/candidates.csv", candidates_csv(every, key))
+    pieces = []
+    for number, timed in enumerate(extreme_keys(every), start=1):
+        own = [candidate for candidate in every if candidate.timing.key == timed]
+        pieces.append(tag("h3", str(timed)))
+        if any(candidate.accuracy for candidate in own):
+            pieces.append(_front_figure(deployment, own, key, report.out, f"front-{number}"))
+        pieces.append(_candidates_table(own, key, copy))
+    return join(pieces)
+
+
+def extreme_keys(candidates: Sequence[Deployable]) -> list[TimingKey]:
+    """One core and all of a machine's cores; everything on a machine that has neither."""
+    keys = sorted({candidate.timing.key for candidate in candidates})
+    ends = [key for key in keys if key.threads in (1, key.cores) or key.accelerator != "cpu"]
+    machines = {key.machine for key in ends}
+    return [key for key in keys if key in ends or key.machine not in machines]
+
+
+def _front_figure(
+    deployment: DeploymentView, own: Sequence[Deployable], key: AccuracyKey, out: Path, name: str
+) -> Html:
+    scored = [(c, c.accuracy, _point(c, c.accuracy)) for c in own if c.accuracy is not None]
+    best = front(own)
+    first = [(c, accuracy, point) for c, accuracy, point in scored if c in best]
+    first.sort(key=lambda entry: best.index(entry[0]))
+    labels = list(dict.fromkeys(model.label for model in deployment.models))
+    with canvas.styled():
+        figure = canvas.new_figure(8.6, 5.0)
+        axes = figure.add_subplot()
+        canvas.light_grid(axes, "both")
+        scale = canvas.milliseconds_axis(axes, [x for *_, (x, _) in scored])
+        for candidate, accuracy, (x, y) in scored:
+            shade = canvas.colour(labels.index(candidate.label))
+            if candidate in best and accuracy.low is not None and accuracy.high is not None:
+                axes.plot([x, x], [100 * accuracy.low, 100 * accuracy.high], color=shade, linewidth=0.8, alpha=0.5)
+            mark = MARKS.get(candidate.precision, "X")
+            axes.scatter(x, y, s=46, marker=mark, zorder=3, **_paint(labels.index(candidate.label)))
+        axes.set_xlabel(f"p50 of one image, ms{scale}")
+        axes.set_ylabel("mAP (%)")
+        axes.margins(x=0.15, y=0.12)
+        axes.set_xlim(*axes.get_xlim())
+        line = staircase([point for *_, point in first])
+        line.append((axes.get_xlim()[1], line[-1][1]))
+        axes.plot(*zip(*line, strict=True), color=canvas.GREY, linewidth=1.2, linestyle=(0, (4, 2)), zorder=1)
+        systems = [label for label in labels if any(candidate.label == label for candidate, *_ in scored)]
+        handles: list[Artist] = [axes.scatter([], [], marker="o", label=s, **_paint(labels.index(s))) for s in systems]
+        precisions = sorted({candidate.precision for candidate, *_ in scored})
+        marks = [(precision, MARKS.get(precision, "X")) for precision in precisions]
+        handles += [Line2D([], [], marker=m, linestyle="", color=canvas.GREY, label=label) for label, m in marks]
+        longest = max(len(name) for name in (*systems, *precisions))
+        columns = min(4, max(1, LEGEND_CHARACTERS // (longest + 6)))  # a wider legend would be cut off at the sides
+        figure.legend(handles=handles, loc="outside lower center", ncols=columns)
+        figure.set_figheight(4.6 + LEGEND_ROW * -(-len(handles) // columns))
+        covered = [point for candidate, _, point in scored if candidate not in best]
+        for _, accuracy, (x, _) in first:
+            if accuracy.low is not None and accuracy.high is not None:
+                covered += along([(x, 100 * accuracy.low), (x, 100 * accuracy.high)])
+        names = [candidate.timing.short for candidate, *_ in first]
+        place_labels(axes, [point for *_, point in first], names, covered + along(line))
+        caption = (
+            f"mAP against latency on {own[0].timing.key}: {key.title}, {PLAIN}. Colour and fill: system; shape: "
+            "precision. Dashed: Pareto front, whose members are named by runtime; thin lines: their intervals over "
+            f"query identities.{as_sentence(key.note)}"
+        )
+        return canvas.publish(figure, name, caption, out)
+
+
+def _point(candidate: Deployable, accuracy: Accuracy) -> tuple[float, float]:
+    """Milliseconds and percent."""
+    return candidate.timing.ms(50), 100 * accuracy.mean_ap
+
+
+def _paint(position: int) -> dict[str, Any]:
+    """Colours of a system's marks: filled, and once the colours are used up hollow, pale, and with a dark edge."""
+    own = canvas.colour(position)
+    pale = tuple(0.4 * part + 0.6 for part in to_rgb(own))
+    face, edge, width = (
+        (own, "white", 0.7),
+        ("white", own, 1.2),
+        (pale, own, 1.2),
+        (own, "black", 1.0),
+    )[position // len(canvas.OKABE_ITO) % 4]
+    return {"facecolor": face, "edgecolor": edge, "linewidth": width}
+
+
+def _candidates_table(own: Sequence[Deployable], key: AccuracyKey, files: str) -> Html:
+    best = front(own)
+    columns = [Column("Model", text=True), Column("Runtime", text=True)]
+    columns += [Column(name, "ms") for name in ("p50", "p90", "p99")]
+    columns += [Column("File", "MB"), Column("RSS", "MB"), Column("mAP", "%"), Column("Interval"), Column("Seeds")]
+    order = sorted(own, key=lambda c: (c.accuracy is None, c.timing.ms(50)))
+    on = ("On the front", [_candidate_row(c) for c in order if c in best])
+    off = ("Behind it", [_candidate_row(c) for c in order if c not in best and c.accuracy is not None])
+    none = ("Not evaluated: no accuracy of their own", [_candidate_row(c) for c in order if c.accuracy is None])
+    caption = (
+        f"Candidates on {own[0].timing.key}, batch 1: {key.title}, {PLAIN}. float32 has the accuracy of the fit; any "
+        "other precision that of an evaluated file of its kind, or none. mAP and its interval are means over seeds."
+        f"{as_sentence(key.note)}"
+    )
+    blocks = [(heading, rows) for heading, rows in (on, off, none) if rows]
+    return table(columns, blocks, caption, files)
+
+
+def _candidate_row(candidate: Deployable) -> list[str]:
+    accuracy, timing = candidate.accuracy, candidate.timing
+    return [
+        candidate.label,
+        timing.runtime,
+        *(f"{timing.ms(percentile):.2f}" for percentile in (50, 90, 99)),
+        *(DASH if size is None else f"{size / 1e6:.1f}" for size in (candidate.size_bytes, timing.rss_bytes)),
+        tag("span", "not evaluated", class_="unclaimed") if accuracy is None else f"{100 * accuracy.mean_ap:.1f}",
+        DASH if accuracy is None else accuracy.interval or DASH,
+        DASH if accuracy is None else ", ".join(map(str, accuracy.seeds)),
+    ]
+
+
+def candidates_csv(candidates: Sequence[Deployable], key: AccuracyKey) -> str:
+    """Every candidate at full precision; each row names machine, protocol and data."""
+    rows = []
+    for c in candidates:
+        accuracy, timing = c.accuracy, c.timing
+        height, width = timing.first.resolution
+        row: dict[str, object] = {"model": c.label, "graph": timing.graph, "runtime": timing.runtime}
+        row |= {"precision": timing.precision, "height": height, "width": width, "device": timing.key.device}
+        row |= {"way": timing.key.mode, "threads": timing.key.threads}
+        row |= {f"p{percentile}_ms": timing.ms(percentile) for percentile in (50, 90, 99)}
+        row |= {"size_bytes": c.size_bytes, "rss_bytes": timing.rss_bytes}
+        row |= {"mAP": accuracy and accuracy.mean_ap, "low": accuracy and accuracy.low}
+        row |= {"high": accuracy and accuracy.high, "seeds": accuracy and " ".join(map(str, accuracy.seeds))}
+        row |= {"fits": " ".join(c.fits), "cosine": accuracy and accuracy.cosine}
+        row |= {"overlap10": accuracy and accuracy.overlap10, "protocol": key.title, "data": key.note or "real"}
+        rows.append(row)
+    return csv_text(rows)
+
+
+@dataclass(frozen=True)
+class Toggle:
+    """A key of a model's configuration, its level without and with."""
+
+    key: str
+    without: str
+    with_: str
+
+    def __str__(self) -> str:
+        return f"{self.key}={self.with_}"
+
+
+TOGGLES = (Toggle("ibn", "none", "a"), Toggle("mha", "none", "refine"))
+
+
+@dataclass(frozen=True)
+class Price:
+    """One toggle on one model in one runtime on one machine: the two timings."""
+
+    toggle: Toggle
+    without: Timing
+    with_: Timing
+    cost_without: CostRecord
+    cost_with: CostRecord
+
+    @property
+    def ratio(self) -> float:
+        """p50 with ÷ p50 without."""
+        return self.with_.ms(50) / self.without.ms(50)
+
+    @property
+    def macs_ratio(self) -> float | None:
+        """MACs with ÷ MACs without."""
+        before, after = self.cost_without.macs, self.cost_with.macs
+        return None if not before or after is None else after / before
+
+
+def toggled_pairs(costs: Sequence[CostRecord]) -> list[tuple[Toggle, CostRecord, CostRecord]]:
+    """Cost records of one resolution whose models differ in a toggle and nothing else; a missing key is its default."""
+    differing = []
+    for toggle in TOGGLES:
+        levels: dict[tuple[object, ...], dict[str, CostRecord]] = {}
+        for cost in costs:
+            if cost.artefact is not None:
+                rest = {key: value for key, value in cost.model.items() if key not in (toggle.key, "teacher")}
+                key = canonical_json(rest), tuple(cost.resolution)
+                levels.setdefault(key, {}).setdefault(str(cost.model.get(toggle.key, toggle.without)), cost)
+        for level in levels.values():
+            if toggle.without in level and toggle.with_ in level:
+                differing.append((toggle, level[toggle.without], level[toggle.with_]))
+    return differing
+
+
+def prices(deployment: DeploymentView) -> list[Price]:
+    """Every pair in every runtime that measured both under one condition: machine, settings, precision, batch, size."""
+    priced: dict[tuple[object, ...], Price] = {}
+    for toggle, before, after in toggled_pairs(deployment.costs):
+        timed = {t.condition: t for t in deployment.timings if t.graph == after.artefact}
+        for timing in deployment.timings:
+            if timing.graph == before.artefact and (other := timed.get(timing.condition)) is not None:
+                key = toggle, before.artefact, after.artefact, timing.condition  # models may share both graphs
+                priced.setdefault(key, Price(toggle, timing, other, before, after))
+    return list(priced.values())
+
+
+def render_toggles(report: Report) -> Html:
+    """One block per toggle, machine, mode and threads."""
+    deployment = report.deployment
+    priced = prices(deployment)
+    if not priced:
+        profile = "profile=runtimes"
+        return unfilled(
+            "No model was measured both with and without ibn=a or mha=refine on one machine",
+            f"vireid profile model=idkl model.ibn=none {profile}",
+            f"vireid profile model=idkl model.ibn=a {profile}",
+        )
+    columns = [Column("Model without it", text=True), Column("Runtime", text=True), Column("Batch")]
+    columns += [Column("Without", "p50, ms"), Column("With", "p50, ms"), Column("Ratio", "p50")]
+    columns.append(Column("MACs", "ratio"))
+    groups: dict[tuple[str, TimingKey], list[Price]] = {}
+    for price in priced:
+        groups.setdefault((str(price.toggle), price.without.key), []).append(price)
+    blocks = [(f"{name} on {key}", [_price_row(price) for price in own]) for (name, key), own in groups.items()]
+    caption = (
+        "Price of a toggle at inference: median latency with it ÷ without it, of models that differ in nothing else, "
+        "on one machine, in one runtime, measured in one mode. Weights do not matter for it; most of these were never "
+        "trained. Beside it the ratio of MACs, which a runtime does not have to follow."
+    )
+    return table(columns, blocks, caption + as_sentence(*deployment.notes))
+
+
+def _price_row(price: Price) -> list[str]:
+    macs = price.macs_ratio
+    return [
+        f"{describe(price.cost_without.model)}, {price.without.resolution}",
+        price.without.runtime,
+        str(price.without.batch),
+        f"{price.without.ms(50):.2f}",
+        f"{price.with_.ms(50):.2f}",
+        f"×{price.ratio:.2f}",
+        DASH if macs is None else f"×{macs:.2f}",
+    ]
+
+
+def render_quantisation(report: Report) -> Html:
+    """Files of less precision beside float32: accuracy, nearness of features, size; and what was tried on dev."""
+    deployment = report.deployment
+    key = find_accuracy_key(deployment)
+    rows = []
+    tried: dict[str, list[dict[str, Any]]] = {}
+    for model in deployment.models:
+        for fit in model.fits if key is not None else ():
+            assert key is not None
+            for whole, file in pairs(deployment, fit, key):
+                rows.append(_quantised_row(model.label, fit, whole, file))
+                if file.artefact is not None and file.artefact.candidates:
+                    name = f"{model.label}, seed {fit.seed}, {runtime_label(file.artefact.runtime)}"
+                    tried.setdefault(name, file.artefact.candidates)
+    if not rows or key is None:
+        return unfilled("No quantised file evaluated", "vireid quantise RUN --to DIR")
+    columns = [Column("Model", text=True), Column("Seed"), Column("File", text=True), Column("mAP", "%, fp32")]
+    columns += [Column("mAP", "%, file"), Column("Difference", "points"), Column("Interval", "of the file's mAP")]
+    columns += [Column("Cosine", "to fp32 features"), Column("Top 10", "% shared"), Column("Size", "MB")]
+    caption = (
+        f"Files of less precision beside the networks that they were made from: {key.title}, {PLAIN}. Cosine: "
+        "mean over the evaluated images; top 10: mean share of the ten nearest gallery images that both have in "
+        f"common. Settings were chosen on dev identities.{as_sentence(key.note)}"
+    )
+    pieces = [table(columns, [("", rows)], caption)]
+    if tried:
+        pieces.append(paragraph("Settings that were compared on dev before one was taken:"))
+        listed = [tag("span", f"{name}: ", "; ".join(map(_setting_text, own))) for name, own in tried.items()]
+        pieces.append(bullets(listed))
+    return join(pieces)
+
+
+def pairs(
+    deployment: DeploymentView, fit: FitRecord, key: AccuracyKey
+) -> list[tuple[EvaluationRecord | None, EvaluationRecord]]:
+    """A fit's evaluated files, each with the evaluation of the model itself."""
+    own = evaluations_under(deployment, fit, key)
+    whole = next((e for e in reversed(own) if e.artefact is None), None)
+    return [(whole, evaluation) for evaluation in own if evaluation.artefact is not None]
+
+
+def _quantised_row(label: str, fit: FitRecord, whole: EvaluationRecord | None, file: EvaluationRecord) -> list[str]:
+    artefact, score = file.artefact, file.metrics["mAP"]
+    assert artefact is not None
+    interval = file.intervals.get("mAP")
+    return [
+        label,
+        str(fit.seed),
+        _file_label(artefact.runtime, artefact.precision),
+        DASH if whole is None else f"{100 * whole.metrics['mAP']:.2f}",
+        f"{100 * score:.2f}",
+        DASH if whole is None else signed(100 * (score - whole.metrics["mAP"]), 2),
+        DASH if interval is None else f"[{100 * interval.low:.1f}, {100 * interval.high:.1f}]",
+        f"{artefact.cosine:.4f}",
+        f"{100 * artefact.overlap10:.1f}",
+        f"{artefact.size_bytes / 1e6:.1f}",
+    ]
+
+
+def _setting_text(setting: Mapping[str, Any]) -> str:
+    parts = []
+    for key, value in setting.items():
+        if isinstance(value, Mapping):
+            parts.append(_setting_text(value) or "defaults")
+        elif isinstance(value, float):
+            parts.append(f"{key} {value:.4g}")
+        elif value not in (None, ""):
+            parts.append(f"{key} {value}")
+    return ", ".join(parts)
+
+
+def _file_label(runtime: Mapping[str, Any], precision: str) -> str:
+    """Runtime and precision; how it was quantised where that is not the usual mode."""
+    label = runtime_label({"name": runtime["name"], "quantisation": runtime.get("quantisation")})
+    return f"{runtime['name'] if label.endswith(' onnxruntime)') else label} {precision}"

@@ -1,4 +1,4 @@
-"""A bundle: its files, its manifest, and how they come into a folder or ZIP file, whole and the same bytes each time."""
+"""A bundle: files, manifest, and how they come into a folder or ZIP file, whole and the same bytes each time."""
 
 import hashlib
 import io

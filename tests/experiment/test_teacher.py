@@ -25,7 +25,7 @@ from vireid.experiment.evaluate import evaluate_step
 from vireid.experiment.fit import fit_step
 from vireid.experiment.identity import RunIds
 from vireid.experiment.reload import config_of_fit, weights_file
-from vireid.experiment.teacher import check_teacher
+from vireid.experiment.start import check_teacher
 from vireid.external.checkpoints import save_imported
 from vireid.models.idkl import IDKL, IDKLConfig
 from vireid.models.importers.load import Imported

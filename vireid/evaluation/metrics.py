@@ -20,8 +20,8 @@ from torch import Tensor
 from vireid.core.errors import UserError, did_you_mean
 from vireid.core.types import FloatArray, IntArray
 from vireid.evaluation.config import CameraRule, CmcConvention
+from vireid.evaluation.neighbours import blocks, in_threads
 from vireid.evaluation.ranks import BoolArray, GalleryLayout, rank_hits
-from vireid.evaluation.threads import blocks, in_threads
 
 BLOCK_CELLS = 500_000  # scores handled at once by a thread: what its cache holds
 

@@ -19,12 +19,11 @@ from vireid.evaluation.evaluate import EvaluationResult, evaluate
 from vireid.evaluation.extraction import extract
 from vireid.evaluation.protocols import PROTOCOLS, ProtocolConfig
 from vireid.evaluation.scorers import modality_ensemble
-from vireid.experiment import unchanged
+from vireid.experiment import data as images
 from vireid.experiment.context import RunContext
 from vireid.experiment.data import evaluation_loader, listed_images
-from vireid.experiment.device import device_of
 from vireid.experiment.fit import build_model
-from vireid.experiment.records import common
+from vireid.experiment.records import common, device_of
 from vireid.experiment.reload import remember_root, weights_file
 from vireid.store import write_atomically
 from vireid.training.allocator import keep_freed_memory
@@ -36,7 +35,7 @@ def evaluate_step(run: RunContext) -> list[EvaluationRecord]:
     Raises:
         UserError: the fit does not exist, its images or weights are gone or changed.
     """
-    unchanged.check_same_images(run.fit, run.data)
+    images.check_same_images(run.fit, run.data)
     remember_root(run)
     features: FloatArray | None = None
     records = []
@@ -44,7 +43,7 @@ def evaluate_step(run: RunContext) -> list[EvaluationRecord]:
     for done, protocol in enumerate(protocols):
         record = run.store.get(run.ids.evaluation(protocol))
         if isinstance(record, EvaluationRecord):
-            unchanged.check_same_evaluation_images(record, run.data)
+            images.check_same_evaluation_images(record, run.data)
         else:
             started = now()
             run.progress("evaluate", done, len(protocols), protocol.name)
@@ -114,7 +113,7 @@ def store_evaluation(
         per_query_file=file,
         per_query_digest=file_digest(run.store.runs / file),
         fingerprint=data.evaluation_fingerprint,
-        lists=unchanged.evaluation_lists(data.layout, data.evaluation, spec, run.config.data.split),
+        lists=images.evaluation_lists(data.layout, data.evaluation, spec, run.config.data.split),
         artefact=artefact,
         **common(run.config, started, "trainer", "evaluator"),
     )

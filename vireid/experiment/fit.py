@@ -19,12 +19,10 @@ from vireid.evaluation.evaluate import evaluate
 from vireid.evaluation.extraction import extract
 from vireid.experiment import data as images
 from vireid.experiment.context import RunContext
-from vireid.experiment.device import check_precisions, device_of, threads_of
-from vireid.experiment.records import failed_fit, fit_fields
+from vireid.experiment.data import check_same_images, training_lists
+from vireid.experiment.records import check_precisions, device_of, failed_fit, fit_fields, threads_of
 from vireid.experiment.reload import remember_root
-from vireid.experiment.start import check_start, initialise_from
-from vireid.experiment.teacher import check_teacher, load_teacher
-from vireid.experiment.unchanged import check_same_images, training_lists
+from vireid.experiment.start import check_start, check_teacher, initialise_from, load_teacher
 from vireid.models import MODELS
 from vireid.profiling.memory import PeakMemory
 from vireid.training.checkpoint import discard_checkpoint

@@ -14,13 +14,13 @@ RUNTIMES = Registry(
     "runtime",
     {
         "eager": "vireid.profiling.runtimes.eager:Eager",
-        "channels_last": "vireid.profiling.runtimes.channels_last:ChannelsLast",
+        "channels_last": "vireid.profiling.runtimes.eager:ChannelsLast",
         "compile": "vireid.profiling.runtimes.compile:Compile",
         "onnxruntime": "vireid.profiling.runtimes.onnxruntime:OnnxRuntime",
         "openvino": "vireid.profiling.runtimes.openvino:OpenVino",
         "ncnn": "vireid.profiling.runtimes.ncnn:Ncnn",
         "executorch": "vireid.profiling.runtimes.executorch:ExecuTorch",
-        "cuda": "vireid.profiling.runtimes.cuda:Cuda",
+        "cuda": "vireid.profiling.runtimes.eager:Cuda",
         "tensorrt": "vireid.profiling.runtimes.tensorrt:TensorRT",
     },
     {

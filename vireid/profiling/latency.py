@@ -22,8 +22,7 @@ from vireid.profiling.isolation import run_isolated
 from vireid.profiling.limits import Limit
 from vireid.profiling.memory import inference_memory, peak_resident_bytes
 from vireid.profiling.peaks import peak_bandwidth, peak_gflops
-from vireid.profiling.runtimes.base import Session
-from vireid.profiling.runtimes.reasons import unavailable
+from vireid.profiling.runtimes.base import Session, unavailable
 from vireid.profiling.sampling import LatencySamples, busy_seconds, sample
 from vireid.profiling.sensors.remarks import machine_notes
 

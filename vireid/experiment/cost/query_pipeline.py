@@ -33,8 +33,7 @@ from vireid.profiling.complexity import example_images
 from vireid.profiling.config import ProfileConfig, StagesConfig
 from vireid.profiling.device import thread_limit
 from vireid.profiling.latency import StoresFiles, load_module, run_in_child
-from vireid.profiling.runtimes.base import Session
-from vireid.profiling.runtimes.reasons import unavailable
+from vireid.profiling.runtimes.base import Session, unavailable
 from vireid.profiling.stages import Mark, measure_way
 
 TASK = "vireid.experiment.cost.query_pipeline:measure_in_child"

@@ -11,14 +11,13 @@ from vireid.core.errors import UserError
 from vireid.core.records import EvaluatedFile, EvaluationRecord, now
 from vireid.core.types import FloatArray
 from vireid.evaluation.extraction import extract
-from vireid.evaluation.fidelity import Fidelity, fidelity
+from vireid.evaluation.neighbours import Fidelity, fidelity
 from vireid.experiment import evaluate as evaluation
 from vireid.experiment.context import RunContext
 from vireid.experiment.cost.profile import cost_step
-from vireid.experiment.data import evaluation_loader
-from vireid.experiment.deploy.runtime import Deployment, deploy
+from vireid.experiment.data import check_same_evaluation_images, check_same_images, evaluation_loader
+from vireid.experiment.deploy.export import Deployment, deploy
 from vireid.experiment.identity import deployed_protocols
-from vireid.experiment.unchanged import check_same_evaluation_images, check_same_images
 
 
 class Trained:

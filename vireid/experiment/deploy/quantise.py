@@ -11,10 +11,10 @@ from vireid.core.config import Component, deciding, parse
 from vireid.core.errors import UserError
 from vireid.core.records import EvaluationRecord, now
 from vireid.core.types import FloatArray
-from vireid.evaluation.fidelity import Fidelity
+from vireid.evaluation.neighbours import Fidelity
 from vireid.experiment.context import RunContext
 from vireid.experiment.deploy.evaluate import Trained
-from vireid.experiment.deploy.runtime import Deployment
+from vireid.experiment.deploy.export import Deployment
 from vireid.experiment.evaluate import evaluate_features
 from vireid.experiment.identity import deployed_protocols
 from vireid.profiling import RUNTIMES

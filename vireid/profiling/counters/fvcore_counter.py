@@ -8,9 +8,18 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from vireid.core.config import Component
-from vireid.profiling.counters.base import Count, sorted_counts
-from vireid.profiling.counters.execution import OperatorCall, counting_conditions
-from vireid.profiling.counters.rules import ELEMENTWISE_RULES, FREE, MAC_RULES, Rule, Shape, plain_name
+from vireid.profiling.counters.base import (
+    ELEMENTWISE_RULES,
+    FREE,
+    MAC_RULES,
+    Count,
+    OperatorCall,
+    Rule,
+    Shape,
+    counting_conditions,
+    plain_name,
+    sorted_counts,
+)
 
 _RULED_MACS = ("scaled_dot_product_attention", "baddbmm")  # products that fvcore has no handle for
 _MAC_OPERATORS = frozenset({"conv", "addmm", "bmm", "matmul", "mm", "linear", "einsum", *_RULED_MACS})

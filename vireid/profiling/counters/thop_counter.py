@@ -7,8 +7,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from vireid.core.config import Component
-from vireid.profiling.counters.base import Count, sorted_counts
-from vireid.profiling.counters.execution import OperatorCall, counting_conditions
+from vireid.profiling.counters.base import Count, OperatorCall, counting_conditions, sorted_counts
 
 _PRODUCTS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Linear)
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)

@@ -8,9 +8,14 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from vireid.core.config import Component
-from vireid.profiling.counters.base import Count, sorted_counts
-from vireid.profiling.counters.execution import OperatorCall, counting_conditions
-from vireid.profiling.counters.rules import MAC_RULES, plain_name
+from vireid.profiling.counters.base import (
+    MAC_RULES,
+    Count,
+    OperatorCall,
+    counting_conditions,
+    plain_name,
+    sorted_counts,
+)
 
 
 class TorchCounter:

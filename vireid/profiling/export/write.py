@@ -13,8 +13,7 @@ import torch
 from torch import nn
 
 from vireid.core.errors import UserError
-from vireid.profiling.export.check import check_equal
-from vireid.profiling.export.formats import onnx_bytes, write_ir, write_weights
+from vireid.profiling.export.formats import check_equal, onnx_bytes, write_ir, write_weights
 from vireid.profiling.runtimes.onnxruntime import OrtSession
 from vireid.profiling.runtimes.openvino import OpenVinoSession
 
@@ -32,7 +31,7 @@ class Exported:
     path: Path
     format: Format
     size_bytes: int
-    difference: float  # largest, relative (``vireid.profiling.export.check.difference``); 0 for weights
+    difference: float  # largest, relative (``vireid.profiling.export.formats.difference``); 0 for weights
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from vireid.core.extras import optional_module
 from vireid.core.types import FloatArray
 from vireid.profiling.export.formats import save_ir
 from vireid.profiling.quantisation import nncf_graph, onnxruntime_graph
-from vireid.profiling.quantisation_config import QuantisationConfig
+from vireid.profiling.runtimes.config import QuantisationConfig
 
 
 def quantise_onnx(content: bytes, images: Sequence[FloatArray], settings: QuantisationConfig) -> bytes:

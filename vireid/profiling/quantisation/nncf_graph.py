@@ -11,7 +11,7 @@ from typing import Any
 from vireid.core.extras import optional_module
 from vireid.core.types import FloatArray
 from vireid.profiling.export.formats import INPUT
-from vireid.profiling.quantisation_config import QuantisationConfig
+from vireid.profiling.runtimes.config import QuantisationConfig
 
 CUT = 1e-4  # share of an image's values that a percentile range leaves out at either end
 _FLOAT = {  # pooling to a power and the neck: a per-tensor range would cut what GeM is there to emphasise

@@ -9,7 +9,7 @@ from pathlib import Path
 from vireid.core.extras import optional_module
 from vireid.core.types import FloatArray
 from vireid.profiling.export.formats import INPUT
-from vireid.profiling.quantisation_config import QuantisationConfig
+from vireid.profiling.runtimes.config import QuantisationConfig
 
 QUANTISED = ["Conv", "MatMul", "Gemm", "Add", "MaxPool", "Relu"]  # all else stays in float32
 

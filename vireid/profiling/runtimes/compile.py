@@ -14,8 +14,8 @@ from torch._inductor.runtime.cache_dir_utils import cache_dir
 from vireid.core.config import Component
 from vireid.core.processor import cpu_model, kernel_flags
 from vireid.profiling.export.fold import fold_batch_norms
+from vireid.profiling.runtimes.base import PoolSession
 from vireid.profiling.runtimes.config import CompileConfig
-from vireid.profiling.runtimes.pool import PoolSession
 
 _COMPILERS = ("g++", "clang++", "c++", "cl")
 _CAPABILITIES = (

@@ -13,13 +13,10 @@ from vireid.core.config import Component
 from vireid.core.errors import UserError
 from vireid.core.extras import optional_module
 from vireid.profiling.complexity import example_images
-from vireid.profiling.export.check import check_equal
 from vireid.profiling.export.fold import fold_batch_norms
-from vireid.profiling.runtimes.base import on_cpu
+from vireid.profiling.export.formats import check_equal
+from vireid.profiling.runtimes.base import FileRuntime, PoolSession, missing_package, on_cpu
 from vireid.profiling.runtimes.config import NcnnConfig
-from vireid.profiling.runtimes.files import FileRuntime
-from vireid.profiling.runtimes.pool import PoolSession
-from vireid.profiling.runtimes.reasons import missing_package
 
 GRAPH, WEIGHTS = "model.param", "model.bin"
 _INPUT, _OUTPUT = "in0", "out0"  # as pnnx names them

@@ -10,12 +10,8 @@ from vireid.core.config import Component
 from vireid.core.extras import optional_module
 from vireid.profiling.export.formats import onnx_bytes, write_ir
 from vireid.profiling.quantisation import write_quantised_ir
-from vireid.profiling.quantisation.runtime import Quantising
-from vireid.profiling.runtimes.base import on_cpu
+from vireid.profiling.runtimes.base import FileRuntime, PoolSession, Quantising, missing_package, on_cpu
 from vireid.profiling.runtimes.config import OpenVinoConfig
-from vireid.profiling.runtimes.files import FileRuntime
-from vireid.profiling.runtimes.pool import PoolSession
-from vireid.profiling.runtimes.reasons import missing_package
 
 PACKAGES = ("onnx", "onnxscript", "openvino")
 NAME = "model.xml"

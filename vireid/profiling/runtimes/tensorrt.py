@@ -10,12 +10,9 @@ from vireid.core.config import Component
 from vireid.core.errors import UserError
 from vireid.core.extras import optional_module
 from vireid.profiling.export.formats import onnx_bytes
-from vireid.profiling.runtimes.base import on_cpu
+from vireid.profiling.runtimes.base import FileRuntime, PoolSession, missing_package, on_cpu
 from vireid.profiling.runtimes.config import TensorRTConfig
-from vireid.profiling.runtimes.files import FileRuntime
 from vireid.profiling.runtimes.onnxruntime import PACKAGES, OrtSession
-from vireid.profiling.runtimes.pool import PoolSession
-from vireid.profiling.runtimes.reasons import missing_package
 
 PROVIDER = "TensorrtExecutionProvider"
 

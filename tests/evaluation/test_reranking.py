@@ -8,8 +8,8 @@ import torch
 
 from vireid.core.errors import UserError
 from vireid.evaluation import neighbours, reranking
-from vireid.evaluation.config import KReciprocal
 from vireid.evaluation.neighbours import QueryDistances, nearest
+from vireid.evaluation.protocols import KReciprocal
 from vireid.evaluation.reranking import rerank, rerank_features
 from vireid.evaluation.scorers import squared_euclidean
 

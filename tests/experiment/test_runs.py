@@ -21,8 +21,7 @@ from vireid.core.types import ImageIndex
 from vireid.data.check import check
 from vireid.experiment.context import RunContext
 from vireid.experiment.data import RootNotSetError, check_lists, prepare, training_lists
-from vireid.experiment.evaluate import evaluate_step
-from vireid.experiment.fit import build_model, fit_step
+from vireid.experiment.fit import build_model, evaluate_step, fit_step
 from vireid.experiment.identity import RunIds
 from vireid.experiment.records import failed_fit
 from vireid.experiment.reload import config_of_fit, weights_file

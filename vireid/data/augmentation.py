@@ -1,4 +1,8 @@
-"""Augmentation of training images, by name; one class per published training transform."""
+"""Augmentations of a decoded batch: the contract, and one class per published training transform.
+
+An augmentation is built as ``Class(config)`` and called as ``augment(images, modality, key, strength)``. Every image
+draws its own parameters from a generator of ``key``, so the result is a function of its arguments alone.
+"""
 
 from typing import ClassVar, NamedTuple, Protocol
 
@@ -6,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vireid.core.registry import Configured
 from vireid.core.seeding import generator
 from vireid.core.types import IntArray, Modality
 from vireid.data.config import CHANNEL_ERASING, BaseConfig, ForkConfig, FullConfig, NoConfig, TVILFMAugmentationConfig
@@ -51,28 +56,20 @@ def single_view(images: Tensor) -> Augmented:
     return Augmented(images, torch.zeros(count, dtype=torch.int64), torch.arange(count))
 
 
-class NoAugmentation:
+class NoAugmentation(Configured[NoConfig]):
     """Normalisation only; also the transform of evaluation."""
 
     Config = NoConfig
-    version = NoConfig.version
-
-    def __init__(self, config: NoConfig) -> None:
-        self.config = config
 
     def __call__(self, images: Tensor, modality: Tensor, key: Key, strength: float = 1.0) -> Augmented:  # noqa: ARG002
         """Normalise; see ``Augmentation``."""
         return single_view(normalise(images))
 
 
-class BaseAugmentation:
+class BaseAugmentation(Configured[BaseConfig]):
     """Flip, pad-crop and erasing, alike for both modalities."""
 
     Config = BaseConfig
-    version = BaseConfig.version
-
-    def __init__(self, config: BaseConfig) -> None:
-        self.config = config
 
     def __call__(self, images: Tensor, modality: Tensor, key: Key, strength: float = 1.0) -> Augmented:  # noqa: ARG002
         """Augment a batch; see ``Augmentation``."""
@@ -85,14 +82,10 @@ class BaseAugmentation:
         return single_view(result)
 
 
-class FullAugmentation:
-    """Flip, pad-crop, jitter and CAJ's channel operations by modality and view."""
+class FullAugmentation(Configured[FullConfig]):
+    """Channel augmentation after CAJ (Ye et al., ICCV 2021) by modality and view, with flip, pad-crop and jitter."""
 
     Config = FullConfig
-    version = FullConfig.version
-
-    def __init__(self, config: FullConfig) -> None:
-        self.config = config
 
     def __call__(self, images: Tensor, modality: Tensor, key: Key, strength: float = 1.0) -> Augmented:
         """Augment a batch; see ``Augmentation``."""
@@ -136,18 +129,14 @@ class FullAugmentation:
         return np.where(one, drawn, np.where(gray, 3, -1))
 
 
-class ForkAugmentation:
-    """The same operations for both modalities, every image with its own parameters.
+class ForkAugmentation(Configured[ForkConfig]):
+    """The transform of the "optimized" IDKL fork as its code has it (quocnhut134/IDKL), alike for both modalities.
 
     The jitter comes before padding, so that the filling keeps its value. torchvision applies brightness, contrast and
     saturation in an order that it draws; the three commute but for rounding and clipping, so the order is fixed here.
     """
 
     Config = ForkConfig
-    version = ForkConfig.version
-
-    def __init__(self, config: ForkConfig) -> None:
-        self.config = config
 
     def __call__(self, images: Tensor, modality: Tensor, key: Key, strength: float = 1.0) -> Augmented:  # noqa: ARG002
         """Augment a batch; see ``Augmentation``."""
@@ -172,14 +161,10 @@ class ForkAugmentation:
 BOXES = CHANNEL_ERASING.model_copy(update={"probability": 1.0})  # whose images are erased is drawn by modality
 
 
-class TVILFMAugmentation:
-    """TVI-LFM's transforms by modality and view."""
+class TVILFMAugmentation(Configured[TVILFMAugmentationConfig]):
+    """TVI-LFM's transforms by modality and view (Hu et al., NeurIPS 2024; code WHU-HZY/TVI-LFM)."""
 
     Config = TVILFMAugmentationConfig
-    version = TVILFMAugmentationConfig.version
-
-    def __init__(self, config: TVILFMAugmentationConfig) -> None:
-        self.config = config
 
     def __call__(self, images: Tensor, modality: Tensor, key: Key, strength: float = 1.0) -> Augmented:
         """Augment a batch; see ``Augmentation``."""

@@ -1,4 +1,11 @@
-"""Search among features: neighbours, distances for re-ranking, and how well a search by other features agrees."""
+"""Distances as re-ranking needs them: each image's nearest neighbours, its farthest image, and single pairs.
+
+Two sources with one interface: matrices that are there already, and features whose distances are computed block by
+block and never held whole. Images count queries first, then gallery. NumPy releases the interpreter lock inside its
+loops, so that blocks of rows run side by side in threads.
+
+Shapes: Q queries, G gallery images, N = Q + G, D feature width, k neighbours, P pairs.
+"""
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +19,7 @@ from torch import Tensor
 
 from vireid.core.errors import UserError
 from vireid.core.types import FloatArray, IntArray, Modality
-from vireid.evaluation.products import Multiplied
+from vireid.evaluation.scorers import Multiplied
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -143,7 +150,7 @@ class MatrixDistances:
         return np.concatenate([of_queries, of_gallery])
 
     def pairs(self, rows: IntArray, columns: IntArray) -> FloatArray:  # noqa: D102
-        found = np.empty(len(rows), dtype=self._across.dtype)
+        distances = np.empty(len(rows), dtype=self._across.dtype)
         from_query, to_query = rows < self.num_query, columns < self.num_query
         for matrix, here, row, column in (
             (self._queries.matrix, from_query & to_query, 0, 0),
@@ -151,8 +158,8 @@ class MatrixDistances:
             (self._back, ~from_query & to_query, self.num_query, 0),
             (self._gallery, ~from_query & ~to_query, self.num_query, self.num_query),
         ):
-            found[here] = matrix[rows[here] - row, columns[here] - column]
-        return found
+            distances[here] = matrix[rows[here] - row, columns[here] - column]
+        return distances
 
     def to_gallery(self, queries: slice) -> FloatArray:  # noqa: D102
         return self._across[queries]
@@ -198,15 +205,15 @@ class FeatureDistances:
         wanted = rows * len(self._features) + columns
         at = np.minimum(np.searchsorted(keys, wanted), max(0, len(keys) - 1))
         known = keys[at] == wanted if len(keys) else np.zeros(len(rows), dtype=np.bool_)
-        found = np.empty(len(rows), dtype=values.dtype)
-        found[known] = values[at[known]]
+        distances = np.empty(len(rows), dtype=values.dtype)
+        distances[known] = values[at[known]]
         missing = np.flatnonzero(~known)
         step = max(1, PAIR_CELLS // self._features.shape[1])
         for start in range(0, len(missing), step):
             part = missing[start : start + step]
             difference = self._features[rows[part]] - self._features[columns[part]]
-            found[part] = difference.square_().sum(1).cpu().numpy()
-        return found
+            distances[part] = difference.square_().sum(1).cpu().numpy()
+        return distances
 
     def to_gallery(self, queries: slice) -> FloatArray:  # noqa: D102
         return np.asarray(self._gallery.squared_distances(self._features[: self.num_query][queries]).cpu().numpy())
@@ -225,10 +232,10 @@ class FeatureDistances:
 def farthest_in(features: Tensor, others: Multiplied) -> FloatArray:
     """Largest squared distance of each feature to any of the others, block by block."""
     step = max(1, BLOCK_CELLS // len(others))
-    parts = [
+    largest = [
         others.squared_distances(features[start : start + step]).amax(1) for start in range(0, len(features), step)
     ]
-    return np.asarray(torch.cat(parts).cpu().numpy())
+    return np.asarray(torch.cat(largest).cpu().numpy())
 
 
 NEIGHBOURS = 10

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from vireid.core.errors import UserError
 from vireid.core.types import FloatArray, IntArray
-from vireid.evaluation.config import KReciprocal
 from vireid.evaluation.faiss_search import FaissDistances
 from vireid.evaluation.neighbours import Distances, FeatureDistances, MatrixDistances, QueryDistances
+from vireid.evaluation.protocols import KReciprocal
 
 EXPANDED_ENTRIES = 4_000_000  # pairs of encoding entries compared at once
 OUTPUT_CELLS = 16_000_000  # distances put out at once
@@ -121,10 +121,10 @@ def rerank(
         UserError: ``k1`` or ``k2`` exceeds the number of images among which neighbours are sought.
     """
     queries = query_query if isinstance(query_query, QueryDistances) else QueryDistances(query_query)
-    found = np.empty(query_gallery.shape)
+    distances = np.empty(query_gallery.shape)
     for rows, block in rerank_blocks(MatrixDistances(queries, query_gallery, gallery_gallery), config):
-        found[rows] = block
-    return found
+        distances[rows] = block
+    return distances
 
 
 def feature_distances(query: Tensor, gallery: Tensor, config: KReciprocal) -> Distances:

@@ -24,7 +24,7 @@ from vireid.core.types import ImageIndex, Modality
 from vireid.data import AUGMENTATIONS, DATASETS
 from vireid.data.cache import ByteArray, cached_images
 from vireid.data.captions import CaptionDraw, captions_digest, describe
-from vireid.data.fingerprint import fingerprint
+from vireid.data.files import fingerprint
 from vireid.data.layout import EvaluationPart, Layout
 from vireid.data.loader import EvaluationLoader, TrainingLoader
 from vireid.data.sampler import CROSS_MODAL, IdentitySampler

@@ -51,11 +51,11 @@ def teacher_training(config: ExperimentConfig) -> ExperimentConfig | None:
     if teacher is None or teacher.training is None:
         return None
     _check_overrides(teacher.training)
-    own = compose([f"seed={config.seed}", f"stream={config.stream}", *teacher.training], _KEY)
+    composed = compose([f"seed={config.seed}", f"stream={config.stream}", *teacher.training], _KEY)
     size = {} if teacher.height is None else {"height": teacher.height, "width": teacher.width}
     shared = {name: getattr(config, name) for name in (*_OF_THE_STUDENT, *_inherited(teacher.training))}
     data = config.data.model_copy(update=size)
-    chosen = {name: getattr(own, name) for name in type(own).model_fields}
+    chosen = {name: getattr(composed, name) for name in type(composed).model_fields}
     return parse(ExperimentConfig, chosen | shared | {"data": data}, _KEY)
 
 

@@ -35,7 +35,7 @@ _PARTS = {
         "vireid.data.loader",
         "vireid.data.cache",
         "vireid.core.seeding",
-        "vireid.experiment.evaluate:with_text",
+        "vireid.experiment.fit:with_text",
         "vireid.experiment.data:listed_images",
     ),
 }

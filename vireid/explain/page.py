@@ -1,4 +1,4 @@
-"""Figures and HTML of an explanation."""
+"""The page of a run: ranked lists, hardest queries, people, cameras, similarities; figures as reports draw them."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

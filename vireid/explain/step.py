@@ -25,7 +25,7 @@ from vireid.evaluation.protocols import ProtocolConfig
 from vireid.evaluation.trials import Trial
 from vireid.experiment.context import RunContext
 from vireid.experiment.data import trials_of
-from vireid.experiment.evaluate import embeddings, evaluate_features
+from vireid.experiment.fit import embeddings, evaluate_features
 from vireid.explain import data, page
 from vireid.report.html import join
 from vireid.report.records.labels import as_sentence, data_label, data_note

@@ -5,9 +5,9 @@ from vireid.core.registry import Registry
 COUNTERS = Registry(
     "counter",
     {
-        "torch": "vireid.profiling.counters.torch_counter:TorchCounter",
-        "fvcore": "vireid.profiling.counters.fvcore_counter:FvcoreCounter",
-        "thop": "vireid.profiling.counters.thop_counter:ThopCounter",
+        "torch": "vireid.profiling.counters.libraries:TorchCounter",
+        "fvcore": "vireid.profiling.counters.libraries:FvcoreCounter",
+        "thop": "vireid.profiling.counters.libraries:ThopCounter",
     },
 )
 RUNTIMES = Registry(
@@ -21,17 +21,17 @@ RUNTIMES = Registry(
         "ncnn": "vireid.profiling.runtimes.ncnn:Ncnn",
         "executorch": "vireid.profiling.runtimes.executorch:ExecuTorch",
         "cuda": "vireid.profiling.runtimes.eager:Cuda",
-        "tensorrt": "vireid.profiling.runtimes.tensorrt:TensorRT",
+        "tensorrt": "vireid.profiling.runtimes.onnxruntime:TensorRT",
     },
     {
-        "eager": "vireid.profiling.runtimes.config:EagerConfig",
-        "channels_last": "vireid.profiling.runtimes.config:ChannelsLastConfig",
-        "compile": "vireid.profiling.runtimes.config:CompileConfig",
-        "onnxruntime": "vireid.profiling.runtimes.config:OnnxRuntimeConfig",
-        "openvino": "vireid.profiling.runtimes.config:OpenVinoConfig",
-        "ncnn": "vireid.profiling.runtimes.config:NcnnConfig",
-        "executorch": "vireid.profiling.runtimes.config:ExecuTorchConfig",
-        "cuda": "vireid.profiling.runtimes.config:CudaConfig",
-        "tensorrt": "vireid.profiling.runtimes.config:TensorRTConfig",
+        "eager": "vireid.profiling.config:EagerConfig",
+        "channels_last": "vireid.profiling.config:ChannelsLastConfig",
+        "compile": "vireid.profiling.config:CompileConfig",
+        "onnxruntime": "vireid.profiling.config:OnnxRuntimeConfig",
+        "openvino": "vireid.profiling.config:OpenVinoConfig",
+        "ncnn": "vireid.profiling.config:NcnnConfig",
+        "executorch": "vireid.profiling.config:ExecuTorchConfig",
+        "cuda": "vireid.profiling.config:CudaConfig",
+        "tensorrt": "vireid.profiling.config:TensorRTConfig",
     },
 )

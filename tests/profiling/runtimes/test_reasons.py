@@ -13,12 +13,11 @@ from torch import Tensor, nn
 from vireid.core.config import parse
 from vireid.core.errors import UserError
 from vireid.profiling import RUNTIMES
-from vireid.profiling.config import ProfileConfig
+from vireid.profiling.config import EagerConfig, ProfileConfig
 from vireid.profiling.device import available_cores, thread_limit
 from vireid.profiling.runtimes import base
 from vireid.profiling.runtimes.base import FileRuntime, PoolSession, unavailable
-from vireid.profiling.runtimes.config import EagerConfig
-from vireid.profiling.runtimes.tensorrt import PROVIDER
+from vireid.profiling.runtimes.onnxruntime import PROVIDER
 
 
 def _runtime(name: str, **settings: Any) -> Any:

@@ -24,16 +24,15 @@ from vireid.data.transforms import MEAN, STD, normalise
 from vireid.evaluation.extraction import Embedder
 from vireid.experiment.context import RunContext
 from vireid.experiment.cost.profile import REFERENCE_CLASSES
-from vireid.experiment.evaluate import trained_model
-from vireid.experiment.fit import build_model
+from vireid.experiment.fit import build_model, trained_model
 from vireid.experiment.identity import component_specification, data_kind
 from vireid.profiling import RUNTIMES
 from vireid.profiling.complexity import artefact_digest, example_images
+from vireid.profiling.config import OnnxRuntimeConfig
 from vireid.profiling.export.formats import INPUT, OPSET, OUTPUT
 from vireid.profiling.export.write import FORMATS, Exported, Format, Graph, export
 from vireid.profiling.latency import StoresFiles
 from vireid.profiling.runtimes.base import Quantising, Session, unavailable
-from vireid.profiling.runtimes.config import OnnxRuntimeConfig
 from vireid.profiling.runtimes.onnxruntime import OnnxRuntime
 
 BOTH = "visible and infrared"

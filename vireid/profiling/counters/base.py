@@ -1,4 +1,14 @@
-"""What a counter returns, the suite's rules for operators, and the log of what is executed."""
+"""What a counter returns, the suite's rules per operator, and the log of the operators that are executed.
+
+Two quantities are kept apart. *MACs* are the multiply-accumulates of convolution, linear and matrix products
+(attention included): the figure that papers report. *Element-wise operations* are everything else that computes
+(normalisation, activation, pooling, GeM): one per addition, multiplication, comparison or transcendental function, a
+fused multiply-add counting as one.
+
+The same rule serves the dispatcher's operators (``aten.native_batch_norm``) and those of a traced graph
+(``aten::batch_norm``), because their leading arguments agree. Arguments are given with every tensor replaced by its
+``Shape``.
+"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager

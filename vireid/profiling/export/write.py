@@ -73,11 +73,11 @@ def export(
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as name:
             aside = Path(name)
-            found = []
+            exported = []
             for stem, graph in graphs.items():
                 for format in formats:
                     report(f"{stem}, {format}")
-                    found.append(_WRITERS[format](graph, aside, stem))
+                    exported.append(_WRITERS[format](graph, aside, stem))
             for file in sorted(aside.iterdir()):
                 _into_place(file, folder / file.name)
     except OSError as error:
@@ -86,7 +86,7 @@ def export(
         if made:
             with contextlib.suppress(OSError):  # not empty: it holds the files
                 folder.rmdir()
-    return [Exported(folder / e.path.name, e.format, e.size_bytes, e.difference) for e in found]
+    return [Exported(folder / e.path.name, e.format, e.size_bytes, e.difference) for e in exported]
 
 
 def _write_onnx(graph: Graph, folder: Path, stem: str) -> Exported:

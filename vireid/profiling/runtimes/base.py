@@ -6,7 +6,7 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from vireid.core.config import Component
 from vireid.core.errors import UserError
 from vireid.core.processor import emulated
+from vireid.core.registry import Configured
 from vireid.core.types import FloatArray
+from vireid.profiling.config import QuantisationConfig, QuantisingConfig
 from vireid.profiling.export.formats import check_images
-from vireid.profiling.runtimes.config import QuantisationConfig
 
 
 class Session(Protocol):
@@ -83,7 +84,23 @@ def unavailable(runtime: Runtime, device: str = "cpu", *, emulate: bool = False)
     return runtime.available()
 
 
-class FileRuntime:
+C = TypeVar("C", bound=Component)
+Q = TypeVar("Q", bound=QuantisingConfig)
+
+
+class RuntimeBase(Configured[C]):
+    """Base of the suite's runtimes; those whose configuration names no precision compute in float32."""
+
+    def __init__(self, config: C) -> None:
+        super().__init__(config)
+        self.precision: str = getattr(config, "precision", "fp32")
+
+    def available(self) -> str | None:
+        """None: wherever PyTorch runs."""
+        return None
+
+
+class FileRuntime(RuntimeBase[C]):
     """Base of runtimes that write a model's file first and then load it: they implement ``store`` and ``load``."""
 
     def store(self, module: nn.Module, example: Tensor, folder: Path) -> Path:
@@ -129,16 +146,20 @@ class PoolSession:
 WITHOUT_IMAGES = 4  # images of noise that stand in for calibration where only the time counts
 
 
-class Quantising:
+class Quantising(FileRuntime[Q]):
     """A runtime that quantises while it stores a model.
 
     ``calibration`` holds the images (batches, as the network is fed) that ranges of activations are taken from. Without
     any it is noise, and the file good for measuring time alone.
     """
 
-    quantisation: QuantisationConfig | None  # None where the precision is not int8
     calibration: Sequence[FloatArray] | None = None
     metadata: Mapping[str, str] | None = None  # what a stored file says of itself
+
+    @property
+    def quantisation(self) -> QuantisationConfig | None:
+        """How it quantises; None where the precision is not int8."""
+        return self.config.quantisation
 
     def missing_quantiser(self) -> str | None:
         """Why this runtime cannot quantise here, or None."""

@@ -4,29 +4,20 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from vireid.core.config import Component
-from vireid.profiling.export.fold import fold_batch_norms
-from vireid.profiling.runtimes.config import ChannelsLastConfig, CudaConfig, EagerConfig
+from vireid.profiling.config import ChannelsLastConfig, CudaConfig, EagerConfig
+from vireid.profiling.export.formats import fold_batch_norms
+from vireid.profiling.runtimes.base import RuntimeBase
 
 
-class Eager:
+class Eager(RuntimeBase[EagerConfig]):
     """Plain module calls in inference mode, float32 or bfloat16 autocast."""
 
-    Config: ClassVar[type[Component]] = EagerConfig
-    version: ClassVar[str] = EagerConfig.version
-
-    def __init__(self, config: EagerConfig) -> None:
-        self.config = config
-        self.precision: str = config.precision
-
-    def available(self) -> str | None:
-        """Eager mode runs wherever PyTorch does."""
-        return None
+    Config = EagerConfig
 
     def prepare(self, module: nn.Module, example: Tensor) -> EagerSession:
         """Copy ``module`` to the device of ``example`` in evaluation mode."""
@@ -61,19 +52,10 @@ class EagerSession:
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-class ChannelsLast:
+class ChannelsLast(RuntimeBase[ChannelsLastConfig]):
     """Module calls in inference mode. In bfloat16 the weights of products are kept so, not cast at every call."""
 
-    Config: ClassVar[type[Component]] = ChannelsLastConfig
-    version: ClassVar[str] = ChannelsLastConfig.version
-
-    def __init__(self, config: ChannelsLastConfig) -> None:
-        self.config = config
-        self.precision: str = config.precision
-
-    def available(self) -> str | None:
-        """Wherever PyTorch runs."""
-        return None
+    Config = ChannelsLastConfig
 
     def prepare(self, module: nn.Module, example: Tensor) -> TorchSession:
         """Copy ``module``, folded, to the device of ``example``."""
@@ -118,15 +100,10 @@ class TorchSession:
         return result
 
 
-class Cuda:
+class Cuda(RuntimeBase[CudaConfig]):
     """PyTorch on the first CUDA device; ``eager`` with ``runtime.device=cuda`` leaves the transfers out."""
 
-    Config: ClassVar[type[Component]] = CudaConfig
-    version: ClassVar[str] = CudaConfig.version
-
-    def __init__(self, config: CudaConfig) -> None:
-        self.config = config
-        self.precision: str = config.precision
+    Config = CudaConfig
 
     def available(self) -> str | None:
         """Whether PyTorch finds a device, and it computes in bfloat16 where asked for."""

@@ -32,7 +32,7 @@ from training.document import command, write_table
 from training.released import find_checkout
 
 from vireid.profiling.device import available_cores, describe_device
-from vireid.profiling.export.check import TOLERANCE, difference
+from vireid.profiling.export.formats import TOLERANCE, difference
 
 VARIABLE = "VIREID_RELEASED_IDKL"
 DOCUMENT = Path(__file__).parents[1] / "docs" / "export.md"

@@ -12,14 +12,12 @@ from ranking import field
 from ranking.problem import sysu
 from ranking.turns import ratios, take_turns
 
-from vireid.evaluation.config import KReciprocal
 from vireid.evaluation.evaluate import evaluate
 from vireid.evaluation.metrics import Labels, rank_queries
 from vireid.evaluation.neighbours import QueryDistances
-from vireid.evaluation.products import Multiplied, inner, squared_distances, unit
-from vireid.evaluation.protocols import ProtocolConfig
+from vireid.evaluation.protocols import KReciprocal, ProtocolConfig
 from vireid.evaluation.reranking import rerank
-from vireid.evaluation.scorers import cosine
+from vireid.evaluation.scorers import Multiplied, cosine, inner, squared_distances, unit
 from vireid.evaluation.trials import plan_trials
 
 

@@ -18,7 +18,7 @@ from vireid.core.types import Modality
 from vireid.models.idkl import IDKL, IDKLConfig
 from vireid.models.importers.load import import_state
 from vireid.profiling import RUNTIMES
-from vireid.profiling.export.check import check_images
+from vireid.profiling.export.formats import check_images
 from vireid.profiling.runtimes.onnxruntime import OrtSession
 from vireid.profiling.runtimes.openvino import OpenVinoSession
 

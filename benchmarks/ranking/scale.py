@@ -14,8 +14,8 @@ import time
 import numpy as np
 
 from vireid.core.seeding import generator
-from vireid.evaluation.config import KReciprocal
 from vireid.evaluation.metrics import Labels
+from vireid.evaluation.protocols import KReciprocal
 from vireid.evaluation.search import rank_features
 
 IMAGES_PER_IDENTITY = 10
@@ -63,7 +63,7 @@ def neighbours(kind, items, width):
 
     from vireid.evaluation.faiss_search import FaissIndex, recall
     from vireid.evaluation.neighbours import nearest
-    from vireid.evaluation.products import squared_distances, unit
+    from vireid.evaluation.scorers import squared_distances, unit
 
     features = unit(torch.from_numpy(clustered(items, width, noise_level=1.0, decay=0.5)[0]))
     rows = generator("scale", "sample").permutation(items)[:1000]

@@ -16,8 +16,7 @@ from vireid.core.records import LatencyRecord
 from vireid.experiment.context import RunContext
 from vireid.experiment.cost.profile import cost_step
 from vireid.experiment.deploy.bundle import bundle_step
-from vireid.experiment.evaluate import evaluate_step
-from vireid.experiment.fit import fit_step
+from vireid.experiment.fit import evaluate_step, fit_step
 from vireid.store import Store
 
 ROOT = Path(__file__).parents[2]

@@ -22,7 +22,7 @@ from vireid.data.transforms import MEAN, STD
 from vireid.data.transforms import normalise as normalise_torch
 from vireid.profiling.complexity import example_images as example_torch
 from vireid.profiling.device import describe_device, device_identity
-from vireid.profiling.export.check import difference
+from vireid.profiling.export.formats import difference
 
 SUITE = Path(vireid.__file__).parent
 DEVICE = sorted((SUITE / "bundle/device").glob("*.py"))

@@ -11,9 +11,9 @@ from vireid.config import ExperimentConfig, compose
 from vireid.core import processor
 from vireid.core.errors import UserError
 from vireid.core.processor import cpu_flags, emulated, kernel_flags
-from vireid.experiment import device
-from vireid.experiment.device import check_precisions
+from vireid.experiment import records
 from vireid.experiment.identity import RunIds
+from vireid.experiment.records import check_precisions
 from vireid.profiling.device import describe_device
 
 AVX2 = "sse4_2 avx avx2 fma f16c"
@@ -86,7 +86,7 @@ def test_a_record_says_which_instructions_its_kernels_could_use(monkeypatch: pyt
 
 
 def test_training_and_deployed_evaluation_are_refused_or_emulated_by_one_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device, "emulated", lambda precision: None if precision == "fp32" else "Some CPU lacks it")
+    monkeypatch.setattr(records, "emulated", lambda precision: None if precision == "fp32" else "Some CPU lacks it")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     check_precisions(small())
     with pytest.raises(UserError, match=r"^recipe.precision = bf16: Some CPU lacks it: set recipe.precision=fp32, or"):

@@ -8,7 +8,7 @@ from vireid.core.errors import UserError
 from vireid.core.seeding import generator
 from vireid.core.types import Modality
 from vireid.data import AUGMENTATIONS
-from vireid.data.augmentation_full import FullAugmentation
+from vireid.data.augmentation import FullAugmentation
 from vireid.data.config import ForkConfig, FullConfig
 from vireid.data.transforms import LUMINANCE, MEAN, STD, draw_flip_and_shift, normalise
 

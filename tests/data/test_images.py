@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from vireid.core.errors import UserError
-from vireid.data import cache, fingerprint
+from vireid.data import cache, files
 from vireid.data.cache import cached_images
 from vireid.data.config import SYSUConfig
 from vireid.data.files import images_in
@@ -129,13 +129,13 @@ def test_turned_images_reach_the_cache_and_one_made_before_is_not_used(sysu_root
 
 def test_the_fingerprint_of_turned_images_is_not_that_of_their_files(sysu_root, tmp_path, monkeypatch):
     index = SYSUMM01(SYSUConfig(), sysu_root).training("final")
-    upright = fingerprint.fingerprint(index, tmp_path)
+    upright = files.fingerprint(index, tmp_path)
     turn(index.root / index.paths[0])
-    turned = fingerprint.fingerprint(index, tmp_path)
+    turned = files.fingerprint(index, tmp_path)
     assert turned != upright
     header = read_header(index.root, index.paths[0])
-    monkeypatch.setattr(fingerprint, "read_header", lambda *_: header._replace(orientation=1))
-    assert fingerprint.fingerprint(index) not in (turned, upright)  # as an earlier version read the same file
+    monkeypatch.setattr(files, "read_header", lambda *_: header._replace(orientation=1))
+    assert files.fingerprint(index) not in (turned, upright)  # as an earlier version read the same file
 
 
 def test_the_fingerprint_names_images_that_cannot_be_used(sysu_root, tmp_path):
@@ -143,7 +143,7 @@ def test_the_fingerprint_names_images_that_cannot_be_used(sysu_root, tmp_path):
     name = "cam1/0002/0003.png"
     Image.fromarray(THERMAL).save(sysu_root / name)
     with pytest.raises(UserError, match=f"{name} is 16-bit"):
-        fingerprint.fingerprint(replace(index, paths=(name, *index.paths[1:])), tmp_path)
+        files.fingerprint(replace(index, paths=(name, *index.paths[1:])), tmp_path)
 
 
 def test_leftovers_are_no_images(tmp_path):

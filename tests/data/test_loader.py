@@ -7,8 +7,7 @@ import torch
 
 from vireid.core.errors import UserError
 from vireid.core.types import ImageIndex, Modality
-from vireid.data.augmentation import BaseAugmentation, NoAugmentation
-from vireid.data.augmentation_full import FullAugmentation
+from vireid.data.augmentation import BaseAugmentation, FullAugmentation, NoAugmentation
 from vireid.data.config import BaseConfig, FullConfig, NoConfig
 from vireid.data.loader import EvaluationLoader, TrainingLoader
 from vireid.data.sampler import IdentitySampler

@@ -8,10 +8,9 @@ import torch
 
 from vireid.core.errors import UserError
 from vireid.evaluation import evaluate as module
-from vireid.evaluation.config import KReciprocal
 from vireid.evaluation.evaluate import evaluate
 from vireid.evaluation.metrics import METRICS, Labels
-from vireid.evaluation.protocols import ProtocolConfig
+from vireid.evaluation.protocols import KReciprocal, ProtocolConfig
 from vireid.evaluation.trials import plan_trials
 
 from . import naive

@@ -8,10 +8,9 @@ import torch
 
 from vireid.core.errors import UserError
 from vireid.evaluation import faiss_search
-from vireid.evaluation.config import KReciprocal
 from vireid.evaluation.faiss_search import FaissDistances, FaissIndex, recall
 from vireid.evaluation.neighbours import FeatureDistances, nearest
-from vireid.evaluation.protocols import ProtocolConfig
+from vireid.evaluation.protocols import KReciprocal, ProtocolConfig
 from vireid.evaluation.reranking import rerank_features
 
 

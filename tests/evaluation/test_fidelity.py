@@ -5,7 +5,7 @@ import pytest
 
 from vireid.core.errors import UserError
 from vireid.core.types import Modality
-from vireid.evaluation.fidelity import fidelity
+from vireid.evaluation.neighbours import fidelity
 
 
 def _naive(features, reference, modality):

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from vireid.core.errors import UserError
-from vireid.evaluation import encoding, neighbours
-from vireid.evaluation.config import KReciprocal
+from vireid.evaluation import neighbours, reranking
 from vireid.evaluation.neighbours import QueryDistances, nearest
+from vireid.evaluation.protocols import KReciprocal
 from vireid.evaluation.reranking import rerank, rerank_features
 from vireid.evaluation.scorers import squared_euclidean
 
@@ -48,7 +48,7 @@ def test_features_in_blocks_equal_a_naive_loop(monkeypatch, variant, k1, k2):
     for limit, cells in (("BLOCK_CELLS", 300), ("PAIR_CELLS", 30)):
         monkeypatch.setattr(neighbours, limit, cells)
     for limit, cells in (("EXPANDED_ENTRIES", 100), ("OUTPUT_CELLS", 60), ("ENCODED_ROWS", 7)):
-        monkeypatch.setattr(encoding, limit, cells)
+        monkeypatch.setattr(reranking, limit, cells)
     random = np.random.default_rng(k1)
     features = random.normal(size=(70, 6)) + 2 * random.normal(size=(9, 6))[random.integers(0, 9, 70)]
     features[11] = features[3]  # an exact duplicate: a tie with itself
@@ -76,7 +76,7 @@ def test_trials_that_share_query_distances_equal_single_ones(variant):
 def test_blocks_change_nothing(monkeypatch):
     data = np.load(GOLDEN / "case_a.npz")
     whole = reranked(data["query"], data["gallery"], name="zhong")
-    monkeypatch.setattr(encoding, "EXPANDED_ENTRIES", 50)
+    monkeypatch.setattr(reranking, "EXPANDED_ENTRIES", 50)
     np.testing.assert_array_equal(reranked(data["query"], data["gallery"], name="zhong"), whole)
 
 

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vireid.core.errors import UserError
-from vireid.evaluation import products, search
-from vireid.evaluation.config import KReciprocal
+from vireid.evaluation import scorers, search
 from vireid.evaluation.metrics import CAMERA_RULES, Labels, rank_queries
+from vireid.evaluation.protocols import KReciprocal
 from vireid.evaluation.scorers import cosine
 from vireid.evaluation.search import rank_features
 
@@ -103,18 +103,18 @@ def test_single_precision_products_agree_on_every_path(monkeypatch):
     random = np.random.default_rng(0)
     first, second = (torch.from_numpy(random.normal(size=(n, 300)).astype(np.float32)) for n in (70, 40))
     exact = first.double() @ second.double().T
-    for operator in (products.ONE_DNN, None):
-        monkeypatch.setattr(products, "ONE_DNN", operator)
-        np.testing.assert_allclose(products.inner(first, second).numpy(), exact.numpy(), atol=2e-4)
+    for operator in (scorers.ONE_DNN, None):
+        monkeypatch.setattr(scorers, "ONE_DNN", operator)
+        np.testing.assert_allclose(scorers.inner(first, second).numpy(), exact.numpy(), atol=2e-4)
         squared = torch.cdist(first.double(), second.double()).square()
-        np.testing.assert_allclose(products.squared_distances(first, second).numpy(), squared.numpy(), atol=1e-3)
+        np.testing.assert_allclose(scorers.squared_distances(first, second).numpy(), squared.numpy(), atol=1e-3)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_distances_within_are_whole_and_zero_to_themselves(monkeypatch, dtype):
-    monkeypatch.setattr(products, "TILE", 7)
+    monkeypatch.setattr(scorers, "TILE", 7)
     rows = torch.from_numpy(np.random.default_rng(0).normal(size=(25, 9))).to(dtype)
-    found = products.distances_within(rows)
+    found = scorers.distances_within(rows)
     assert not found.diagonal().any()
     np.testing.assert_allclose(found, torch.cdist(rows, rows).square(), atol=1e-4)
 

@@ -14,8 +14,7 @@ import pytest
 
 from vireid.config import compose
 from vireid.experiment.context import RunContext
-from vireid.experiment.evaluate import evaluate_step
-from vireid.experiment.fit import fit_step
+from vireid.experiment.fit import evaluate_step, fit_step
 from vireid.store import Store
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "training.json").read_text(encoding="utf-8"))

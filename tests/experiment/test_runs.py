@@ -20,14 +20,12 @@ from vireid.core.records import EvaluationRecord, FitRecord
 from vireid.core.types import ImageIndex
 from vireid.data.check import check
 from vireid.experiment.context import RunContext
-from vireid.experiment.data import RootNotSetError, prepare
-from vireid.experiment.evaluate import evaluate_step
-from vireid.experiment.fit import build_model, fit_step
+from vireid.experiment.data import RootNotSetError, check_lists, prepare, training_lists
+from vireid.experiment.fit import build_model, evaluate_step, fit_step
 from vireid.experiment.identity import RunIds
 from vireid.experiment.records import failed_fit
 from vireid.experiment.reload import config_of_fit, weights_file
 from vireid.experiment.sources import stale_components
-from vireid.experiment.unchanged import check_lists, training_lists
 from vireid.explain.step import explain_step, protocol_without_text
 from vireid.report.records.keys import data_label, data_note
 from vireid.store import Store

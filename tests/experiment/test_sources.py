@@ -32,7 +32,7 @@ def test_what_decides_a_result_is_covered():
         "data/sampler.py",
         *(f"training/{name}.py" for name in ("run", "loop", "optimisers", "schedules")),
     }
-    names = ("metrics", "ranks", "trials", "encoding", "extraction", "reranking", "evaluate")
+    names = ("metrics", "ranks", "trials", "extraction", "reranking", "evaluate")
     evaluating = {*both, *(f"evaluation/{name}.py" for name in names)}
     for part, needed in (("trainer", training), ("evaluator", evaluating)):
         assert {f"vireid/{name}" for name in needed} <= _covered(part)

@@ -10,8 +10,7 @@ import pytest
 from tests.tiny import tiny
 from vireid.experiment.context import RunContext
 from vireid.experiment.cost.profile import cost_step
-from vireid.experiment.evaluate import evaluate_step
-from vireid.experiment.fit import fit_step
+from vireid.experiment.fit import evaluate_step, fit_step
 from vireid.experiment.reload import weights_file
 from vireid.store import Store
 

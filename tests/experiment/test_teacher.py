@@ -20,11 +20,10 @@ from vireid.core.files import file_digest
 from vireid.core.records import FitRecord
 from vireid.experiment.context import RunContext
 from vireid.experiment.cost.profile import cost_step
-from vireid.experiment.evaluate import evaluate_step
-from vireid.experiment.fit import fit_step
+from vireid.experiment.fit import evaluate_step, fit_step
 from vireid.experiment.identity import RunIds
 from vireid.experiment.reload import config_of_fit, weights_file
-from vireid.experiment.teacher import check_teacher
+from vireid.experiment.start import check_teacher
 from vireid.external.checkpoints import save_imported
 from vireid.models.idkl import IDKL, IDKLConfig
 from vireid.models.importers.load import Imported

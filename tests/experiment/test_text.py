@@ -17,8 +17,7 @@ from vireid.core.types import Modality
 from vireid.evaluation.protocols import ProtocolConfig
 from vireid.experiment.context import RunContext
 from vireid.experiment.data import prepare, training_loader
-from vireid.experiment.evaluate import evaluate_step, texts
-from vireid.experiment.fit import fit_step
+from vireid.experiment.fit import evaluate_step, fit_step, texts
 from vireid.experiment.identity import RunIds
 from vireid.experiment.reload import config_of_fit
 from vireid.models import tvi_lfm

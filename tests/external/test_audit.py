@@ -9,9 +9,8 @@ import torch
 from vireid.core.errors import UserError
 from vireid.data.config import SYSUConfig
 from vireid.data.sysu import SYSUMM01
-from vireid.evaluation.config import KReciprocal
 from vireid.evaluation.evaluate import evaluate
-from vireid.evaluation.protocols import PROTOCOLS, ProtocolConfig
+from vireid.evaluation.protocols import PROTOCOLS, KReciprocal, ProtocolConfig
 from vireid.external import audit as module
 from vireid.external.audit import KNOWN, audit, features_of_checkpoint, features_of_run, protocols_of, run_at, to_table
 from vireid.store import Store

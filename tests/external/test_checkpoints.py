@@ -15,7 +15,7 @@ from vireid.core.errors import UserError
 from vireid.core.types import Batch
 from vireid.experiment.model_card import CARD, ModelCard
 from vireid.external.checkpoints import embed_file, load_imported, save_imported
-from vireid.external.npz import ImageArray, loss_terms_of_file
+from vireid.external.features import ImageArray, loss_terms_of_file
 from vireid.losses.terms import evaluate_terms
 from vireid.models.agw import AGW
 from vireid.models.agw_config import AGWConfig

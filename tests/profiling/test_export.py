@@ -13,8 +13,16 @@ from torch import Tensor, nn
 
 from tests.profiling.runtimes.graphs import HEIGHT, WIDTH, graph
 from vireid.core.errors import UserError
-from vireid.profiling.export.check import BATCHES, check_equal, check_images, difference
-from vireid.profiling.export.formats import INPUT, OPSET, OUTPUT, onnx_bytes
+from vireid.profiling.export.formats import (
+    BATCHES,
+    INPUT,
+    OPSET,
+    OUTPUT,
+    check_equal,
+    check_images,
+    difference,
+    onnx_bytes,
+)
 from vireid.profiling.export.write import FORMATS, Graph, export
 from vireid.profiling.runtimes.onnxruntime import OrtSession
 from vireid.profiling.runtimes.openvino import OpenVinoSession

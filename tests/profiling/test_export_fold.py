@@ -8,8 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tests.profiling.runtimes.graphs import GRAPHS, HEIGHT, WIDTH, graph, make_trained
-from vireid.profiling.export.check import check_images, difference
-from vireid.profiling.export.fold import fold_batch_norms
+from vireid.profiling.export.formats import check_images, difference, fold_batch_norms
 
 
 def _norms(module: nn.Module) -> list[str]:

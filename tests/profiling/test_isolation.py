@@ -15,9 +15,8 @@ from tests.profiling.models import Pooled
 from vireid.core.config import parse
 from vireid.core.records import LatencyRecord
 from vireid.profiling.config import ProfileConfig
-from vireid.profiling.isolation import Answer, run_isolated
+from vireid.profiling.isolation import Answer, Limit, run_isolated
 from vireid.profiling.latency import latency
-from vireid.profiling.limits import Limit
 
 TASKS = "tests.profiling.isolated_tasks"
 BUDGET = {"warmup_seconds": 0.02, "min_seconds": 0.02, "min_repeats": 5, "max_seconds": 0.5}

@@ -17,13 +17,12 @@ from vireid.core.errors import UserError
 from vireid.core.records import CostRecord, LatencyRecord
 from vireid.profiling import RUNTIMES
 from vireid.profiling.complexity import cost, example_images
-from vireid.profiling.config import LatencyBudget, ProfileConfig
+from vireid.profiling.config import EagerConfig, LatencyBudget, ProfileConfig
 from vireid.profiling.device import thread_limit
 from vireid.profiling.latency import latency, measure
-from vireid.profiling.runtimes.config import EagerConfig
 from vireid.profiling.runtimes.eager import Eager
 from vireid.profiling.sampling import summarise
-from vireid.profiling.sensors.remarks import machine_notes
+from vireid.profiling.sensors.reading import machine_notes
 
 SHORT = LatencyBudget(warmup_seconds=0.02, min_seconds=0.02, min_repeats=5, max_seconds=0.5)
 QUICK = {"budget": SHORT.model_dump(), "batches": [1, 3], "threads": [1]}

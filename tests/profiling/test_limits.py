@@ -14,7 +14,7 @@ import pytest
 from vireid.core.config import parse
 from vireid.core.errors import UserError
 from vireid.profiling.config import ProfileConfig
-from vireid.profiling.limits import Limit, LimitRefusedError, MemoryGroup, here, join_group
+from vireid.profiling.isolation import Limit, LimitRefusedError, MemoryGroup, here, join_group
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def in_a_process(code: str) -> dict[str, Any]:
         [
             sys.executable,
             "-c",
-            "import json, os\nfrom vireid.core.child import pin\nfrom vireid.profiling.limits import *\n" + code,
+            "import json, os\nfrom vireid.core.child import pin\nfrom vireid.profiling.isolation import *\n" + code,
         ],
         capture_output=True,
         text=True,

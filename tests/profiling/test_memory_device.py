@@ -13,9 +13,9 @@ from torch import nn
 
 from vireid.profiling import memory as memory_module
 from vireid.profiling.complexity import example_images
+from vireid.profiling.config import EagerConfig
 from vireid.profiling.device import available_cores, describe_device, device_identity
 from vireid.profiling.memory import PeakMemory, inference_memory
-from vireid.profiling.runtimes.config import EagerConfig
 from vireid.profiling.runtimes.eager import Eager
 
 MEGABYTE = 2**20

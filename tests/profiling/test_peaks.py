@@ -13,8 +13,8 @@ from tests.profiling.models import Pooled
 from vireid.core.config import parse
 from vireid.profiling import latency as timing
 from vireid.profiling.config import ProfileConfig
+from vireid.profiling.device import attainable_gflops, last_level_cache, peak_bandwidth, peak_gflops
 from vireid.profiling.latency import latency
-from vireid.profiling.peaks import attainable_gflops, last_level_cache, peak_bandwidth, peak_gflops
 
 
 def test_arithmetic_counts_two_operations_per_product() -> None:

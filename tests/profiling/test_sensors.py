@@ -14,8 +14,8 @@ import pytest
 
 from vireid.core import processor
 from vireid.profiling import sensors
-from vireid.profiling.sensors import boards, clock, energy, rapl, temperature, throttling
-from vireid.profiling.sensors.commands import run_command
+from vireid.profiling.sensors import clock, energy
+from vireid.profiling.sensors.reading import run_command
 
 
 def tree(root: Path, files: dict[str, str]) -> Path:
@@ -99,7 +99,7 @@ def test_a_refused_file_gives_the_system_s_reason(tmp_path: Path) -> None:
     file = tmp_path / "sys/class/powercap/intel-rapl:0/energy_uj"
     file.unlink()
     file.mkdir()  # cannot be read by root either, unlike a file without rights
-    reading = rapl.available(tmp_path)
+    reading = energy.rapl_available(tmp_path)
     assert reading.value is None
     assert reading.reason is not None
     assert "intel-rapl:0" in reading.reason
@@ -119,14 +119,14 @@ RASPBERRY = {
 def test_raspberry_pi_answers_through_its_firmware(tmp_path: Path) -> None:
     board = answering(**RASPBERRY)
     tree(tmp_path, {"proc/cpuinfo": "processor\t: 0\nFeatures\t: fp asimd\n\nHardware\t: BCM\nModel\t\t: Some Pi 5"})
-    assert temperature.temperatures(tmp_path, board).value == {"vcgencmd": 48.3}
-    assert throttling.throttle_events(tmp_path, board).value == [
+    assert clock.temperatures(tmp_path, board).value == {"vcgencmd": 48.3}
+    assert clock.throttle_events(tmp_path, board).value == [
         "under-voltage now",
         "throttled now",
         "under-voltage since boot",
         "throttled since boot",
     ]
-    assert boards.power(board).value == pytest.approx(0.1 * 3.3 + 1.5 * 0.8)
+    assert energy.board_power(board).value == pytest.approx(0.1 * 3.3 + 1.5 * 0.8)
     assert processor.cpu_model(tmp_path) == "Some Pi 5"
     assert processor.cpu_flags(tmp_path) == {"fp", "asimd"}
 
@@ -140,7 +140,7 @@ def test_raspberry_pi_answers_through_its_firmware(tmp_path: Path) -> None:
     ],
 )
 def test_jetson_power_is_the_module_s_input(line: str, watts: float | None) -> None:
-    found = boards.power(answering(tegrastats=line + "\n"))
+    found = energy.board_power(answering(tegrastats=line + "\n"))
     assert found.value == (None if watts is None else pytest.approx(watts))
 
 
@@ -155,7 +155,7 @@ def test_processor_monitors_stand_in_for_thermal_zones(tmp_path: Path) -> None:
             "sys/class/hwmon/hwmon1/temp1_label": "Tctl",
         },
     )
-    assert temperature.temperatures(tmp_path, absent).value == {"k10temp Tctl": 52.5}
+    assert clock.temperatures(tmp_path, absent).value == {"k10temp Tctl": 52.5}
 
 
 def test_energy_is_the_counters_difference(tmp_path: Path) -> None:
@@ -168,10 +168,10 @@ def test_energy_is_the_counters_difference(tmp_path: Path) -> None:
 
 
 def test_energy_follows_a_counter_that_starts_again(tmp_path: Path) -> None:
-    before = {"intel-rapl:0": rapl.Counter(900, 1000), "gone": rapl.Counter(1, 10)}
-    after = {"intel-rapl:0": rapl.Counter(150, 1000)}
-    assert rapl.joules_between(before, after) == pytest.approx(250e-6)
-    assert rapl.joules_between({}, after) is None
+    before = {"intel-rapl:0": energy.Counter(900, 1000), "gone": energy.Counter(1, 10)}
+    after = {"intel-rapl:0": energy.Counter(150, 1000)}
+    assert energy.joules_between(before, after) == pytest.approx(250e-6)
+    assert energy.joules_between({}, after) is None
 
 
 def test_energy_of_a_board_is_mean_power_times_time(tmp_path: Path) -> None:

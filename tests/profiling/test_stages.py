@@ -10,19 +10,19 @@ from tests.profiling.models import Pooled
 from vireid.core.config import parse
 from vireid.profiling.complexity import example_images
 from vireid.profiling.config import ProfileConfig
-from vireid.profiling.stages import Mark, StageTimer, measure_way
+from vireid.profiling.latency import Mark, StageTimer, measure_chain
 
 
 def test_every_moment_belongs_to_the_stage_that_ends_next() -> None:
     lengths = {"first": 0.004, "second": 0.012}
 
-    def way(mark: Mark) -> None:
+    def chain(mark: Mark) -> None:
         for name, length in lengths.items():
             time.sleep(length)
             mark(name)
         mark("nothing")
 
-    timer = StageTimer(way)
+    timer = StageTimer(chain)
     for _ in range(5):
         timer()
     found = timer.stages(1, 3)
@@ -36,7 +36,7 @@ def test_every_moment_belongs_to_the_stage_that_ends_next() -> None:
 def test_parts_of_a_stage_add_up_and_a_missing_one_is_zero() -> None:
     turns = iter([True, False])
 
-    def way(mark: Mark) -> None:
+    def chain(mark: Mark) -> None:
         time.sleep(0.003)
         mark("work")
         if next(turns):
@@ -44,7 +44,7 @@ def test_parts_of_a_stage_add_up_and_a_missing_one_is_zero() -> None:
         time.sleep(0.003)
         mark("work")
 
-    timer = StageTimer(way)
+    timer = StageTimer(chain)
     timer()
     timer()
     found = timer.stages(0, 2)
@@ -64,14 +64,14 @@ def test_stages_are_those_of_the_samples() -> None:
         "profile",
     )
 
-    def way(mark: Mark) -> None:
+    def chain(mark: Mark) -> None:
         time.sleep(0.002)
         mark("a")
         time.sleep(0.001)
         mark("b")
 
     module = Pooled(nn.ReLU())
-    found = measure_way(way, lambda: module, example_images(1, 8, 6), single)
+    found = measure_chain(chain, lambda: module, example_images(1, 8, 6), single)
     assert len(found["stages"]["a"]) == len(found["stages"]["b"]) == len(found["seconds"])
     for whole, *parts in zip(found["seconds"], found["stages"]["a"], found["stages"]["b"], strict=True):
         assert 0.003 <= sum(parts) <= whole

@@ -9,8 +9,7 @@ from vireid.config import ExperimentConfig, compose, override_key
 from vireid.core.errors import UserError
 from vireid.core.plan import Cell, Plan, PlannedRun
 from vireid.experiment.context import RunContext
-from vireid.experiment.identity import RunIds, deployed_protocols
-from vireid.experiment.teacher_training import teacher_of
+from vireid.experiment.identity import RunIds, deployed_protocols, teacher_of
 from vireid.store import Store
 
 Levels = dict[str, str]  # factor -> level
@@ -251,7 +250,7 @@ def check_earlier_fits(configs: Mapping[str, ExperimentConfig], store: Store) ->
     """
     for run in (RunContext(config, store) for config in configs.values()):
         if teacher_of(run.config) is not None and run.ids.teacher not in configs:
-            from vireid.experiment.teacher import check_teacher  # reads weights, and so needs torch: most plans do not
+            from vireid.experiment.start import check_teacher  # reads weights, and so needs torch: most plans do not
 
             check_teacher(run)
         if run.config.start_from is not None and run.config.start_from not in configs:

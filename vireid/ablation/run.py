@@ -18,12 +18,11 @@ from vireid.core.plan import Plan, PlannedRun
 from vireid.core.records import EvaluationRecord, FitRecord
 from vireid.experiment.context import RunContext
 from vireid.experiment.cost.profile import is_profiled
+from vireid.experiment.data import check_same_evaluation_images, check_same_images
 from vireid.experiment.deploy.evaluate import is_deployed
-from vireid.experiment.device import check_precisions
 from vireid.experiment.identity import data_specification
 from vireid.experiment.progress import Display, Job, ProgressCallback, as_text, display
-from vireid.experiment.records import failed_fit
-from vireid.experiment.unchanged import check_same_evaluation_images, check_same_images
+from vireid.experiment.records import check_precisions, failed_fit
 from vireid.store import Store, write_atomically
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from vireid.experiment.context import RunContext
     from vireid.experiment.deploy import bundle as bundles
     from vireid.experiment.deploy import export as exports
-    from vireid.experiment.deploy import quantise as int8
+    from vireid.experiment.deploy.evaluate import Quantised
     from vireid.experiment.progress import ProgressCallback
     from vireid.profiling.export.write import Format
 
@@ -121,7 +121,7 @@ def quantise(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Quantise a trained fit to int8: compare settings on dev, keep the nearest to it, evaluate that very file."""
-    from vireid.experiment.deploy.quantise import CANDIDATES, quantise_step
+    from vireid.experiment.deploy.evaluate import CANDIDATES, quantise_step
 
     for name in runtimes or []:
         if name not in CANDIDATES:
@@ -148,7 +148,7 @@ def _mapping(text: str) -> dict[str, Any]:
     return data
 
 
-def _candidates(quantised: int8.Quantised) -> Table:
+def _candidates(quantised: Quantised) -> Table:
     """What was compared; the one that was kept is marked."""
     artefact = quantised.records[0].artefact
     assert artefact is not None

@@ -68,7 +68,7 @@ def loss_terms(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
 ) -> None:
     """Evaluate the loss terms of an architecture on given arrays, to compare with another implementation."""
-    from vireid.external.npz import loss_terms_of_file
+    from vireid.external.features import loss_terms_of_file
 
     terms = loss_terms_of_file(file, arch)
     if as_json:

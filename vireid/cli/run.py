@@ -40,8 +40,7 @@ def train(overrides: Overrides = None, store: StoreOption = DEFAULT_STORE) -> No
 
     wait_patiently()  # before anything imports torch
     from vireid.experiment.deploy.evaluate import deployed_step
-    from vireid.experiment.evaluate import evaluate_step
-    from vireid.experiment.fit import fit_step
+    from vireid.experiment.fit import evaluate_step, fit_step
 
     with composed_run(overrides or [], store) as context:
         fit = fit_step(context)
@@ -78,7 +77,7 @@ def evaluate(
 
     For features of your own see `vireid score`, for two runs side by side `vireid compare`.
     """
-    from vireid.experiment.evaluate import evaluate_step
+    from vireid.experiment.fit import evaluate_step
 
     if not run:
         raise UserError("nothing to evaluate: give the id of a fit; `vireid score` takes features of your own")

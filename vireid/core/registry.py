@@ -13,9 +13,27 @@ import importlib.util
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Generic, TypeVar
 
 from vireid.core.errors import UserError, did_you_mean
+
+C = TypeVar("C")
+
+
+class Configured(Generic[C]):
+    """Base of registered components that are built from their configuration, which also declares their version."""
+
+    Config: ClassVar[type[Any]]
+    version: ClassVar[str]
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Take over the version of the configuration."""
+        super().__init_subclass__(**options)
+        if "Config" in vars(cls):
+            cls.version = cls.Config.version
+
+    def __init__(self, config: C) -> None:
+        self.config = config
 
 
 class Registry:

@@ -21,9 +21,9 @@ AUGMENTATIONS = Registry(
     {
         "none": "vireid.data.augmentation:NoAugmentation",
         "base": "vireid.data.augmentation:BaseAugmentation",
-        "full": "vireid.data.augmentation_full:FullAugmentation",
-        "fork": "vireid.data.augmentation_fork:ForkAugmentation",
-        "tvi_lfm": "vireid.data.augmentation_tvi_lfm:TVILFMAugmentation",
+        "full": "vireid.data.augmentation:FullAugmentation",
+        "fork": "vireid.data.augmentation:ForkAugmentation",
+        "tvi_lfm": "vireid.data.augmentation:TVILFMAugmentation",
     },
     {
         "none": "vireid.data.config:NoConfig",

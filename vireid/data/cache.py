@@ -19,7 +19,7 @@ from PIL import Image
 
 from vireid.core.errors import UserError
 from vireid.core.types import ImageIndex
-from vireid.data.fingerprint import Progress, fingerprint
+from vireid.data.files import Progress, fingerprint
 from vireid.data.images import READER, read_image
 
 RULE = "pillow-bilinear"  # Pillow's BILINEAR: a triangle filter, widened when shrinking (antialiased)

@@ -62,9 +62,9 @@ def read_captions(root: Path, name: str, paths: Sequence[str]) -> Described:
             f"{plain} is missing: describe the images with `vireid data caption {root}`"
             + (f", or take other captions ({', '.join(there)})" if there else "")
         )
-    found = rerooted(read_entries(plain), paths) if plain.is_file() else {}
+    entries = rerooted(read_entries(plain), paths) if plain.is_file() else {}
     again = rerooted(read_entries(rephrased), paths) if rephrased.is_file() else {}
-    rows = [{**again.get(path, {}), **found.get(path, {})} for path in paths]
+    rows = [{**again.get(path, {}), **entries.get(path, {})} for path in paths]
     missing = [path for path, row in zip(paths, rows, strict=True) if not row.get("description")]
     if missing:
         raise UserError(
@@ -82,7 +82,7 @@ def describe(index: ImageIndex, config: CaptionConfig) -> tuple[ImageIndex, tupl
     Raises:
         UserError: see ``read_captions``; or no rephrasings where ``config`` wants some.
     """
-    said = [""] * len(index)
+    texts = [""] * len(index)
     again: list[str | None] = [None] * len(index)
     for modality, suffix in SUFFIX.items():
         rows = np.flatnonzero(index.modality == modality).tolist()
@@ -91,14 +91,14 @@ def describe(index: ImageIndex, config: CaptionConfig) -> tuple[ImageIndex, tupl
         name = f"{config.captioner}_{suffix}"
         described = read_captions(index.root, name, [index.paths[row] for row in rows])
         for row, description, rephrasing in zip(rows, described.descriptions, described.rephrasings, strict=True):
-            said[row], again[row] = description, rephrasing
+            texts[row], again[row] = description, rephrasing
         if config.rephrased > 0 and None in described.rephrasings:
             raise UserError(
                 f"{caption_file(index.root, name, rephrased=True)} rephrases "
                 f"{len(rows) - described.rephrasings.count(None)} of {len(rows)} captions: run "
                 f"`vireid data rephrase {index.root}`, or set data.captions.rephrased=0"
             )
-    return replace(index, captions=tuple(said)), tuple(again)
+    return replace(index, captions=tuple(texts)), tuple(again)
 
 
 def captions_digest(root: Path) -> str:
@@ -155,19 +155,19 @@ def rerooted(entries: Mapping[str, Any], paths: Collection[str]) -> dict[str, An
     and ``test_nir`` by camera: what is said of a file there is looked up by its last two parts, where one key has them.
     """
     wanted = set(paths)
-    found: dict[str, Any] = {}
+    relative: dict[str, Any] = {}
     by_end: dict[str, Any] = {}
     ends: Counter[str] = Counter()
     for key, row in entries.items():
         parts = key.replace("\\", "/").split("/")
         match = next((p for start in range(len(parts)) if (p := "/".join(parts[start:])) in wanted), None)
         if match is not None:
-            found[match] = row
+            relative[match] = row
         end = "/".join(parts[-2:])
         by_end[end] = row
         ends[end] += 1
-    for path in wanted - found.keys():
+    for path in wanted - relative.keys():
         end = "/".join(path.split("/")[-2:])
         if path.startswith("test_") and ends[end] == 1:
-            found[path] = by_end[end]
-    return found
+            relative[path] = by_end[end]
+    return relative

@@ -15,8 +15,7 @@ from vireid.core.errors import UserError
 from vireid.core.seeding import generator
 from vireid.core.types import ImageIndex, Modality
 from vireid.data import DATASETS
-from vireid.data.files import SUFFIXES, left_behind
-from vireid.data.fingerprint import Progress
+from vireid.data.files import SUFFIXES, Progress, left_behind
 from vireid.data.images import Header, RefusedImageError, file_of, read_header, read_image
 from vireid.data.layout import Counts, Layout
 
@@ -106,8 +105,8 @@ def pixel_rows(looks: Sequence[Look]) -> list[CheckRow]:
     modes, sizes = Counter(header.mode for header in headers), Counter((h.width, h.height) for h in headers)
     rows = [CheckRow(name=f"images of mode {mode}", found=found) for mode, found in modes.most_common()]
     if sizes:
-        words = ", ".join(f"{width}×{height}: {found:,}" for (width, height), found in sizes.most_common(3))
-        note = f"width×height {words}{'' if len(sizes) <= 3 else ' …'}"
+        shown = ", ".join(f"{width}×{height}: {found:,}" for (width, height), found in sizes.most_common(3))
+        note = f"width×height {shown}{'' if len(sizes) <= 3 else ' …'}"
         rows.append(CheckRow(name="image sizes", found=len(sizes), note=note))
     decoded = sum(look.decoded for look in looks)
     note = "" if decoded == len(looks) else f"a sample of {len(looks):,}; --decode decodes all"
@@ -116,25 +115,25 @@ def pixel_rows(looks: Sequence[Look]) -> list[CheckRow]:
 
 def pixel_findings(root: Path, looks: Sequence[Look]) -> list[Finding]:
     """Every kind of trouble among the images, with its count, an example and its remedy."""
-    found: dict[str, list[Look]] = {}
+    troubles: dict[str, list[Look]] = {}
     for look in looks:
         if look.trouble is not None:
-            found.setdefault(look.trouble, []).append(look)
+            troubles.setdefault(look.trouble, []).append(look)
     findings = []
-    for kind, group in found.items():
+    for kind, group in troubles.items():
         example = str(root / group[0].path)
         if kind in _WORDS:
             sampled = kind in ("unreadable", "transparent", "flat") and not all(look.decoded for look in looks)
             what = _WORDS[kind] + (" in the sample" if sampled else "")
             findings.append(Finding(what=what, count=len(group), example=example, remedy=_REMEDIES[kind]))
         else:
-            words = group[0].said.partition(" is ")[2].partition("): ")
+            reason = group[0].said.partition(" is ")[2].partition("): ")
             findings.append(
                 Finding(
                     what=f"{kind} images, which are refused",
                     count=len(group),
-                    example=f"{example}, {words[0].partition(' (')[2]}",
-                    remedy=words[2],
+                    example=f"{example}, {reason[0].partition(' (')[2]}",
+                    remedy=reason[2],
                 )
             )
     turned = [look for look in looks if look.header is not None and look.header.orientation != 1]
@@ -288,12 +287,12 @@ def _cameras(index: ImageIndex, part: str) -> list[CheckRow]:
 
 
 def _one_sided(index: ImageIndex, part: str) -> list[Finding]:
-    found = []
+    findings = []
     for modality, other in ((Modality.INFRARED, Modality.VISIBLE), (Modality.VISIBLE, Modality.INFRARED)):
         lacking = np.setdiff1d(*(index.identity[index.modality == side] for side in (other, modality)))
         if len(lacking):
             what, has = modality.name.lower(), other.name.lower()
-            found.append(
+            findings.append(
                 Finding(
                     what=f"{part} identities without {'an' if what[0] == 'i' else 'a'} {what} image",
                     count=len(lacking),
@@ -301,7 +300,7 @@ def _one_sided(index: ImageIndex, part: str) -> list[Finding]:
                     remedy="restore the missing images, or take the identity out of the split files",
                 )
             )
-    return found
+    return findings
 
 
 def _synthetic(root: Path) -> str | None:

@@ -149,10 +149,10 @@ def _stored_as(image: Image.Image) -> str:
 
 def _orientation(image: Image.Image) -> int:
     try:
-        found = image.getexif().get(ExifTags.Base.Orientation, 1)
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:  # damaged metadata fail in any way; viewers show such an image as it is stored
         return 1
-    return found if found in _TURNS else 1
+    return orientation if orientation in _TURNS else 1
 
 
 def _may_be_transparent(image: Image.Image) -> bool:

@@ -143,21 +143,21 @@ def some(names: Sequence[str], most: int = 3) -> str:
 
 def unpadded(root: Path, parents: Iterable[str]) -> list[Misplaced]:
     """Folders of identities, in any of ``parents``, that are not numbered by four digits."""
-    found = [
+    misplaced = [
         f"{parent}/{name}"
         for parent in parents
         if (root / parent).is_dir()
         for name in folders_in(root / parent)
         if name.isdecimal() and name != f"{int(name):04d}" and holds_images(root / parent / name)
     ]
-    if not found:
+    if not misplaced:
         return []
-    wanted = f"{found[0].rpartition('/')[0]}/{int(found[0].rpartition('/')[2]):04d}"
+    wanted = f"{misplaced[0].rpartition('/')[0]}/{int(misplaced[0].rpartition('/')[2]):04d}"
     return [
         Misplaced(
-            tuple(found),
+            tuple(misplaced),
             "identity folders that are not numbered by four digits",
-            f"rename them with leading zeros, as {found[0]} to {wanted}",
+            f"rename them with leading zeros, as {misplaced[0]} to {wanted}",
         )
     ]
 

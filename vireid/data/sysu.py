@@ -144,17 +144,17 @@ class SYSUMM01(Layout):
             raise UserError(f"{self.title}: {file} is missing: {REMEDY}")
         try:
             cells = scipy.io.loadmat(file)["rand_perm_cam"].ravel()
-            found = {}
+            permutations = {}
             for camera, cell in enumerate(cells, start=1):
                 people = cell.ravel()
                 if len(people) == 1 and people[0].dtype == object:  # a cell within a cell, as MATLAB sometimes saves it
                     people = people[0].ravel()
                 for identity, trials in enumerate(people, start=1):
                     if trials.size:
-                        found[camera, identity] = np.atleast_2d(trials).astype(np.int64)
+                        permutations[camera, identity] = np.atleast_2d(trials).astype(np.int64)
         except Exception as error:  # the parser of a foreign binary format fails in any way it likes
             raise UserError(f"{self.title}: {file} is not the expected cell array ({error!r}): {REMEDY}") from error
-        return found
+        return permutations
 
     def sections(self) -> dict[str, Callable[[], Counts]]:  # noqa: D102
         return {

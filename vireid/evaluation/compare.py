@@ -82,11 +82,11 @@ def _by_metric(sums: FloatArray, counts: FloatArray) -> dict[str, Interval]:
 def _by_identity(trials: Sequence[TrialMetrics]) -> tuple[FloatArray, FloatArray]:
     """Sum of the query values (M×T×I) and number of valid queries (T×I) of every identity."""
     identities, inverse = np.unique(np.concatenate([trial.identity for trial in trials]), return_inverse=True)
-    parts = np.split(inverse, np.cumsum([len(trial.identity) for trial in trials])[:-1])
+    owners = np.split(inverse, np.cumsum([len(trial.identity) for trial in trials])[:-1])
     size = len(identities)
     sums = np.empty((len(METRICS), len(trials), size))
     counts = np.empty((len(trials), size))
-    for number, (trial, owner) in enumerate(zip(trials, parts, strict=True)):
+    for number, (trial, owner) in enumerate(zip(trials, owners, strict=True)):
         counts[number] = np.bincount(owner, trial.queries.valid, minlength=size)
         for row, values in enumerate(query_values(trial.queries).values()):
             sums[row, number] = np.bincount(owner, values, minlength=size)

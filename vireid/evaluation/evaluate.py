@@ -13,7 +13,6 @@ from vireid.core.errors import UserError
 from vireid.core.records import MetricInterval
 from vireid.core.types import FloatArray, ImageIndex, IntArray
 from vireid.evaluation.compare import DRAWS, TrialMetrics, identity_intervals
-from vireid.evaluation.config import KReciprocal
 from vireid.evaluation.metrics import (
     METRICS,
     Labels,
@@ -25,10 +24,9 @@ from vireid.evaluation.metrics import (
     top_matches,
 )
 from vireid.evaluation.neighbours import QueryDistances
-from vireid.evaluation.products import distances_within, squared_distances
-from vireid.evaluation.protocols import ProtocolConfig, Split, card
+from vireid.evaluation.protocols import KReciprocal, ProtocolConfig, Split, card
 from vireid.evaluation.reranking import feature_distances, rerank, rerank_blocks
-from vireid.evaluation.scorers import SCORERS
+from vireid.evaluation.scorers import SCORERS, distances_within, squared_distances
 from vireid.evaluation.trials import Permutations, Trial, plan_trials
 from vireid.statistics.bootstrap import LEVEL
 

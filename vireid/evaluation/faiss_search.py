@@ -18,7 +18,7 @@ from vireid.core.errors import UserError
 from vireid.core.seeding import generator
 from vireid.core.types import FloatArray, IntArray
 from vireid.evaluation.neighbours import FeatureDistances, farthest_in, nearest
-from vireid.evaluation.products import Multiplied, squared_distances
+from vireid.evaluation.scorers import Multiplied, squared_distances
 
 Kind = Literal["exact", "ivf", "ivfpq"]
 
@@ -64,18 +64,18 @@ class FaissIndex:
         """
         wanted = min(len(self._gallery), k * CANDIDATES if self.kind == "ivfpq" else k)
         rows = _plain(query)
-        distances, found = self._index.search(rows, wanted)
+        distances, positions = self._index.search(rows, wanted)
         if self.kind != "ivfpq":
-            return found, distances
+            return positions, distances
         exact = np.empty(distances.shape, dtype=np.float32)
         step = max(1, COMPARED_CELLS // (wanted * rows.shape[1]))
         for start in range(0, len(rows), step):
             block = slice(start, start + step)
-            candidates = self._rows(np.maximum(found[block], 0).ravel()).reshape(*found[block].shape, -1)
+            candidates = self._rows(np.maximum(positions[block], 0).ravel()).reshape(*positions[block].shape, -1)
             exact[block] = np.square(candidates - rows[block, None]).sum(axis=2)
-        exact[found < 0] = np.inf
+        exact[positions < 0] = np.inf
         best = np.argsort(exact, axis=1, kind="stable")[:, :k]
-        return np.take_along_axis(found, best, axis=1), np.take_along_axis(exact, best, axis=1)
+        return np.take_along_axis(positions, best, axis=1), np.take_along_axis(exact, best, axis=1)
 
     def _choose_probes(self, cells: int) -> None:
         """Double the number of cells that are searched until the sample finds enough, or nothing more."""
@@ -86,10 +86,10 @@ class FaissIndex:
         probes, before = min(8, cells), 0.0
         while True:
             self._index.nprobe = probes
-            found = recall(self.search(query, wanted)[0], exact)
-            if found >= RECALL or found <= before or probes == cells:
+            share = recall(self.search(query, wanted)[0], exact)
+            if share >= RECALL or share <= before or probes == cells:
                 return
-            probes, before = min(cells, 2 * probes), found
+            probes, before = min(cells, 2 * probes), share
 
     def _rows(self, rows: slice | IntArray) -> FloatArray:
         return _plain(self._gallery[rows])
@@ -110,13 +110,13 @@ class FaissDistances(FeatureDistances):
         candidates = self._features[: self.num_query] if queries_only else self._features
         index = FaissIndex(candidates, self._kind)
         size = len(self._features)
-        found, distances = np.empty((size, k), dtype=np.int64), np.empty((size, k), dtype=np.float32)
+        neighbours, distances = np.empty((size, k), dtype=np.int64), np.empty((size, k), dtype=np.float32)
         for start in range(0, size, READ_ROWS):
             rows = slice(start, start + READ_ROWS)
-            found[rows], distances[rows] = _ordered(*index.search(self._features[rows], k), start, len(candidates))
-        self.recall = self._recall(found, candidates)
-        self._remember(found, distances)
-        return found
+            neighbours[rows], distances[rows] = _ordered(*index.search(self._features[rows], k), start, len(candidates))
+        self.recall = self._recall(neighbours, candidates)
+        self._remember(neighbours, distances)
+        return neighbours
 
     def farthest(self) -> FloatArray:  # noqa: D102
         others = self._features
@@ -125,44 +125,44 @@ class FaissDistances(FeatureDistances):
             others = others[rows]
         return farthest_in(self._features, Multiplied(others))
 
-    def _recall(self, found: IntArray, candidates: Tensor) -> float:
+    def _recall(self, neighbours: IntArray, candidates: Tensor) -> float:
         size = len(self._features)
         rows = np.sort(generator("faiss recall", size).permutation(size)[:SAMPLE])
-        return recall(found[rows], _exact(self._features[rows], candidates, found.shape[1]))
+        return recall(neighbours[rows], _exact(self._features[rows], candidates, neighbours.shape[1]))
 
 
 def _exact(query: FloatArray | Tensor, gallery: FloatArray | Tensor, k: int) -> IntArray:
     """The true ``k`` nearest gallery images of a few queries, the gallery read in blocks."""
     rows = torch.from_numpy(_plain(query))
-    parts = [
+    distances = [
         squared_distances(rows, torch.from_numpy(_plain(gallery[start : start + READ_ROWS]))).numpy()
         for start in range(0, len(gallery), READ_ROWS)
     ]
-    return nearest(np.concatenate(parts, axis=1), k)
+    return nearest(np.concatenate(distances, axis=1), k)
 
 
-def recall(found: IntArray, exact: IntArray) -> float:
+def recall(neighbours: IntArray, exact: IntArray) -> float:
     """Share of the exact neighbours (Q×k) that are among those found (Q×k), in any order."""
-    return float(np.mean([np.isin(right, got).mean() for got, right in zip(found, exact, strict=True)]))
+    return float(np.mean([np.isin(right, got).mean() for got, right in zip(neighbours, exact, strict=True)]))
 
 
-def _ordered(found: IntArray, distances: FloatArray, start: int, size: int) -> tuple[IntArray, FloatArray]:
+def _ordered(neighbours: IntArray, distances: FloatArray, start: int, size: int) -> tuple[IntArray, FloatArray]:
     """Put every image first among its own neighbours, and fill what the searched cells did not hold.
 
     Each missing neighbour becomes the image itself again, which adds nothing to a reciprocal set.
     """
-    own = start + np.arange(len(found))
-    distances = np.where(found >= 0, distances, np.inf)
-    inside = own < size
-    is_own = found == own[:, None]
+    itself = start + np.arange(len(neighbours))
+    distances = np.where(neighbours >= 0, distances, np.inf)
+    inside = itself < size
+    is_own = neighbours == itself[:, None]
     distances[is_own] = -1.0
     lacking = inside & ~is_own.any(axis=1)  # its cell was not searched, or duplicates filled the list
-    found[lacking, -1], distances[lacking, -1] = own[lacking], -1.0
-    order = np.lexsort((found, distances), axis=1)
-    found, distances = np.take_along_axis(found, order, axis=1), np.take_along_axis(distances, order, axis=1)
-    missing = found < 0
-    found = np.where(missing, np.where(inside, own, found[:, 0])[:, None], found)
-    return found, np.where(missing | (distances < 0), 0.0, distances)
+    neighbours[lacking, -1], distances[lacking, -1] = itself[lacking], -1.0
+    order = np.lexsort((neighbours, distances), axis=1)
+    neighbours, distances = np.take_along_axis(neighbours, order, axis=1), np.take_along_axis(distances, order, axis=1)
+    missing = neighbours < 0
+    neighbours = np.where(missing, np.where(inside, itself, neighbours[:, 0])[:, None], neighbours)
+    return neighbours, np.where(missing | (distances < 0), 0.0, distances)
 
 
 def _plain(features: FloatArray | Tensor) -> FloatArray:

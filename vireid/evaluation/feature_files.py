@@ -19,8 +19,8 @@ from torch import Tensor
 
 from vireid.core.errors import UserError, did_you_mean
 from vireid.core.types import FloatArray, IntArray
-from vireid.evaluation.config import CameraRule
 from vireid.evaluation.metrics import Labels, is_junk
+from vireid.evaluation.protocols import CameraRule
 
 FeatureRule = Literal["sysu", "none", "same-id-same-cam"]
 Array = npt.NDArray[Any]

@@ -12,9 +12,9 @@ from typing import Any
 
 from vireid.core.errors import UserError
 from vireid.evaluation.compare import TrialMetrics, identity_intervals, paired_differences
-from vireid.evaluation.config import CmcConvention, KReciprocal, Variant
 from vireid.evaluation.feature_files import CAMERA_ARRAYS, ArrayLike, FeatureFile, FeatureRule, FeatureSet, checked_set
 from vireid.evaluation.metrics import require_matches
+from vireid.evaluation.protocols import CmcConvention, KReciprocal, Variant
 from vireid.evaluation.search import rank_features
 from vireid.statistics.bootstrap import Interval
 

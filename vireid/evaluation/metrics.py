@@ -19,9 +19,9 @@ from torch import Tensor
 
 from vireid.core.errors import UserError, did_you_mean
 from vireid.core.types import FloatArray, IntArray
-from vireid.evaluation.config import CameraRule, CmcConvention
+from vireid.evaluation.neighbours import blocks, in_threads
+from vireid.evaluation.protocols import CameraRule, CmcConvention
 from vireid.evaluation.ranks import BoolArray, GalleryLayout, rank_hits
-from vireid.evaluation.threads import blocks, in_threads
 
 BLOCK_CELLS = 500_000  # scores handled at once by a thread: what its cache holds
 
@@ -68,13 +68,13 @@ class QueryMetrics:
         return QueryMetrics(self.ap[rows], self.inp[rows], self.first_hit_rank[rows], self.valid[rows])
 
     @staticmethod
-    def concatenate(parts: Sequence[QueryMetrics]) -> QueryMetrics:
+    def concatenate(blocks: Sequence[QueryMetrics]) -> QueryMetrics:
         """Join the metrics of consecutive query blocks."""
         return QueryMetrics(
-            ap=np.concatenate([part.ap for part in parts]),
-            inp=np.concatenate([part.inp for part in parts]),
-            first_hit_rank=np.concatenate([part.first_hit_rank for part in parts]),
-            valid=np.concatenate([part.valid for part in parts]),
+            ap=np.concatenate([part.ap for part in blocks]),
+            inp=np.concatenate([part.inp for part in blocks]),
+            first_hit_rank=np.concatenate([part.first_hit_rank for part in blocks]),
+            valid=np.concatenate([part.valid for part in blocks]),
         )
 
 
@@ -246,28 +246,28 @@ _RULE_WORDS = {
 }
 
 
-def require_matches(found: QueryMetrics, query: Labels, gallery: Labels, rule: str) -> None:
+def require_matches(metrics: QueryMetrics, query: Labels, gallery: Labels, rule: str) -> None:
     """Explain why no query has a match where a rule has removed all there were; see ``QueryMetrics.aggregate``.
 
     Raises:
         UserError: with their number and the cameras of both sides.
     """
-    if rule == "none" or found.valid.any():
+    if rule == "none" or metrics.valid.any():
         return
     before = int((filtered_counts(query, gallery, "none")[1] > 0).sum())
     if before:
-        words, remedy = _RULE_WORDS[rule]
+        named, remedy = _RULE_WORDS[rule]
         sides = [_cameras(name, labels) for name, labels in (("queries", query), ("gallery", gallery))]
         raise UserError(
-            f"{before} of {len(query)} queries have matches, all removed by the rule {words}: {sides[0]}, {sides[1]}; "
+            f"{before} of {len(query)} queries have matches, all removed by the rule {named}: {sides[0]}, {sides[1]}; "
             f"{remedy}, or use rule none, which leaves out no image"
         )
 
 
 def _cameras(name: str, labels: Labels) -> str:
-    found = np.unique(labels.camera).tolist()
-    shown = ", ".join(map(str, found[:9])) + ("…" if len(found) > 9 else "")
-    return f"{name} of camera{'s' if len(found) > 1 else ''} {shown}"
+    cameras = np.unique(labels.camera).tolist()
+    shown = ", ".join(map(str, cameras[:9])) + ("…" if len(cameras) > 9 else "")
+    return f"{name} of camera{'s' if len(cameras) > 1 else ''} {shown}"
 
 
 def top_matches(

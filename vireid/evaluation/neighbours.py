@@ -1,21 +1,44 @@
 """Distances as re-ranking needs them: each image's nearest neighbours, its farthest image, and single pairs.
 
 Two sources with one interface: matrices that are there already, and features whose distances are computed block by
-block and never held whole. Images count queries first, then gallery.
+block and never held whole. Images count queries first, then gallery. NumPy releases the interpreter lock inside its
+loops, so that blocks of rows run side by side in threads.
 
 Shapes: Q queries, G gallery images, N = Q + G, D feature width, k neighbours, P pairs.
 """
 
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vireid.core.types import FloatArray, IntArray
-from vireid.evaluation.products import Multiplied
-from vireid.evaluation.threads import blocks, in_threads
+from vireid.core.errors import UserError
+from vireid.core.types import FloatArray, IntArray, Modality
+from vireid.evaluation.scorers import Multiplied
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def blocks(count: int, step: int) -> list[slice]:
+    """Consecutive slices of at most ``step`` that cover ``count`` rows."""
+    return [slice(start, min(start + step, count)) for start in range(0, count, step)]
+
+
+def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """Results in the order of the items, by as many threads as torch may use."""
+    given = list(items)
+    workers = min(torch.get_num_threads(), len(given))
+    if workers < 2:
+        return [function(item) for item in given]
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(function, given))
+
 
 BLOCK_CELLS = 16_000_000  # distances held at once: 64 MB in single precision
 PAIR_CELLS = 16_000_000  # feature values gathered at once for single pairs
@@ -127,7 +150,7 @@ class MatrixDistances:
         return np.concatenate([of_queries, of_gallery])
 
     def pairs(self, rows: IntArray, columns: IntArray) -> FloatArray:  # noqa: D102
-        found = np.empty(len(rows), dtype=self._across.dtype)
+        distances = np.empty(len(rows), dtype=self._across.dtype)
         from_query, to_query = rows < self.num_query, columns < self.num_query
         for matrix, here, row, column in (
             (self._queries.matrix, from_query & to_query, 0, 0),
@@ -135,8 +158,8 @@ class MatrixDistances:
             (self._back, ~from_query & to_query, self.num_query, 0),
             (self._gallery, ~from_query & ~to_query, self.num_query, self.num_query),
         ):
-            found[here] = matrix[rows[here] - row, columns[here] - column]
-        return found
+            distances[here] = matrix[rows[here] - row, columns[here] - column]
+        return distances
 
     def to_gallery(self, queries: slice) -> FloatArray:  # noqa: D102
         return self._across[queries]
@@ -182,15 +205,15 @@ class FeatureDistances:
         wanted = rows * len(self._features) + columns
         at = np.minimum(np.searchsorted(keys, wanted), max(0, len(keys) - 1))
         known = keys[at] == wanted if len(keys) else np.zeros(len(rows), dtype=np.bool_)
-        found = np.empty(len(rows), dtype=values.dtype)
-        found[known] = values[at[known]]
+        distances = np.empty(len(rows), dtype=values.dtype)
+        distances[known] = values[at[known]]
         missing = np.flatnonzero(~known)
         step = max(1, PAIR_CELLS // self._features.shape[1])
         for start in range(0, len(missing), step):
             part = missing[start : start + step]
             difference = self._features[rows[part]] - self._features[columns[part]]
-            found[part] = difference.square_().sum(1).cpu().numpy()
-        return found
+            distances[part] = difference.square_().sum(1).cpu().numpy()
+        return distances
 
     def to_gallery(self, queries: slice) -> FloatArray:  # noqa: D102
         return np.asarray(self._gallery.squared_distances(self._features[: self.num_query][queries]).cpu().numpy())
@@ -209,7 +232,46 @@ class FeatureDistances:
 def farthest_in(features: Tensor, others: Multiplied) -> FloatArray:
     """Largest squared distance of each feature to any of the others, block by block."""
     step = max(1, BLOCK_CELLS // len(others))
-    parts = [
+    largest = [
         others.squared_distances(features[start : start + step]).amax(1) for start in range(0, len(features), step)
     ]
-    return np.asarray(torch.cat(parts).cpu().numpy())
+    return np.asarray(torch.cat(largest).cpu().numpy())
+
+
+NEIGHBOURS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Fidelity:
+    """Both are 1 where nothing changed."""
+
+    cosine: float  # mean over images of the cosine between an image's two features
+    overlap10: float  # mean over infrared queries: share of the ten nearest visible images that both features agree on
+
+
+def fidelity(features: FloatArray, reference: FloatArray, modality: IntArray) -> Fidelity:
+    """Compare features (N×D) with reference features of the same images; ``modality`` has N values of ``Modality``.
+
+    Neighbours are by cosine among all visible images, ties by their order; with fewer than ten, all are neighbours.
+
+    Raises:
+        UserError: shapes that differ, or images of one modality alone.
+    """
+    if features.shape != reference.shape or len(modality) != len(features):
+        raise UserError(
+            f"features {features.shape}, reference {reference.shape} and {len(modality)} modalities: not of the same "
+            "images"
+        )
+    ours, theirs = _unit(features), _unit(reference)
+    infrared, visible = modality == int(Modality.INFRARED), modality == int(Modality.VISIBLE)
+    if not infrared.any() or not visible.any():
+        raise UserError("neighbours across modalities need visible and infrared images; one of them is missing")
+    k = min(NEIGHBOURS, int(visible.sum()))
+    found, expected = (nearest(-(unit[infrared] @ unit[visible].T), k) for unit in (ours, theirs))
+    shared = [len(np.intersect1d(one, other)) / k for one, other in zip(found, expected, strict=True)]
+    return Fidelity(float((ours * theirs).sum(axis=1).mean()), float(np.mean(shared)))
+
+
+def _unit(features: FloatArray) -> FloatArray:
+    wide = np.asarray(features, dtype=np.float64)
+    return np.asarray(wide / np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), np.finfo(np.float64).tiny))

@@ -138,11 +138,11 @@ def _sorted_counts(values: FloatArray, hits: FloatArray, real: BoolArray) -> tup
     better = np.zeros(hits.shape, dtype=np.int64)
     tied = np.zeros(hits.shape, dtype=np.bool_)
     for column, row in enumerate(ascending):
-        own = real[:, column]
-        hit = hits[own, column]
+        valid = real[:, column]
+        hit = hits[valid, column]
         above = row.searchsorted(hit, side="right")
-        better[own, column] = len(row) - above
-        tied[own, column] = above - row.searchsorted(hit, side="left") > 1
+        better[valid, column] = len(row) - above
+        tied[valid, column] = above - row.searchsorted(hit, side="left") > 1
     return better, tied
 
 

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from vireid.core.errors import UserError
 from vireid.core.types import FloatArray, IntArray
-from vireid.evaluation.config import CameraRule, CmcConvention, KReciprocal
 from vireid.evaluation.metrics import Labels, QueryMetrics, check_labels, is_junk, rank_block, rank_queries
+from vireid.evaluation.protocols import CameraRule, CmcConvention, KReciprocal
 from vireid.evaluation.ranks import GalleryLayout
 from vireid.evaluation.reranking import rerank_features
 from vireid.evaluation.scorers import Scorer, cosine, negative_squared_euclidean
@@ -68,22 +68,22 @@ def rank_features(
     if reranking is not None:
         kept = np.flatnonzero(~is_junk(gallery_labels.identity))  # nor may junk be anyone's neighbour
         images, gallery_labels = reader.read(gallery, slice(None), "gallery")[kept], gallery_labels[kept]
-        found = [
+        blocks = [
             rank_queries(block, query_labels[rows], gallery_labels, rule=rule, cmc=cmc, distance=True)
             for rows, block in rerank_features(queries, images, reranking)
         ]
-        return QueryMetrics.concatenate(found)
+        return QueryMetrics.concatenate(blocks)
     layout = GalleryLayout.of(gallery_labels.identity)
     positions = np.argsort(layout.order)  # row of each image once sorted by identity
     sorted_labels = gallery_labels[layout.order]
     step = max(1, score_bytes // (len(gallery) * queries.element_size()))
-    found = []
+    blocks = []
     for start in range(0, len(query), step):
         block = queries[start : start + step]
         values = reader.scores(gallery, block, positions)
         labels = query_labels[start : start + step]
-        found.append(rank_block(values, labels, sorted_labels, layout, rule=rule, cmc=cmc))
-    return QueryMetrics.concatenate(found)
+        blocks.append(rank_block(values, labels, sorted_labels, layout, rule=rule, cmc=cmc))
+    return QueryMetrics.concatenate(blocks)
 
 
 class _Reader:

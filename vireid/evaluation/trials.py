@@ -132,8 +132,8 @@ def _by_permutation(
         by_number = np.argsort(numbers, kind="stable")
         wanted = permutation[: config.trials, :shots]
         at = np.minimum(np.searchsorted(numbers[by_number], wanted), len(rows) - 1)
-        found = by_number[at]
-        absent = np.argwhere(numbers[found] != wanted)
+        rows_named = by_number[at]
+        absent = np.argwhere(numbers[rows_named] != wanted)
         if len(absent):
             number = int(wanted[tuple(absent[0])])
             raise UserError(
@@ -141,7 +141,7 @@ def _by_permutation(
                 f"(expected cam{camera}/{identity:04d}/{number:04d}.jpg)"
             )
         for trial in range(config.trials):
-            chosen[trial].append(rows[found[trial]])
+            chosen[trial].append(rows[rows_named[trial]])
     return [np.concatenate(parts) for parts in chosen]
 
 

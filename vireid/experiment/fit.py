@@ -1,32 +1,38 @@
-"""Configuration → fit record: training, or the finished record where there is one."""
+"""Configuration → fit record, and fit → evaluation records."""
 
-from collections.abc import Mapping
+import io
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
+import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from vireid.config import ExperimentConfig
 from vireid.core.errors import UserError
-from vireid.core.files import to_read
-from vireid.core.records import FitRecord, now
-from vireid.core.seeding import seed_everything
-from vireid.core.types import Model
-from vireid.evaluation.evaluate import evaluate
+from vireid.core.files import file_digest, to_read
+from vireid.core.records import EvaluatedFile, EvaluationRecord, FitRecord, now
+from vireid.core.seeding import generator, seed_everything
+from vireid.core.types import FloatArray, ImageIndex, Modality, Model
+from vireid.data.captions import read_captions
+from vireid.evaluation.evaluate import EvaluationResult, evaluate
 from vireid.evaluation.extraction import extract
+from vireid.evaluation.protocols import PROTOCOLS, ProtocolConfig
+from vireid.evaluation.scorers import modality_ensemble
 from vireid.experiment import data as images
 from vireid.experiment.context import RunContext
-from vireid.experiment.device import check_precisions, device_of, threads_of
-from vireid.experiment.records import failed_fit, fit_fields
-from vireid.experiment.reload import remember_root
-from vireid.experiment.start import check_start, initialise_from
-from vireid.experiment.teacher import check_teacher, load_teacher
-from vireid.experiment.unchanged import check_same_images, training_lists
+from vireid.experiment.data import check_same_images, evaluation_loader, listed_images, training_lists
+from vireid.experiment.records import check_precisions, common, device_of, failed_fit, fit_fields, threads_of
+from vireid.experiment.reload import remember_root, weights_file
+from vireid.experiment.start import check_start, check_teacher, initialise_from, load_teacher
 from vireid.models import MODELS
 from vireid.profiling.memory import PeakMemory
+from vireid.store import write_atomically
+from vireid.training.allocator import keep_freed_memory
 from vireid.training.checkpoint import discard_checkpoint
 from vireid.training.contracts import Weighting
 from vireid.training.loop import fit as run_training
@@ -140,3 +146,153 @@ def _train(run: RunContext, started: str) -> FitRecord:
         seconds=result.seconds,
         **fields,
     )
+
+
+def evaluate_step(run: RunContext) -> list[EvaluationRecord]:
+    """Evaluate a finished fit under every protocol of the configuration; finished records are reused.
+
+    Raises:
+        UserError: the fit does not exist, its images or weights are gone or changed.
+    """
+    images.check_same_images(run.fit, run.data)
+    remember_root(run)
+    features: FloatArray | None = None
+    records = []
+    protocols = run.config.evaluation.protocols
+    for done, protocol in enumerate(protocols):
+        record = run.store.get(run.ids.evaluation(protocol))
+        if isinstance(record, EvaluationRecord):
+            images.check_same_evaluation_images(record, run.data)
+        else:
+            started = now()
+            run.progress("evaluate", done, len(protocols), protocol.name)
+            if features is None:
+                features = embeddings(run)
+            ranked = features
+            if protocol.text != "none":
+                ranked = with_text(run, features, trained_model(run), protocol)
+            result = evaluate_features(run, ranked, protocol)
+            record = store_evaluation(run, run.ids.evaluation(protocol), result, started)
+        run.progress("evaluate", done + 1, len(protocols), protocol.name)
+        records.append(record)
+    return records
+
+
+def embeddings(run: RunContext) -> FloatArray:
+    """Embeddings (N×D) of all evaluation images by the fit's weights, without text.
+
+    Raises:
+        UserError: the weights are missing or do not fit the model.
+    """
+    model, device = trained_model(run), device_of(run.config)
+    with keep_freed_memory(device):
+        return extract(model, evaluation_loader(run), device=device)
+
+
+def trained_model(run: RunContext) -> Model:
+    """The model with the weights of a configuration's fit, on the CPU.
+
+    Raises:
+        UserError: it has not been trained, or its weights are gone.
+    """
+    id_, file = run.fit.id, weights_file(run.store, run.fit.id)
+    if not file.is_file():
+        raise UserError(f"{file}: the weights of run {id_} are gone; delete {id_}.json beside it to train again")
+    model = build_model(run.config, run.fit.data["identities"], pretrained=False)
+    cast(nn.Module, model).load_state_dict(load_file(file))
+    return model
+
+
+def evaluate_features(run: RunContext, features: FloatArray, protocol: ProtocolConfig) -> EvaluationResult:
+    """Evaluate features (N×D) of the evaluation images under a protocol."""
+    data, listed = run.data, listed_images(run, protocol)
+    permutations, split = data.layout.permutations(), run.config.data.split
+    return evaluate(features, data.evaluation, protocol, permutations, listed=listed, split=split)
+
+
+def store_evaluation(
+    run: RunContext, id_: str, result: EvaluationResult, started: str, artefact: EvaluatedFile | None = None
+) -> EvaluationRecord:
+    """Put a result into the store as the record ``id_``, with its per-query table."""
+    table = io.BytesIO()
+    result.per_query.to_parquet(table, index=False)
+    file = f"{run.fit.id}/per_query-{id_}.parquet"
+    write_atomically(run.store.runs / file, table.getvalue())
+    data, spec = run.data, PROTOCOLS[result.card["name"]]
+    record = EvaluationRecord(
+        id=id_,
+        status="ok",
+        fit=run.fit.id,
+        protocol=result.card,
+        metrics=result.metrics,
+        metric_units=result.metric_units,
+        per_trial=result.per_trial,
+        spread=result.spread,
+        intervals=result.intervals,
+        per_query_file=file,
+        per_query_digest=file_digest(run.store.runs / file),
+        fingerprint=data.evaluation_fingerprint,
+        lists=images.evaluation_lists(data.layout, data.evaluation, spec, run.config.data.split),
+        artefact=artefact,
+        **common(run.config, started, "trainer", "evaluator"),
+    )
+    run.store.put(record)
+    return record
+
+
+def with_text(run: RunContext, features: FloatArray, model: Any, protocol: ProtocolConfig) -> FloatArray:
+    """``features`` of the evaluation images, those of infrared ones replaced by what text makes of them.
+
+    Args:
+        run: its configuration says how the model joins a query's features.
+        features: N×D, of the images alone.
+        model: one that has ``describe``, as TVI-LFM does.
+        protocol: one with text.
+
+    Raises:
+        UserError: captions that the protocol needs are missing, or a model without text.
+    """
+    config, loader = run.config, evaluation_loader(run)
+    index = loader.index
+    descriptions, captions = texts(index, protocol), index.captions or ("",) * len(index)
+    result, device, start = np.array(features), device_of(config), 0
+    cast(nn.Module, model).to(device).eval()
+    with torch.inference_mode():
+        for batch in loader:
+            rows = (start + np.flatnonzero(batch.infrared.numpy())).tolist()
+            start += len(batch)
+            if not rows:
+                continue
+            images = batch.images[batch.infrared].to(device)
+            views = model.describe(images, [descriptions[row] for row in rows], [captions[row] for row in rows])
+            joined = modality_ensemble(views.values()) if config.model.retrieval == "ensemble" else views["fused"]
+            result[rows] = joined.float().cpu().numpy()
+    return result
+
+
+def texts(index: ImageIndex, protocol: ProtocolConfig) -> Sequence[str]:
+    """A description of every infrared image of ``index`` under a protocol with text; empty for the others.
+
+    ``query``: the image's caption in the protocol's folder. ``oracle``: a caption of one of the visible images of its
+    true identity, drawn by the query's path, so that a query has the same text in every trial.
+
+    Raises:
+        UserError: captions are missing.
+    """
+    assert protocol.captions is not None
+    descriptions = [""] * len(index)
+    queries = np.flatnonzero(index.modality == Modality.INFRARED)
+    if protocol.text == "query":
+        described = read_captions(index.root, protocol.captions, [index.paths[row] for row in queries]).descriptions
+        for row, caption in zip(queries.tolist(), described, strict=True):
+            descriptions[row] = caption
+        return descriptions
+    visible = np.flatnonzero(index.modality == Modality.VISIBLE)
+    captions = read_captions(index.root, protocol.captions, [index.paths[row] for row in visible]).descriptions
+    of_identity: dict[int, list[str]] = {}
+    for row, caption in zip(visible.tolist(), captions, strict=True):
+        of_identity.setdefault(int(index.identity[row]), []).append(caption)
+    for row in queries.tolist():
+        choices = of_identity.get(int(index.identity[row]), ["a person"])
+        descriptions[row] = choices[int(generator("oracle caption", index.paths[row]).integers(len(choices)))]
+    return descriptions

@@ -1,5 +1,7 @@
 """Which ids a configuration's records have. Pure: reads no data and builds no model, so planning costs nothing."""
 
+import json
+import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,8 +11,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from vireid import evaluation
-from vireid.config import ExperimentConfig
-from vireid.core.config import Component, deciding, resolved
+from vireid.config import ExperimentConfig, compose, override_key
+from vireid.core.config import Component, deciding, parse, resolved
+from vireid.core.errors import UserError
 from vireid.core.files import by_content
 from vireid.core.identity import run_id
 from vireid.core.records import ComponentStamp, DataKind
@@ -19,12 +22,81 @@ from vireid.data import AUGMENTATIONS, DATASETS
 from vireid.data.synthetic.card import read_card
 from vireid.evaluation.protocols import ProtocolConfig
 from vireid.experiment.model_card import exported_digest
-from vireid.experiment.teacher_training import teacher_of, teacher_training
 from vireid.models import MODELS
 from vireid.models.base import declared
 from vireid.models.teacher_config import TeacherConfig
 from vireid.profiling import RUNTIMES
 from vireid.weighting import CURRICULA, WEIGHTINGS
+
+_OF_THE_STUDENT = ("data", "evaluation", "profile", "runtime")
+_KEY = "model.teacher.training"
+_INHERITED = ("recipe", "augmentation", "weighting", "curriculum")
+
+
+def teacher_of(config: ExperimentConfig) -> TeacherConfig | None:
+    """The teacher that a model's configuration names in its key ``teacher``."""
+    return declared(config.model).teacher
+
+
+def teacher_training(config: ExperimentConfig) -> ExperimentConfig | None:
+    """Configuration of the teacher's own training, where the teacher is named by it; None otherwise.
+
+    Its images are the student's, at a resolution of its own. Whatever else its overrides do not choose (seed, recipe,
+    augmentation, weighting, curriculum) is the student's too.
+
+    Raises:
+        UserError: overrides that are wrong, or that set what is the student's.
+    """
+    teacher = teacher_of(config)
+    if teacher is None or teacher.training is None:
+        return None
+    _check_overrides(teacher.training)
+    composed = compose([f"seed={config.seed}", f"stream={config.stream}", *teacher.training], _KEY)
+    size = {} if teacher.height is None else {"height": teacher.height, "width": teacher.width}
+    shared = {name: getattr(config, name) for name in (*_OF_THE_STUDENT, *_inherited(teacher.training))}
+    data = config.data.model_copy(update=size)
+    chosen = {name: getattr(composed, name) for name in type(composed).model_fields}
+    return parse(ExperimentConfig, chosen | shared | {"data": data}, _KEY)
+
+
+def training_command(training: ExperimentConfig, overrides: list[str]) -> str:
+    """Command that trains a teacher: what it has of its student in full, and its overrides."""
+    arguments = [f"seed={training.seed}", f"stream={training.stream}"]
+    for name in ("data", *_inherited(overrides)):
+        arguments.append(f"{name}={_hydra(getattr(training, name).model_dump(mode='json'))}")
+    return shlex.join(["vireid", "train", *arguments, *overrides])
+
+
+def _inherited(overrides: list[str]) -> list[str]:
+    chosen = {override_key(override) for override in overrides}
+    return [name for name in _INHERITED if name not in chosen]
+
+
+def _check_overrides(overrides: list[str]) -> None:
+    chosen = {override_key(override) for override in overrides}
+    for override in overrides:
+        section, dot, _ = override_key(override).partition(".")
+        if section in _OF_THE_STUDENT:
+            raise UserError(
+                f"{_KEY}: '{override}': {section} is the student's; the teacher's resolution is set by "
+                "model.teacher.height and width"
+            )
+        if dot and section not in chosen:
+            raise UserError(f"{_KEY}: '{override}' changes a {section} that is not chosen: put {section}=… before it")
+    if "model" not in chosen:
+        raise UserError(f"{_KEY}: no model is chosen: put model=… among {overrides}")
+
+
+def _hydra(value: object) -> str:
+    """A plain value in the grammar of Hydra's overrides."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_hydra(part)}" for key, part in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(_hydra(part) for part in value) + "]"
+    if isinstance(value, str):
+        return '"' + value.replace('"', '\\"') + '"'
+    return json.dumps(value)
+
 
 REGISTRIES: dict[str, Registry] = {
     "dataset": DATASETS,

@@ -152,8 +152,8 @@ class _TimeLeft(ProgressColumn):
     """What a task says of its own time left, else what its speed says."""
 
     def render(self, task: Task) -> Text:
-        own = task.fields.get("left")
-        seconds = own() if own is not None else task.time_remaining
+        left = task.fields.get("left")
+        seconds = left() if left is not None else task.time_remaining
         return Text("" if seconds is None or task.finished else f"{as_text(seconds)} left", style="cyan")
 
 

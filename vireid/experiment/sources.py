@@ -26,7 +26,7 @@ _PARTS = {
         "vireid.experiment.data:training_loader",
         "vireid.experiment.data:_shuffled",
         "vireid.experiment.start:initialise_from",
-        "vireid.experiment.teacher:load_teacher",
+        "vireid.experiment.start:load_teacher",
     ),
     "evaluator": (
         "vireid.evaluation.evaluate",
@@ -35,7 +35,7 @@ _PARTS = {
         "vireid.data.loader",
         "vireid.data.cache",
         "vireid.core.seeding",
-        "vireid.experiment.evaluate:with_text",
+        "vireid.experiment.fit:with_text",
         "vireid.experiment.data:listed_images",
     ),
 }

@@ -10,8 +10,8 @@ import torch
 from vireid.core.seeding import generator
 from vireid.core.types import FloatArray, ImageIndex, IntArray, Modality
 from vireid.evaluation.metrics import Labels, removed_images
-from vireid.evaluation.products import inner, unit
 from vireid.evaluation.protocols import ProtocolConfig
+from vireid.evaluation.scorers import inner, unit
 from vireid.evaluation.search import rank_features
 from vireid.evaluation.trials import Trial
 
@@ -131,8 +131,8 @@ def similarities(features: FloatArray, index: ImageIndex, key: str) -> dict[str,
     rows = torch.from_numpy(unit_rows(features, True))
     drawn = {}
     for modality in Modality:
-        own = np.flatnonzero(index.modality == modality)
-        chosen = generator(key, "similarity pairs", int(modality)).permutation(own)[:MAX_IMAGES]
+        rows_of = np.flatnonzero(index.modality == modality)
+        chosen = generator(key, "similarity pairs", int(modality)).permutation(rows_of)[:MAX_IMAGES]
         drawn[modality] = np.sort(chosen)
     edges = np.linspace(-1.0, 1.0, BINS + 1)
     histograms = {}

@@ -25,8 +25,8 @@ from vireid.evaluation.protocols import ProtocolConfig
 from vireid.evaluation.trials import Trial
 from vireid.experiment.context import RunContext
 from vireid.experiment.data import trials_of
-from vireid.experiment.evaluate import embeddings, evaluate_features
-from vireid.explain import data, figures, page
+from vireid.experiment.fit import embeddings, evaluate_features
+from vireid.explain import data, page
 from vireid.report.html import join
 from vireid.report.records.keys import as_sentence, data_label, data_note
 from vireid.store import unwritable, write_atomically
@@ -152,8 +152,8 @@ def _write_page(seen: _Seen, panel: Sequence[dict[str, Any]], hardest: Sequence[
     hardest_of = valid.drop_duplicates("identity")
     worst = dict(zip(hardest_of["identity"].tolist(), hardest_of["query"].tolist(), strict=True))
     label = ProtocolCard.model_validate(result.card).full_title
-    bars = figures.identity_bars(people, note, folder), figures.camera_bars(cameras, note, folder)
-    curves = figures.similarity_histograms(pairs, note, folder)
+    bars = page.identity_bars(people, note, folder), page.camera_bars(cameras, note, folder)
+    curves = page.similarity_histograms(pairs, note, folder)
     sections = [
         ("Result", page.outcome(result, label)),
         ("Ranked lists", join([page.method(_RANDOM), page.ranked_lists(panel)])),

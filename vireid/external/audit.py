@@ -21,14 +21,13 @@ from vireid.data.check import detect
 from vireid.data.layout import Layout
 from vireid.data.loader import EvaluationLoader
 from vireid.data.synthetic.card import read_card
-from vireid.evaluation.config import CmcConvention, KReciprocal, NoReranking
 from vireid.evaluation.evaluate import EvaluationResult, evaluate
 from vireid.evaluation.extraction import extract
-from vireid.evaluation.protocols import PROTOCOLS, ProtocolConfig, Split
+from vireid.evaluation.protocols import PROTOCOLS, CmcConvention, KReciprocal, NoReranking, ProtocolConfig, Split
 from vireid.experiment.context import RunContext
-from vireid.experiment.device import device_of
-from vireid.experiment.evaluate import embeddings
+from vireid.experiment.fit import embeddings
 from vireid.experiment.progress import ProgressCallback, silent
+from vireid.experiment.records import device_of
 from vireid.experiment.reload import config_of_fit
 from vireid.external.checkpoints import load_imported
 from vireid.external.features import official_layout

@@ -16,7 +16,7 @@ from vireid.core.types import Batch, Modality, Model
 from vireid.evaluation.extraction import extract
 from vireid.experiment.deploy.export import same_weights
 from vireid.experiment.model_card import CARD, ModelCard, read_card
-from vireid.external.npz import ImageArray
+from vireid.external.features import ImageArray
 from vireid.models import MODELS
 from vireid.models.importers.layout import without_memory
 from vireid.models.importers.load import Imported

@@ -12,8 +12,7 @@ from vireid.core.config import canonical_json
 from vireid.core.errors import UserError
 from vireid.core.types import DeclaresRoles
 from vireid.profiling import COUNTERS
-from vireid.profiling.counters.base import MAC_CONVENTION, counting_copy
-from vireid.profiling.counters.execution import OperatorCall, log_execution
+from vireid.profiling.counters.base import MAC_CONVENTION, OperatorCall, counting_copy, log_execution
 
 HEADLINE = "torch"  # counts what is executed
 FLAG_ABOVE = 0.01  # relative difference between counters that a table must show

@@ -1,4 +1,4 @@
-"""From a deployed graph to a latency: each combination of a profile, timed here or in a process of its own."""
+"""Latency: raw samples of forwards, and of each stage of a chain of work, in this process or in one of their own."""
 
 import tempfile
 import time
@@ -17,15 +17,12 @@ from vireid.core.errors import UserError
 from vireid.profiling import RUNTIMES, sensors
 from vireid.profiling.complexity import example_images
 from vireid.profiling.config import LatencyBudget, ProfileConfig
-from vireid.profiling.device import affinity, available_cores, thread_limit
-from vireid.profiling.isolation import run_isolated
-from vireid.profiling.limits import Limit
+from vireid.profiling.device import affinity, available_cores, peak_bandwidth, peak_gflops, thread_limit
+from vireid.profiling.isolation import Limit, run_isolated
 from vireid.profiling.memory import inference_memory, peak_resident_bytes
-from vireid.profiling.peaks import peak_bandwidth, peak_gflops
-from vireid.profiling.runtimes.base import Session
-from vireid.profiling.runtimes.reasons import unavailable
+from vireid.profiling.runtimes.base import Session, unavailable
 from vireid.profiling.sampling import LatencySamples, busy_seconds, sample
-from vireid.profiling.sensors.remarks import machine_notes
+from vireid.profiling.sensors.reading import machine_notes
 
 
 def latency(
@@ -220,8 +217,8 @@ def measure_file(
             session = runtime.prepare(load_module(Path(stored), device), images)
         session(images)
         loaded = time.perf_counter() - begin
-    found = measure_forward(session, lambda: load_module(Path(pickled), device), images, single)
-    return {**found, "load_seconds": loaded}
+    measured = measure_forward(session, lambda: load_module(Path(pickled), device), images, single)
+    return {**measured, "load_seconds": loaded}
 
 
 def _bytes_on_disk(path: Path) -> int:
@@ -313,5 +310,53 @@ def _busy_seconds() -> float | None:
     """As ``sampling.busy_seconds``, on systems without ``/proc`` as well."""
     if psutil.LINUX:
         return busy_seconds()
-    times, own = psutil.cpu_times(), psutil.Process().cpu_times()
-    return float(sum(times) - times.idle - own.user - own.system)
+    times, process = psutil.cpu_times(), psutil.Process().cpu_times()
+    return float(sum(times) - times.idle - process.user - process.system)
+
+
+Mark = Callable[[str], None]  # called with a stage's name when it is over
+Chain = Callable[[Mark], None]
+
+
+class StageTimer:
+    """Runs a chain as a call without arguments and keeps when its stages were over."""
+
+    def __init__(self, chain: Chain) -> None:
+        self._chain = chain
+        self._rows: list[dict[str, float]] = []
+
+    def __call__(self) -> None:
+        """Run the chain once. A stage that is marked more than once counts with the sum of its parts."""
+        row: dict[str, float] = {}
+        before = time.perf_counter_ns()
+
+        def mark(name: str) -> None:
+            nonlocal before
+            now = time.perf_counter_ns()
+            row[name] = row.get(name, 0.0) + (now - before) / 1e9
+            before = now
+
+        self._chain(mark)
+        self._rows.append(row)
+
+    def stages(self, first: int, count: int) -> dict[str, list[float]]:
+        """Seconds of each stage, in order, of ``count`` repetitions from the ``first`` on (from 0)."""
+        rows = self._rows[first : first + count]
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        return {name: [row.get(name, 0.0) for row in rows] for name in names}
+
+
+def measure_chain(
+    chain: Chain, module: Callable[[], nn.Module], example: Tensor, single: ProfileConfig
+) -> dict[str, Any]:
+    """As ``measure_forward``, of the whole chain, with ``stages``: as many samples of each as ``seconds`` has.
+
+    Args:
+        chain: one query; its work is done when it returns.
+        module: gives the network, whose weights count as memory.
+        example: one image as the network takes it (1×3×H×W).
+        single: a profile of one combination.
+    """
+    timer = StageTimer(chain)
+    measured = measure_forward(lambda _: timer(), module, example, single)
+    return {**measured, "stages": timer.stages(measured["warmup"], len(measured["seconds"]))}

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from vireid.core.errors import UserError
-from vireid.data.captioning.journal import forget, in_batches
+from vireid.data.captioning.run import forget, in_batches
 
 KEYS = [f"image {i}" for i in range(10)]
 

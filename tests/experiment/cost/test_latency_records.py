@@ -19,14 +19,13 @@ from vireid.core.types import Modality
 from vireid.data.cache import decode
 from vireid.data.images import read_image
 from vireid.data.transforms import normalise
-from vireid.evaluation.products import Multiplied
+from vireid.evaluation.scorers import Multiplied
 from vireid.experiment.context import RunContext
 from vireid.experiment.cost import profile
 from vireid.experiment.cost.profile import forward_combinations, is_profiled, latency_step, query_combinations
 from vireid.experiment.cost.query_pipeline import gallery_of, preprocess, search
 from vireid.experiment.fit import build_model
-from vireid.profiling.config import ProfileConfig
-from vireid.profiling.runtimes.config import EagerConfig
+from vireid.profiling.config import EagerConfig, ProfileConfig
 from vireid.store import Store
 
 FAST = ("profile.budget={warmup_seconds: 0.02, min_seconds: 0.02, min_repeats: 5, max_seconds: 0.5}",)

@@ -17,11 +17,10 @@ from vireid.data.transforms import MEAN, STD, normalise
 from vireid.experiment.context import RunContext
 from vireid.experiment.cost.profile import cost_step
 from vireid.experiment.deploy.export import export_step
-from vireid.experiment.evaluate import trained_model
-from vireid.experiment.fit import fit_step
+from vireid.experiment.fit import fit_step, trained_model
 from vireid.experiment.reload import config_of_fit, weights_file
-from vireid.profiling.export.check import check_images, difference
-from vireid.profiling.runtimes.config import OnnxRuntimeConfig
+from vireid.profiling.config import OnnxRuntimeConfig
+from vireid.profiling.export.formats import check_images, difference
 from vireid.profiling.runtimes.onnxruntime import OnnxRuntime, OrtSession
 from vireid.store import Store
 

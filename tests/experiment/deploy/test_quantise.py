@@ -10,11 +10,9 @@ from vireid.core.files import file_digest
 from vireid.core.records import EvaluationRecord
 from vireid.experiment.context import RunContext
 from vireid.experiment.cost.profile import measure_latencies
-from vireid.experiment.deploy.evaluate import deployed_step, is_deployed
+from vireid.experiment.deploy.evaluate import deployed_step, is_deployed, quantise_step
 from vireid.experiment.deploy.export import export_step
-from vireid.experiment.deploy.quantise import quantise_step
-from vireid.experiment.evaluate import evaluate_step
-from vireid.experiment.fit import fit_step
+from vireid.experiment.fit import evaluate_step, fit_step
 from vireid.store import Store
 
 ONE = "{name: onnxruntime, precision: fp32}"

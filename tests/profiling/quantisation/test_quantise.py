@@ -11,10 +11,9 @@ from vireid.config import compose
 from vireid.core.errors import UserError
 from vireid.profiling import RUNTIMES
 from vireid.profiling.complexity import example_images
-from vireid.profiling.export.check import check_images
-from vireid.profiling.export.formats import onnx_bytes
+from vireid.profiling.config import QuantisationConfig
+from vireid.profiling.export.formats import check_images, onnx_bytes
 from vireid.profiling.quantisation import quantise_onnx
-from vireid.profiling.quantisation_config import QuantisationConfig
 
 HEIGHT, WIDTH = 48, 24
 NNCF = {"quantiser": "nncf"}

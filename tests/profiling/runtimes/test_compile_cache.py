@@ -14,7 +14,7 @@ from tests.core.test_without_avx512 import ROOT, VARIABLES
 PROGRAM = """
 import torch
 from tests.profiling.runtimes.graphs import HEIGHT, WIDTH, graph
-from vireid.profiling.export.check import check_images, difference
+from vireid.profiling.export.formats import check_images, difference
 from vireid.profiling.runtimes.compile import Compile
 module, images = graph("plain"), check_images(1, HEIGHT, WIDTH)
 with torch.inference_mode():

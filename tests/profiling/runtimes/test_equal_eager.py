@@ -12,9 +12,8 @@ from tests.profiling.runtimes.graphs import GRAPHS, HEIGHT, WIDTH, graph
 from vireid.core.errors import UserError
 from vireid.core.types import Modality
 from vireid.profiling import RUNTIMES
-from vireid.profiling.export.check import check_images, difference
-from vireid.profiling.runtimes.files import FileRuntime
-from vireid.profiling.runtimes.reasons import unavailable
+from vireid.profiling.export.formats import check_images, difference
+from vireid.profiling.runtimes.base import FileRuntime, unavailable
 
 BOTH = list(Modality)
 ANY_NUMBER = {"onnxruntime", "openvino", "ncnn"}  # their files take any number of images

@@ -13,14 +13,11 @@ from torch import Tensor, nn
 from vireid.core.config import parse
 from vireid.core.errors import UserError
 from vireid.profiling import RUNTIMES
-from vireid.profiling.config import ProfileConfig
+from vireid.profiling.config import EagerConfig, ProfileConfig
 from vireid.profiling.device import available_cores, thread_limit
-from vireid.profiling.runtimes import reasons
-from vireid.profiling.runtimes.config import EagerConfig
-from vireid.profiling.runtimes.files import FileRuntime
-from vireid.profiling.runtimes.pool import PoolSession
-from vireid.profiling.runtimes.reasons import unavailable
-from vireid.profiling.runtimes.tensorrt import PROVIDER
+from vireid.profiling.runtimes import base
+from vireid.profiling.runtimes.base import FileRuntime, PoolSession, unavailable
+from vireid.profiling.runtimes.onnxruntime import PROVIDER
 
 
 def _runtime(name: str, **settings: Any) -> Any:
@@ -50,7 +47,7 @@ def test_every_runtime_says_in_one_line_whether_it_can_run(name: str) -> None:
     ],
 )
 def test_a_missing_package_is_the_reason(name: str, package: str, extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reasons, "find_spec", lambda module: None if module == package else object())
+    monkeypatch.setattr(base, "find_spec", lambda module: None if module == package else object())
     reason = _runtime(name).available()
     assert reason == f"needs the package '{package}', which is not installed: pip install 'vireid[{extra}]'"
 
@@ -60,7 +57,7 @@ def test_a_precision_without_instructions_is_a_reason_unless_emulation_is_asked_
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CXX", "sh")  # any program
-    monkeypatch.setattr(reasons, "emulated", lambda precision: None if precision == "fp32" else "Some CPU lacks it")
+    monkeypatch.setattr(base, "emulated", lambda precision: None if precision == "fp32" else "Some CPU lacks it")
     runtime = _runtime(name, precision="bf16")
     assert unavailable(_runtime(name, precision="fp32")) is None
     assert unavailable(runtime) == (
@@ -156,7 +153,7 @@ def test_files_last_as_long_as_their_session(tmp_path: Path, monkeypatch: pytest
 def test_native_pools_have_the_threads_that_were_asked_for(tmp_path: Path) -> None:
     pytest.importorskip("openvino")
     from tests.profiling.runtimes.graphs import HEIGHT, WIDTH, graph
-    from vireid.profiling.export.check import check_images
+    from vireid.profiling.export.formats import check_images
 
     images = check_images(1, HEIGHT, WIDTH)
     runtime = _runtime("openvino")

@@ -17,7 +17,7 @@ from vireid.core.child import end_with_parent
 STEPS = {
     "data": "vireid.experiment.data:data_step",
     "fit": "vireid.experiment.fit:fit_step",
-    "evaluate": "vireid.experiment.evaluate:evaluate_step",
+    "evaluate": "vireid.experiment.fit:evaluate_step",
     "deployed": "vireid.experiment.deploy.evaluate:deployed_step",
     "explain": "vireid.explain.step:explain_step",
     "cost": "vireid.experiment.cost.profile:cost_step",

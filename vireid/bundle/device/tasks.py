@@ -17,7 +17,7 @@ import onnxruntime
 
 from ...profiling import sensors
 from ...profiling.sampling import sample
-from ...profiling.sensors.remarks import machine_notes
+from ...profiling.sensors.reading import machine_notes
 from .features import compare
 from .machine import peak_resident_bytes, usable_cores
 from .network import Network, example_images, normalise

@@ -40,13 +40,13 @@ class Captioner:
 
     def describe(self, root: Path, paths: Sequence[str]) -> list[str]:
         """One caption per image."""
-        words = {"text": [self.prompt] * len(paths)} if self.prompt else {}
-        inputs = self.processor(images=[read_image(root, path) for path in paths], **words, return_tensors="pt")
+        prompt = {"text": [self.prompt] * len(paths)} if self.prompt else {}
+        inputs = self.processor(images=[read_image(root, path) for path in paths], **prompt, return_tensors="pt")
         with torch.inference_mode():
-            found = self.model.generate(
+            tokens = self.model.generate(
                 **inputs.to(self.device), max_new_tokens=self.tokens, num_beams=self.beams, do_sample=False
             )
-        return [" ".join(text.split()) for text in self.processor.batch_decode(found, skip_special_tokens=True)]
+        return [" ".join(text.split()) for text in self.processor.batch_decode(tokens, skip_special_tokens=True)]
 
     def finetune(
         self,

@@ -1,5 +1,9 @@
-"""A language model that says a caption in other words, through transformers."""
+"""Captions in other words, by a language model, and without colours.
 
+Infrared images show no colours, so that sentences on them name none (TVI-LFM, Hu et al., NeurIPS 2024).
+"""
+
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,6 +12,57 @@ import torch
 from vireid.core.errors import UserError
 from vireid.core.extras import optional_module
 from vireid.core.seeding import seed_everything
+
+_NAMES = """
+    amber apricot aqua aquamarine auburn azure beige black blonde blond blue bluish bronze brown brownish brunette
+    burgundy camel caramel charcoal chocolate cobalt colourful colorful copper coral cream crimson cyan emerald fuchsia
+    ginger gold golden gray grayish green greenish grey greyish indigo ivory jade khaki lavender lilac lime magenta
+    mahogany maroon mauve multicolored multicoloured multicolor mustard navy neon ochre olive orange orangish pastel
+    peach pink pinkish plum purple purplish red reddish rose ruby rust saffron salmon scarlet silver tan taupe teal
+    terracotta turquoise vermilion violet white whitish yellow yellowish
+"""
+COLOURS = frozenset(_NAMES.split())
+_SHADES = "bright|dark|deep|half|light|pale|royal|sky|sea|baby|forest|mint"  # go with the colour that they shade
+_COLOUR = (
+    rf"(?:(?:{_SHADES})[\s-]+)*(?:{'|'.join(sorted(COLOURS, key=len, reverse=True))})"
+    r"(?:[\s-]+colou?r(?:ed|s)?)?"
+)
+_LINK = r"(?:\s*,\s*(?:and\s+)?|\s*/\s*|[\s-]+(?:and|or)[\s-]+|[\s-]+)"
+_FOUND = re.compile(
+    rf"(?P<article>\b(?:a|an)\s+)?\b{_COLOUR}(?:{_LINK}{_COLOUR})*\b(?(article)\s*,?)[\s-]*(?P<next>\w*)", re.IGNORECASE
+)
+_LEFT_ALONE = re.compile(
+    r"\s+(?:in|of|with|and|or|(?:that|which)\s+(?:is|are))(?:\s+colou?rs?)?(?=\s*(?:[.,;:!?]|$))", re.IGNORECASE
+)
+_IN_COLOUR = re.compile(r"\s+in\s+colou?rs?\b", re.IGNORECASE)
+_CONSONANT_SOUND = ("uni", "use", "eu", "one")  # begin with a vowel that is not heard as one
+
+
+def without_colours(text: str) -> str:
+    """Delete colour words with their shades and conjunctions; repair articles, spaces and the first letter.
+
+    What stays empty is returned as an empty string.
+    """
+    result = _IN_COLOUR.sub("", _FOUND.sub(_replaced, text))
+    result = _LEFT_ALONE.sub("", result)
+    result = re.sub(r"\s+([.,;:!?])", r"\1", re.sub(r"\s{2,}", " ", result))
+    result = re.sub(r"([,;:])(?=[.,;:!?])", "", result).strip(" ,;:-")
+    if not re.search(r"\w", result):
+        return ""
+    return result[0].upper() + result[1:] if text[:1].isupper() else result
+
+
+def _replaced(match: re.Match[str]) -> str:
+    following = match["next"]
+    if not match["article"]:
+        return following
+    if not following:
+        return ""
+    word = following.lower()
+    vowel = word[0] in "aeiou" and not word.startswith(_CONSONANT_SOUND)
+    article = "an " if vowel else "a "
+    return (article.capitalize() if match["article"][0].isupper() else article) + following
+
 
 DEFAULT_MODEL = "lmsys/vicuna-7b-v1.5"  # TVI-LFM's
 INSTRUCTION = (
@@ -62,14 +117,14 @@ class Rephraser:
         )
         seed_everything(self.seed, "rephrase", batch)
         with torch.inference_mode():
-            found = self.model.generate(
+            tokens = self.model.generate(
                 input_ids=inputs["input_ids"].to(self.device),
                 attention_mask=inputs["attention_mask"].to(self.device),
                 max_new_tokens=self.tokens,
                 pad_token_id=self.tokenizer.pad_token_id,
                 **sampling,
             )
-        answers = self.tokenizer.batch_decode(found[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+        answers = self.tokenizer.batch_decode(tokens[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
         return [_sentence(answer) or caption for answer, caption in zip(answers, captions, strict=True)]
 
     def _prompt(self, caption: str) -> str:

@@ -19,10 +19,9 @@ from vireid.core.records import CostRecord, LatencyRecord, now
 from vireid.core.types import Modality
 from vireid.experiment.context import RunContext
 from vireid.experiment.cost.query_pipeline import identify_image, measure_query
-from vireid.experiment.device import device_of
 from vireid.experiment.fit import build_model
 from vireid.experiment.identity import component_specification
-from vireid.experiment.records import common
+from vireid.experiment.records import common, device_of
 from vireid.profiling import RUNTIMES
 from vireid.profiling.complexity import cost
 from vireid.profiling.config import ProfileConfig

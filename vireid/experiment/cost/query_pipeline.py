@@ -27,15 +27,13 @@ from vireid.data.synthetic.config import RENDERER_VERSION, SyntheticConfig
 from vireid.data.synthetic.render import cameras_for, draw_person, render
 from vireid.data.transforms import normalise
 from vireid.evaluation.neighbours import nearest
-from vireid.evaluation.products import Multiplied, unit_
+from vireid.evaluation.scorers import Multiplied, unit_
 from vireid.profiling import RUNTIMES
 from vireid.profiling.complexity import example_images
 from vireid.profiling.config import ProfileConfig, StagesConfig
 from vireid.profiling.device import thread_limit
-from vireid.profiling.latency import StoresFiles, load_module, run_in_child
-from vireid.profiling.runtimes.base import Session
-from vireid.profiling.runtimes.reasons import unavailable
-from vireid.profiling.stages import Mark, measure_way
+from vireid.profiling.latency import Mark, StoresFiles, load_module, measure_chain, run_in_child
+from vireid.profiling.runtimes.base import Session, unavailable
 
 TASK = "vireid.experiment.cost.query_pipeline:measure_in_child"
 
@@ -191,7 +189,7 @@ def _measure(
         search(gallery, embedding, top)
         mark("search")
 
-    measured = measure_way(query, lambda: module, example, single)
+    measured = measure_chain(query, lambda: module, example, single)
     stored = read_header(file.parent, file.name)
     size = {"bytes": file.stat().st_size, "height": stored.height, "width": stored.width}
     settings = {

@@ -13,8 +13,7 @@ import torch
 from torch import nn
 
 from vireid.core.errors import UserError
-from vireid.profiling.export.check import check_equal
-from vireid.profiling.export.formats import onnx_bytes, write_ir, write_weights
+from vireid.profiling.export.formats import check_equal, onnx_bytes, write_ir, write_weights
 from vireid.profiling.runtimes.onnxruntime import OrtSession
 from vireid.profiling.runtimes.openvino import OpenVinoSession
 
@@ -32,7 +31,7 @@ class Exported:
     path: Path
     format: Format
     size_bytes: int
-    difference: float  # largest, relative (``vireid.profiling.export.check.difference``); 0 for weights
+    difference: float  # largest, relative (``vireid.profiling.export.formats.difference``); 0 for weights
 
 
 @dataclass(frozen=True)
@@ -74,11 +73,11 @@ def export(
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as name:
             aside = Path(name)
-            found = []
+            exported = []
             for stem, graph in graphs.items():
                 for format in formats:
                     report(f"{stem}, {format}")
-                    found.append(_WRITERS[format](graph, aside, stem))
+                    exported.append(_WRITERS[format](graph, aside, stem))
             for file in sorted(aside.iterdir()):
                 _into_place(file, folder / file.name)
     except OSError as error:
@@ -87,7 +86,7 @@ def export(
         if made:
             with contextlib.suppress(OSError):  # not empty: it holds the files
                 folder.rmdir()
-    return [Exported(folder / e.path.name, e.format, e.size_bytes, e.difference) for e in found]
+    return [Exported(folder / e.path.name, e.format, e.size_bytes, e.difference) for e in exported]
 
 
 def _write_onnx(graph: Graph, folder: Path, stem: str) -> Exported:

@@ -5,17 +5,16 @@ import os
 import shutil
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch._inductor.runtime.cache_dir_utils import cache_dir
 
-from vireid.core.config import Component
 from vireid.core.processor import cpu_model, kernel_flags
-from vireid.profiling.export.fold import fold_batch_norms
-from vireid.profiling.runtimes.config import CompileConfig
-from vireid.profiling.runtimes.pool import PoolSession
+from vireid.profiling.config import CompileConfig
+from vireid.profiling.export.formats import fold_batch_norms
+from vireid.profiling.runtimes.base import PoolSession, RuntimeBase
 
 _COMPILERS = ("g++", "clang++", "c++", "cl")
 _CAPABILITIES = (
@@ -24,15 +23,10 @@ _CAPABILITIES = (
 )  # they too decide which kernels a module is compiled for
 
 
-class Compile:
+class Compile(RuntimeBase[CompileConfig]):
     """The module compiled for the shape of the example and the number of threads."""
 
-    Config: ClassVar[type[Component]] = CompileConfig
-    version: ClassVar[str] = CompileConfig.version
-
-    def __init__(self, config: CompileConfig) -> None:
-        self.config = config
-        self.precision: str = config.precision
+    Config = CompileConfig
 
     def available(self) -> str | None:
         """Whether there is a C++ compiler."""

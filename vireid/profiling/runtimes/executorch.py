@@ -2,31 +2,21 @@
 
 import warnings
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from vireid.core.config import Component
 from vireid.core.extras import optional_module
-from vireid.profiling.export.check import check_equal
-from vireid.profiling.export.fold import fold_batch_norms
-from vireid.profiling.runtimes.base import on_cpu
-from vireid.profiling.runtimes.config import ExecuTorchConfig
-from vireid.profiling.runtimes.files import FileRuntime
-from vireid.profiling.runtimes.pool import PoolSession
-from vireid.profiling.runtimes.reasons import missing_package
+from vireid.profiling.config import ExecuTorchConfig
+from vireid.profiling.export.formats import check_equal, fold_batch_norms
+from vireid.profiling.runtimes.base import FileRuntime, PoolSession, missing_package, on_cpu
 
 
-class ExecuTorch(FileRuntime):
+class ExecuTorch(FileRuntime[ExecuTorchConfig]):
     """What XNNPACK knows of the graph runs there, the rest in ExecuTorch's portable kernels."""
 
-    Config: ClassVar[type[Component]] = ExecuTorchConfig
-    version: ClassVar[str] = ExecuTorchConfig.version
-
-    def __init__(self, config: ExecuTorchConfig) -> None:
-        self.config = config
-        self.precision: str = "fp32"
+    Config = ExecuTorchConfig
 
     def available(self) -> str | None:
         """Whether the package is installed."""

@@ -3,38 +3,28 @@
 import subprocess
 import warnings
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vireid.core.config import Component
 from vireid.core.errors import UserError
 from vireid.core.extras import optional_module
 from vireid.profiling.complexity import example_images
-from vireid.profiling.export.check import check_equal
-from vireid.profiling.export.fold import fold_batch_norms
-from vireid.profiling.runtimes.base import on_cpu
-from vireid.profiling.runtimes.config import NcnnConfig
-from vireid.profiling.runtimes.files import FileRuntime
-from vireid.profiling.runtimes.pool import PoolSession
-from vireid.profiling.runtimes.reasons import missing_package
+from vireid.profiling.config import NcnnConfig
+from vireid.profiling.export.formats import check_equal, fold_batch_norms
+from vireid.profiling.runtimes.base import FileRuntime, PoolSession, missing_package, on_cpu
 
 GRAPH, WEIGHTS = "model.param", "model.bin"
 _INPUT, _OUTPUT = "in0", "out0"  # as pnnx names them
 _HALF = ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_storage")
 
 
-class Ncnn(FileRuntime):
+class Ncnn(FileRuntime[NcnnConfig]):
     """ncnn knows single images: those of a batch run one after the other."""
 
-    Config: ClassVar[type[Component]] = NcnnConfig
-    version: ClassVar[str] = NcnnConfig.version
-
-    def __init__(self, config: NcnnConfig) -> None:
-        self.config = config
-        self.precision: str = "fp32"
+    Config = NcnnConfig
 
     def available(self) -> str | None:
         """Whether the packages are installed."""

@@ -1,37 +1,26 @@
 """OpenVINO on the CPU, float32, bfloat16 or quantised to int8."""
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from vireid.core.config import Component
 from vireid.core.extras import optional_module
+from vireid.profiling.config import OpenVinoConfig
 from vireid.profiling.export.formats import onnx_bytes, write_ir
 from vireid.profiling.quantisation import write_quantised_ir
-from vireid.profiling.quantisation.runtime import Quantising
-from vireid.profiling.runtimes.base import on_cpu
-from vireid.profiling.runtimes.config import OpenVinoConfig
-from vireid.profiling.runtimes.files import FileRuntime
-from vireid.profiling.runtimes.pool import PoolSession
-from vireid.profiling.runtimes.reasons import missing_package
+from vireid.profiling.runtimes.base import PoolSession, Quantising, missing_package, on_cpu
 
 PACKAGES = ("onnx", "onnxscript", "openvino")
 NAME = "model.xml"
 _HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}  # of what is not quantised
 
 
-class OpenVino(Quantising, FileRuntime):
+class OpenVino(Quantising[OpenVinoConfig]):
     """The CPU plug-in on the graph that ``vireid export`` writes, tuned for the latency of one stream."""
 
-    Config: ClassVar[type[Component]] = OpenVinoConfig
-    version: ClassVar[str] = OpenVinoConfig.version
-
-    def __init__(self, config: OpenVinoConfig) -> None:
-        self.config = config
-        self.precision: str = config.precision
-        self.quantisation = config.quantisation
+    Config = OpenVinoConfig
 
     def available(self) -> str | None:
         """Whether the packages are installed and the plug-in computes in this precision here."""

@@ -11,12 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .clock import current_mhz, frequency, governor
-from .commands import Run, run_command
+from .clock import current_mhz, frequency, governor, temperatures, throttle_events
 from .energy import EnergyMeter
-from .reading import Reading
-from .temperature import temperatures
-from .throttling import throttle_events
+from .reading import Reading, Run, run_command
 
 __all__ = ["EnergyMeter", "Reading", "describe", "watch"]
 
@@ -35,8 +32,8 @@ def describe(root: Path = Path("/"), run: Run = run_command) -> dict[str, dict[s
 
 def watch(root: Path = Path("/")) -> dict[str, float]:
     """Temperature and clock, from files alone and so cheap enough to read between two samples; absent ones left out."""
-    found = {"temperature_c": _hottest(root), "frequency_mhz": current_mhz(root).value}
-    return {name: value for name, value in found.items() if value is not None}
+    readings = {"temperature_c": _hottest(root), "frequency_mhz": current_mhz(root).value}
+    return {name: value for name, value in readings.items() if value is not None}
 
 
 def _hottest(root: Path) -> float | None:

@@ -1,20 +1,114 @@
-"""Energy of a stretch of work: from counters where the processor has them, else from the board's power."""
+"""Energy of a stretch of work: from counters where the processor has them, else from the board's power.
+
+Counters are those of x86 processors (RAPL, ``/sys/class/powercap``); boards without have tools of their own: the
+Jetson's ``tegrastats``, the Raspberry Pi 5's ``vcgencmd pmic_read_adc``.
+"""
 
 from __future__ import annotations
 
+import re
 import statistics
 import threading
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from . import boards, rapl
-from .commands import Run, run_command
-from .reading import Reading
+from .reading import Reading, Run, number_of, run_command, text_of, why_unreadable
 
 if TYPE_CHECKING:
     from typing import Self  # of Python 3.11, which a device need not have
+
+
+POWERCAP = "sys/class/powercap"
+
+
+@dataclass(frozen=True)
+class Counter:
+    """Microjoules since some time ago; starts again at 0 after ``limit``."""
+
+    microjoules: int
+    limit: int
+
+
+def rapl_packages(root: Path = Path("/")) -> dict[str, Counter]:
+    """The counter of every processor package, by the name of its folder; empty where none can be read.
+
+    Only packages (``intel-rapl:0``, also on AMD) are read: their parts (cores, memory controller) lie within them.
+    """
+    counters: dict[str, Counter] = {}
+    for folder in _rapl_folders(root):
+        value = number_of(folder / "energy_uj")
+        if value is not None:
+            counters[folder.name] = Counter(value, number_of(folder / "max_energy_range_uj") or 0)
+    return counters
+
+
+def joules_between(before: Mapping[str, Counter], after: Mapping[str, Counter]) -> float | None:
+    """Energy of the packages that both readings have; a counter that started again is followed once round."""
+    common = [name for name in before if name in after]
+    if not common:
+        return None
+    total = 0
+    for name in common:
+        difference = after[name].microjoules - before[name].microjoules
+        total += difference if difference >= 0 else difference + before[name].limit
+    return total / 1e6
+
+
+def rapl_available(root: Path = Path("/")) -> Reading:
+    """Names of the packages with a readable counter."""
+    counters = rapl_packages(root)
+    if counters:
+        return Reading(sorted(counters), "J", "RAPL, whole packages")
+    folders = _rapl_folders(root)
+    if not folders:
+        return Reading(None, reason=f"no RAPL package under {root / POWERCAP}")
+    return Reading(None, reason=f"{why_unreadable(folders[0] / 'energy_uj')} (the kernel shows it to root alone)")
+
+
+def _rapl_folders(root: Path) -> list[Path]:
+    zones = sorted((root / POWERCAP).glob("intel-rapl:*"))
+    return [zone for zone in zones if (text_of(zone / "name") or "").startswith("package")]
+
+
+# The rail that feeds the whole module comes first; its name depends on the board.
+JETSON_INPUT = ("VDD_IN", "POM_5V_IN", "VIN_SYS_5V0")
+
+
+def board_power(run: Run = run_command) -> Reading:
+    """Present power in watts, as the board's own tool measures it."""
+    for name, read in (("tegrastats", _tegrastats), ("vcgencmd pmic_read_adc", _pmic)):
+        power = read(run)
+        if power is not None:
+            return Reading(power[0], "W", f"{name}, {power[1]}")
+    return Reading(None, reason="no tegrastats, no vcgencmd with pmic_read_adc")
+
+
+def _tegrastats(run: Run) -> tuple[float, str] | None:
+    # "… VDD_IN 5012mW/4987mW …" or, on older releases, "… POM_5V_IN 2345/2300 …": present and mean, in milliwatts
+    line = (run(["tegrastats", "--interval", "500"]) or "").strip().splitlines()
+    if not line:
+        return None
+    rails = {name: int(value) for name, value in re.findall(r"\b([A-Z][A-Z0-9_]*) (\d+)(?:mW)?/\d+(?:mW)?", line[-1])}
+    for rail in JETSON_INPUT:
+        if rail in rails:
+            return rails[rail] / 1000, rail
+    return None
+
+
+def _pmic(run: Run) -> tuple[float, str] | None:
+    # Lines "VDD_CORE_A current(7)=1.41A" and "VDD_CORE_V volt(15)=0.72V"; a rail's power is their product.
+    text = run(["vcgencmd", "pmic_read_adc"]) or ""
+    amperes = dict(re.findall(r"(\w+)_A current\(\d+\)=(\d+(?:\.\d+)?)A", text))
+    volts = dict(re.findall(r"(\w+)_V volt\(\d+\)=(\d+(?:\.\d+)?)V", text))
+    rails = sorted(amperes.keys() & volts.keys())
+    if not rails:
+        return None
+    return sum(float(amperes[rail]) * float(volts[rail]) for rail in rails), f"{len(rails)} rails of the chip"
+
 
 SAMPLING_SECONDS = 1.0  # asking a board's tool starts a process: more often would be measured with the rest
 
@@ -31,7 +125,7 @@ class EnergyMeter:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._watts: list[float] = []
-        self._counters: dict[str, rapl.Counter] = {}
+        self._counters: dict[str, Counter] = {}
         self._begin = 0.0
         self.joules: float | None = None
         self.method: str | None = None
@@ -39,10 +133,10 @@ class EnergyMeter:
 
     def available(self) -> Reading:
         """Which source there is; its reading's value is None where there is none."""
-        counters = rapl.available(self._root)
+        counters = rapl_available(self._root)
         if counters.value is not None:
             return counters
-        board = boards.power(self._run)
+        board = board_power(self._run)
         if board.value is not None:
             return Reading([board.source], "J", f"{board.source}, sampled every {self._interval:g} s")
         return Reading(None, reason=f"{counters.reason}; {board.reason}")
@@ -50,7 +144,7 @@ class EnergyMeter:
     def __enter__(self) -> Self:
         source = self.available()
         self.method, self.reason = source.source, source.reason
-        self._counters = rapl.packages(self._root)
+        self._counters = rapl_packages(self._root)
         if not self._counters and source.value is not None:
             self._thread = threading.Thread(target=self._sample, name="board-power", daemon=True)
             self._thread.start()
@@ -62,7 +156,7 @@ class EnergyMeter:
     ) -> None:
         elapsed = time.perf_counter() - self._begin
         if self._counters:
-            self.joules = rapl.joules_between(self._counters, rapl.packages(self._root))
+            self.joules = joules_between(self._counters, rapl_packages(self._root))
         elif self._thread is not None:
             self._stop.set()
             self._thread.join()
@@ -73,6 +167,6 @@ class EnergyMeter:
 
     def _sample(self) -> None:
         while not self._stop.wait(self._interval):
-            watts = boards.power(self._run).value
+            watts = board_power(self._run).value
             if watts is not None:
                 self._watts.append(watts)

@@ -12,7 +12,7 @@ from vireid.ablation.engines.local import run_job
 from vireid.cli import root_option
 from vireid.core.errors import UserError
 from vireid.experiment.context import RunContext
-from vireid.experiment.data import RootNotSetError
+from vireid.experiment.images import RootNotSetError
 from vireid.experiment.progress import silent
 from vireid.store import Store
 

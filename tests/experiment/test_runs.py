@@ -20,9 +20,10 @@ from vireid.core.records import EvaluationRecord, FitRecord
 from vireid.core.types import ImageIndex
 from vireid.data.check import check
 from vireid.experiment.context import RunContext
-from vireid.experiment.data import RootNotSetError, check_lists, prepare, training_lists
+from vireid.experiment.data import check_lists, training_lists
 from vireid.experiment.fit import build_model, evaluate_step, fit_step
 from vireid.experiment.identity import RunIds
+from vireid.experiment.images import RootNotSetError
 from vireid.experiment.records import failed_fit
 from vireid.experiment.reload import config_of_fit, weights_file
 from vireid.experiment.sources import stale_components
@@ -97,9 +98,8 @@ def test_changed_images_are_not_mistaken_for_the_old_ones(trained, rendered, tmp
     data_config = tiny(f"data.root={copy}")
     assert RunIds(data_config).fit == RunIds(config).fit
     assert is_finished(RunContext(data_config, store))
-    from vireid.experiment.data import prepare
 
-    train = prepare(RunContext(config, store)).train
+    train = RunContext(config, store).data.train
     victim = copy / train.paths[0]
     victim.write_bytes((copy / train.paths[1]).read_bytes())
     with pytest.raises(UserError, match="trained on other images"):
@@ -268,7 +268,7 @@ def test_missing_weights_are_named(trained, tmp_path):
 
 def test_a_broken_evaluation_image_is_found_before_training(tmp_path, rendered_copy, monkeypatch):
     config = tiny(f"data.root={rendered_copy}")
-    data = prepare(RunContext(config, Store(tmp_path / "one")))
+    data = RunContext(config, Store(tmp_path / "one")).data
     broken = rendered_copy / data.evaluation.paths[-1]
     whole = broken.read_bytes()
     monkeypatch.setattr("vireid.experiment.fit.run_training", lambda *_, **__: pytest.fail("training began"))

@@ -16,7 +16,7 @@ from vireid.core.errors import UserError
 from vireid.core.types import Modality
 from vireid.evaluation.protocols import ProtocolConfig
 from vireid.experiment.context import RunContext
-from vireid.experiment.data import prepare, training_loader
+from vireid.experiment.data import training_loader
 from vireid.experiment.fit import evaluate_step, fit_step, texts
 from vireid.experiment.identity import RunIds
 from vireid.experiment.reload import config_of_fit
@@ -69,7 +69,7 @@ def test_a_fit_with_text_is_evaluated_under_every_kind_of_it(rendered: Path, tmp
 
 def test_texts_of_queries(rendered: Path, tmp_path: Path) -> None:
     config = config_with(rendered)
-    index = prepare(RunContext(config, Store(tmp_path))).evaluation
+    index = RunContext(config, Store(tmp_path)).data.evaluation
     own, witness, oracle = (texts(index, protocol) for protocol in config.evaluation.protocols[1:])
     infrared = np.flatnonzero(index.modality == Modality.INFRARED).tolist()
     visible = np.flatnonzero(index.modality == Modality.VISIBLE).tolist()
@@ -110,7 +110,7 @@ def test_the_witness_is_added_to_a_set_of_before(rendered_copy: Path, tmp_path: 
     folder = rendered_copy / "Text" / "Witness_IR"
     files = {path.name: path.read_bytes() for path in folder.iterdir()}
     shutil.rmtree(folder)
-    prepare(RunContext(tiny(f"data.root={rendered_copy}"), Store(tmp_path)))
+    assert len(RunContext(tiny(f"data.root={rendered_copy}"), Store(tmp_path)).data.evaluation)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == files
 
 

@@ -135,7 +135,7 @@ def root_option(run: str) -> Iterator[None]:
     Raises:
         UserError: instead of the remedy for configurations.
     """
-    from vireid.experiment.data import RootNotSetError
+    from vireid.experiment.images import RootNotSetError
 
     try:
         yield

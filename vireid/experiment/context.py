@@ -16,7 +16,7 @@ from vireid.experiment.progress import ProgressCallback, silent
 from vireid.store import Store
 
 if TYPE_CHECKING:
-    from vireid.experiment.data import PreparedData
+    from vireid.experiment.images import PreparedData
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,11 +37,12 @@ class RunContext:
         """Its images, rendered where they are synthetic and absent.
 
         Raises:
-            UserError: as ``experiment.data.prepare``.
+            UserError: as ``experiment.images.prepare``.
         """
-        from vireid.experiment.data import prepare  # reads images through torch, which plans and listings do without
+        from vireid.experiment.images import prepare  # reads images through torch, which plans and listings do without
 
-        return prepare(self)
+        rendered = self.store.root / "data"
+        return prepare(self.config, rendered=rendered, cache=self.cache, workers=self.workers, progress=self.progress)
 
     @cached_property
     def fit(self) -> FitRecord:

@@ -8,70 +8,30 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
 from vireid.config import ExperimentConfig
 from vireid.core.config import canonical_json
 from vireid.core.errors import UserError
-from vireid.core.identity import run_id
 from vireid.core.records import EvaluationRecord, FitRecord
 from vireid.core.seeding import generator
 from vireid.core.types import ImageIndex, Modality
-from vireid.data import AUGMENTATIONS, DATASETS
+from vireid.data import AUGMENTATIONS
 from vireid.data.cache import ByteArray, cached_images
-from vireid.data.captions import CaptionDraw, captions_digest, describe
-from vireid.data.files import fingerprint
+from vireid.data.captions import CaptionDraw
 from vireid.data.layout import EvaluationPart, Layout
 from vireid.data.loader import EvaluationLoader, TrainingLoader
 from vireid.data.sampler import CROSS_MODAL, IdentitySampler
-from vireid.data.synthetic.dataset import write_dataset
 from vireid.evaluation.protocols import ProtocolConfig, ProtocolSpec
 from vireid.evaluation.trials import Trial, plan_trials
 from vireid.experiment.context import RunContext
+from vireid.experiment.images import PreparedData
 from vireid.experiment.records import device_of
 from vireid.weighting import CURRICULA
 from vireid.weighting.curriculum import Curriculum
-
-
-class RootNotSetError(UserError):
-    """Nothing says where the images lie; the remedy depends on the command."""
-
-
-@dataclass(frozen=True, slots=True)
-class PreparedData:
-    """Indices of the training and evaluation images of a run, with content fingerprints."""
-
-    layout: Layout
-    train: ImageIndex
-    evaluation: ImageIndex
-    train_fingerprint: str
-    evaluation_fingerprint: str
-    rephrasings: tuple[str | None, ...] | None  # of the training captions, where the run reads captions
-
-
-def prepare(run: RunContext) -> PreparedData:
-    """Find (or render) the images of a configuration and index them; ``run.data`` does so once.
-
-    Raises:
-        UserError: no root, a root that does not hold the dataset, missing or unreadable files.
-    """
-    config = run.config
-    layout: Layout = DATASETS.load(config.data.dataset.name)(config.data.dataset, _root(run))
-    train = layout.training("final" if config.data.split == "test" else "fit")
-    if config.data.training_modalities == "visible":
-        train = train.select(train.modality == Modality.VISIBLE)
-    evaluation = layout.evaluation(config.data.split)
-    prints = [fingerprint(index, run.cache, workers=run.workers) for index in (train, evaluation)]
-    rephrasings = None
-    if (captions := config.data.captions) is not None:
-        train, rephrasings = describe(train, captions)
-        evaluation, _ = describe(evaluation, captions.model_copy(update={"rephrased": 0.0}))
-        prints = [f"{text}-{captions_digest(train.root)}" for text in prints]
-    return PreparedData(layout, train, evaluation, prints[0], prints[1], rephrasings)
 
 
 def data_step(run: RunContext) -> PreparedData:
@@ -157,19 +117,6 @@ def _batches_ahead(config: ExperimentConfig) -> int:
 def _decoded(run: RunContext, index: ImageIndex) -> ByteArray:
     size, report = run.config.data, partial(run.progress, "decode images")
     return cached_images(index, size.height, size.width, run.cache, workers=run.workers, progress=report)
-
-
-def _root(run: RunContext) -> Path:
-    data = run.config.data
-    if data.synthetic is None:
-        if data.root is None:
-            raise RootNotSetError(
-                f"data.root is not set: add data.root=/path/to/{data.dataset.name} (the unpacked dataset), "
-                f"or use data={data.dataset.name}_synthetic"
-            )
-        return data.root
-    root = data.root or run.store.root / "data" / f"{data.synthetic.layout}-{run_id(data.synthetic.specification())}"
-    return write_dataset(root, data.synthetic, workers=run.workers, progress=partial(run.progress, "render images"))
 
 
 def _shuffled(index: ImageIndex, seed: int) -> ImageIndex:

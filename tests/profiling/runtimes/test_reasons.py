@@ -140,13 +140,13 @@ class Copying(FileRuntime):
 
 def test_files_last_as_long_as_their_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    session: Any = Copying().prepare(nn.Linear(2, 2), torch.zeros(1, 3, 2, 2))
+    session: Any = Copying(EagerConfig()).prepare(nn.Linear(2, 2), torch.zeros(1, 3, 2, 2))
     assert session.file.is_file()
     del session
     gc.collect()
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(ValueError, match="no images"):
-        Copying().prepare(nn.Linear(2, 2), torch.zeros(0, 3, 2, 2))
+        Copying(EagerConfig()).prepare(nn.Linear(2, 2), torch.zeros(0, 3, 2, 2))
     assert list(tmp_path.iterdir()) == []
 
 

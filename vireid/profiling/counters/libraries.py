@@ -235,6 +235,6 @@ def _counted_again(holder: nn.Module) -> str:
 
 
 def _count_norm(module: Any, inputs: tuple[Tensor, ...], _: Tensor) -> None:
-    """Same rule as in ``rules``: 1 operation per element with stored statistics, else 4, or 5 if affine."""
+    """Same rule as in ``counters.base``: 1 operation per element with stored statistics, else 4, or 5 if affine."""
     stored = module.running_mean is not None
     module.total_ops += inputs[0].numel() * (1 if stored else 5 if module.affine else 4)

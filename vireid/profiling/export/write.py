@@ -57,7 +57,7 @@ def export(
 ) -> list[Exported]:
     """Write every graph in every format as ``<name>.onnx``, ``<name>.xml`` with ``.bin``, ``<name>.safetensors``.
 
-    Files of the same names are replaced. Nothing is, unless all are equal to eager within ``check.TOLERANCE``.
+    Files of the same names are replaced. Nothing is, unless all are equal to eager within ``formats.TOLERANCE``.
 
     Args:
         graphs: by name of their files.

@@ -33,6 +33,12 @@ from vireid.statistics.seeds import MIN_SEEDS
 _PLACEBO = "#8A5A9E"
 _GAP = 0.6  # between main effects, placebos and interactions
 
+_SEEDS = (
+    "A seed is a block: its own initialisation and, on rendered data, its own people. "
+    f"Below {MIN_SEEDS} seeds no interval is given and no effect is claimed. "
+)
+_FEW_SEEDS = "An interval over few seeds tells about the randomness of training on such data, not about other data"
+
 
 def forest(families: Sequence[Family], names: Names, out: Path, name: str) -> Html:
     """One panel per family (plain and re-ranked scores), one row per effect, the same rows in all panels."""
@@ -253,12 +259,7 @@ def render_effects(report: Report, *, metric: str = "mAP") -> Html:
             pieces.append(_interactions(family, names))
         pieces.append(paragraph("These effects as ", copy, ".", class_="method"))
     tested = max(family.tested for family in families)
-    method = (
-        f"In points of percent. {METHODS[families[0].method]} A seed is a block: its own initialisation and, on "
-        f"rendered data, its own people. Below {MIN_SEEDS} seeds no interval is given and no effect is claimed. "
-        f"{family_phrase(tested)}An interval over few seeds tells about the randomness of training on such data, not "
-        "about other data."
-    )
+    method = f"In points of percent. {METHODS[families[0].method]} {_SEEDS}{family_phrase(tested)}{_FEW_SEEDS}."
     return join([*pieces, paragraph(method, class_="method")])
 
 
@@ -342,10 +343,8 @@ def render_differences(report: Report) -> Html:
         else ""
     )
     method = (
-        f"Differences from {reference}, paired by seed; Student t over seeds. A seed is a block: its own "
-        f"initialisation and, on rendered data, its own people. Below {MIN_SEEDS} seeds no interval is given and no "
-        f"effect is claimed. {family}An interval over few seeds tells about the randomness of training on such data, "
-        "not about other data, other schedules or other settings of a system."
+        f"Differences from {reference}, paired by seed; Student t over seeds. {_SEEDS}{family}"
+        f"{_FEW_SEEDS}, other schedules or other settings of a system."
     )
     return join([*pieces, paragraph(method, class_="method")])
 

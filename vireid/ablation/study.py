@@ -45,6 +45,8 @@ class Study(Strict):
     """
     controls: dict[str, list[str]] = {}
     """Name -> overrides of the baseline; outside the design, e.g. shuffled labels."""
+    planted: list[str] = []
+    """Controls that really change the score, such as a quarter of the steps: a study that misses them misses others."""
     design: Design
     resolution: int = Field(default=5, ge=3, le=5)
     """Fractional factorial only: 3 keeps main effects apart from each other, 4 also from pairs, 5 also pairs from pairs
@@ -70,6 +72,9 @@ class Study(Strict):
         for factor in self.labels:
             if factor not in self.factors:
                 raise ValueError(f"labels: unknown factor '{factor}'{did_you_mean(factor, self.factors)}")
+        for name in self.planted:
+            if name not in self.controls:
+                raise ValueError(f"planted: unknown control '{name}'{did_you_mean(name, self.controls)}")
         for factor in self.placebo:
             if factor not in self.factors:
                 raise ValueError(f"placebo: unknown factor '{factor}'{did_you_mean(factor, self.factors)}")

@@ -50,6 +50,8 @@ class Plan(Strict):
     runs: list[PlannedRun]
     placebo: list[str] = []
     """Factors that change nothing but random draws: their effects should contain zero."""
+    planted: list[str] = []
+    """Names of controls that really change the score."""
     aliases: list[str] = []
     """Of a fraction of a factorial: which effects it cannot tell apart, one group a line."""
     study: dict[str, Any]

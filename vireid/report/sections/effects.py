@@ -29,7 +29,7 @@ from vireid.report.html import Column, Html, absent, bullets, join, paragraph, t
 from vireid.report.page import Report
 from vireid.report.records.keys import as_sentence, capitalised, interval, p_text, points, seeds_phrase, signed
 from vireid.report.records.study import StudyView
-from vireid.report.sections.controls import control_results, control_sentence
+from vireid.report.sections.controls import control_results, control_sentence, planted_results, planted_sentence
 from vireid.statistics.seeds import MIN_SEEDS
 
 _PLACEBO = "#8A5A9E"
@@ -241,6 +241,11 @@ def summary_markdown(view: StudyView, first: Headline | None) -> str:
     lines += [
         control_sentence(result)
         for result in control_results(view)
+        if (result.key, result.reranking) == (first.family.key, first.family.reranking)
+    ]
+    lines += [
+        planted_sentence(result)
+        for result in planted_results(view)
         if (result.key, result.reranking) == (first.family.key, first.family.reranking)
     ]
     body = [

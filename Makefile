@@ -4,6 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 PYTHON ?= python3
+export BUDGET RELEASED
 BIN := .venv/bin
 STAMP := .venv/.installed
 EXTRAS := .venv/.extras

@@ -1,4 +1,4 @@
-"""What only a CUDA device shows: each precision trains, fp32 is the CPU's, resuming and repeating give the same bits."""
+"""What a CUDA device alone shows: each precision trains, fp32 is the CPU's, resumed and repeated fits are the same."""
 
 from __future__ import annotations
 

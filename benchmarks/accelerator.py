@@ -5,9 +5,9 @@
 
 Parts, each in a process of its own and with its share of the time: the device tests; a training step of IDKL
 (ResNet-50, 384×144, 120 images) in every precision, beside the released code's (github.com/1KK077/IDKL) where a
-checkout is named; the deployed model eager and compiled; the ranking of 50,000 features beside the CPU's; and with all
-the time that is left a fit of full size with its evaluation on dev. What time does not allow is skipped with a line that
-says so; what fails is recorded with its reason, the rest goes on, and the exit status is 1 in the end.
+checkout is named; the deployed model eager and compiled; the ranking of 50,000 features beside the CPU's; and, in all
+the time that is left, a fit of full size with its evaluation on dev. What time does not allow is skipped with a line
+that says so; what fails is recorded with its reason, the rest goes on, and the exit status is 1 in the end.
 
 Written to ``--to``: accelerator.json (raw samples and the machine), accelerator.md, log.txt, and the records of the fit
 as the suite's store has them. ``--device cpu --dry`` runs every part at toy size in under a minute.
@@ -16,6 +16,7 @@ as the suite's store has them. ``--device cpu --dry`` runs every part at toy siz
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import json
 import os
@@ -117,7 +118,7 @@ def _header(options: argparse.Namespace) -> dict[str, Any]:
         "environment": card.model_dump(mode="json"),
         "gpu": {
             "cuda": torch.version.cuda if gpu else None,
-            "cudnn": torch.backends.cudnn.version() if gpu else None,
+            "cudnn": torch.backends.cudnn.version() if gpu else None,  # type: ignore[no-untyped-call]
             **(_driver() if gpu else {}),
         },
         "parts": [],
@@ -146,10 +147,10 @@ def _part(name: str, options: argparse.Namespace, end: float, *, last: bool, log
         status, reason = "skipped", f"the {options.budget:.0f} s of the budget are spent"
     else:
         try:
-            rows, fault = (_tests if name == "tests" else _measured)(name, options, deadline, log)
+            rows, fault = _tests(deadline, log) if name == "tests" else _measured(name, options, deadline, log)
             broken = [row["name"] for row in rows if row["status"] == "failed"]
             fault = fault or (f"failed: {', '.join(broken)}" if broken else "")
-            status, reason = ("failed", fault) if fault else ("ok", "")
+            status, reason = "failed" if fault else "ok", fault
             if not fault and all(row["status"] == "skipped" for row in rows):
                 status = "skipped"
         except Exception as error:  # the other parts can do without it
@@ -180,12 +181,12 @@ def _measured(name: str, options: argparse.Namespace, deadline: float, log: Path
     return rows, status
 
 
-def _tests(name: str, options: argparse.Namespace, deadline: float, log: Path) -> tuple[list[dict[str, Any]], str]:
+def _tests(deadline: float, log: Path) -> tuple[list[dict[str, Any]], str]:
     """The device tests by pytest; a row for all, and one for each that failed."""
     with tempfile.TemporaryDirectory(prefix="vireid-accelerator-") as folder:
         found = Path(folder) / "tests.xml"
         words = [sys.executable, "-m", "pytest", TESTS, f"--junitxml={found}", "-W", "ignore"]
-        fault, _ = _run(name, words, deadline, log)
+        fault, _ = _run("tests", words, deadline, log)
         if not found.is_file():
             return [], fault or "pytest wrote no results"
         cases = list(ET.parse(found).iter("testcase"))
@@ -201,8 +202,8 @@ def _tests(name: str, options: argparse.Namespace, deadline: float, log: Path) -
     summary = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
     all_skipped = counts["skipped"] == len(cases)
     if all_skipped and cases:
-        reason = next(child.get("message") for case in cases for child in case if child.tag == "skipped")
-        rows.insert(0, {"name": "all", "status": "skipped", "reason": f"{summary}: {reason}"})
+        why = next(child.get("message") for case in cases for child in case if child.tag == "skipped")
+        rows.insert(0, {"name": "all", "status": "skipped", "reason": f"{summary}: {why}"})
     else:
         names = {str(case.get("name")): float(case.get("time") or 0) for case in cases}
         rows.insert(0, {"name": "all", "status": "ok", "tests": summary, "test_seconds": names})
@@ -215,6 +216,7 @@ def _run(name: str, words: list[str], deadline: float, log: Path) -> tuple[str, 
         "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]),
         "CUBLAS_WORKSPACE_CONFIG": os.environ.get("CUBLAS_WORKSPACE_CONFIG", ":4096:8"),
         "ACCELERATE_LOG_LEVEL": "ERROR",
+        "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),  # no core is held while the device works
     }
     with tempfile.TemporaryFile("w+b") as output, tempfile.TemporaryFile("w+b") as errors:
         child = subprocess.Popen(words, cwd=ROOT, env=environment, stdout=output, stderr=errors, start_new_session=True)
@@ -240,10 +242,8 @@ def _run(name: str, words: list[str], deadline: float, log: Path) -> tuple[str, 
 
 def _kill(child: subprocess.Popen[bytes]) -> None:
     """End a process with those that it has started."""
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     child.wait()
 
 

@@ -1,4 +1,4 @@
-"""What a part of ``accelerator.py`` is told, and what it answers: rows, each with a status, printed as lines of JSON."""
+"""What a part of ``accelerator.py`` is told, and what it answers: rows with a status, printed as lines of JSON."""
 
 from __future__ import annotations
 

@@ -32,6 +32,7 @@ SYSU_SETTINGS: dict[str, Any] = {
     "k_size": 10,
 }
 LEARNING_RATE, WEIGHT_DECAY = 3.5e-4, 5e-3
+CPU = torch.device("cpu")
 INFRARED_CAMERA = 3  # the release reads the modality from the camera's number
 
 
@@ -45,9 +46,7 @@ class ReleasedStep:
         half: autocast and a gradient scaler in place of apex, with which the release trains in float16.
     """
 
-    def __init__(
-        self, checkout: Path, classes: int, device: torch.device = torch.device("cpu"), *, half: bool = False
-    ) -> None:
+    def __init__(self, checkout: Path, classes: int, device: torch.device = CPU, *, half: bool = False) -> None:
         module = _import_models(checkout)
         with redirect_stdout(StringIO()):  # it prints while it is built
             self.model: nn.Module = module.Baseline(num_classes=classes, **SYSU_SETTINGS).to(device)

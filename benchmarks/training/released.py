@@ -42,7 +42,7 @@ class ReleasedStep:
     Args:
         checkout: the repository or the folder that holds its ``train.py``.
         classes: number of identities.
-        device: where images, labels and marks will lie too.
+        device: where the images will lie.
         half: autocast and a gradient scaler in place of apex, with which the release trains in float16.
     """
 
@@ -59,7 +59,7 @@ class ReleasedStep:
         self.model.train()
         cameras = torch.where(infrared, INFRARED_CAMERA, 1)
         self._optimiser.zero_grad()
-        with self._device, torch.autocast(self._device.type, torch.float16, enabled=self._half):
+        with torch.autocast(self._device.type, torch.float16, enabled=self._half):
             loss, _ = self.model(images, labels, cam_ids=cameras, epoch=1)
         self._scaler.scale(loss).backward()
         self._scaler.step(self._optimiser)

@@ -17,6 +17,7 @@ from vireid.report.effects.estimate import Effect, Family, _ratio, choose_method
 from vireid.report.effects.phrases import Names, effects_csv, sentence
 from vireid.report.page import open_report
 from vireid.report.records.study import StudyView
+from vireid.statistics.components import components
 from vireid.statistics.least_squares import least_squares
 from vireid.statistics.seeds import Difference, difference
 from vireid.store import Store, write_atomically
@@ -384,3 +385,16 @@ def test_a_cost_of_nothing_has_no_ratio() -> None:
     values = {"a": 2.0, "b": 6.0, "c": 0.0, "d": 5.0}
     assert _ratio(values, [("a", "b"), ("c", "d")]) == pytest.approx(3)
     assert _ratio(values, [("c", "d"), ("d", "c")]) is None
+
+
+def test_a_random_factor_has_a_variance_and_no_effects(factorial: Store, tmp_path: Path) -> None:
+    view = with_plan(factorial, random=["ibn", "mha", "augmentation", "weighting", "placebo"])
+    assert families(view) == []
+    page = open_report(factorial.root, "changed", tmp_path).section("scatter")
+    rows = view.scores[view.scores.cell.isin(["0000", "1000"])].pivot_table(index="cell", columns="seed", values="mAP")
+    expected = components(rows.to_numpy())
+    assert expected is not None
+    assert page.count("2 × 3") == 5 * 2  # every factor on mAP and R1
+    for value in (expected.rows, expected.columns, expected.rest):
+        assert f">{100 * value:.1f}<" in page
+    assert open_report(factorial.root, "factorial", tmp_path).section("scatter") == ""

@@ -64,6 +64,7 @@ def make_plan(
         cells=cells,
         runs=runs,
         placebo=study.placebo,
+        random=study.random,
         planted=study.planted,
         aliases=aliases(study) if study.design == "fractional_factorial" else [],
         study=study.model_dump(mode="json"),

@@ -43,6 +43,9 @@ class Study(Strict):
     In a full factorial they are not crossed with the others but ride on the parity of these (aliased with their highest
     interaction), so that a placebo costs no cell.
     """
+    random: list[str] = []
+    """Factors whose levels are drawn rather than chosen, such as data sets: reports estimate their variance and compare
+    no level with another."""
     controls: dict[str, list[str]] = {}
     """Name -> overrides of the baseline; outside the design, e.g. shuffled labels."""
     planted: list[str] = []
@@ -75,6 +78,9 @@ class Study(Strict):
         for name in self.planted:
             if name not in self.controls:
                 raise ValueError(f"planted: unknown control '{name}'{did_you_mean(name, self.controls)}")
+        for factor in self.random:
+            if factor not in self.factors:
+                raise ValueError(f"random: unknown factor '{factor}'{did_you_mean(factor, self.factors)}")
         for factor in self.placebo:
             if factor not in self.factors:
                 raise ValueError(f"placebo: unknown factor '{factor}'{did_you_mean(factor, self.factors)}")

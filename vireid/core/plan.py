@@ -50,6 +50,8 @@ class Plan(Strict):
     runs: list[PlannedRun]
     placebo: list[str] = []
     """Factors that change nothing but random draws: their effects should contain zero."""
+    random: list[str] = []
+    """Factors whose levels are drawn rather than chosen: no level is compared with another."""
     planted: list[str] = []
     """Names of controls that really change the score."""
     aliases: list[str] = []

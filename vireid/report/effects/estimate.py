@@ -34,10 +34,14 @@ FloatArray = npt.NDArray[np.float64]
 
 
 def toggles(view: StudyView) -> list[Part]:
-    """Every level that some cell of the design has and the baseline has not, in the order of the plan."""
+    """Every level that some cell of the design has and the baseline has not, in the order of the plan.
+
+    Those of random factors are drawn, not chosen, and no toggles.
+    """
     return [
         (factor, level)
         for factor, levels in view.plan.factors.items()
+        if factor not in view.plan.random
         for level in levels
         if level != baseline_level(view, factor)
         and any(cell.factors.get(factor) == level for cell in view.design_cells)

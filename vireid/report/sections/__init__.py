@@ -8,6 +8,7 @@ _NAMES = {
     "effects": ("summary", "effects", "differences"),
     "systems": ("systems",),
     "ranks": ("ranks",),
+    "scatter": ("scatter",),
     "text": ("text",),
     "costs": ("costs", "roofline"),
     "training": ("budget", "training"),

@@ -13,8 +13,8 @@ from torch import nn
 from vireid.config import compose
 from vireid.core.errors import UserError
 from vireid.core.types import Batch
-from vireid.experiment.model_card import CARD, ModelCard
-from vireid.external.checkpoints import embed_file, load_imported, save_imported
+from vireid.experiment.identity import CARD, ModelCard
+from vireid.external.audit import embed_file, load_imported, save_imported
 from vireid.external.features import ImageArray, loss_terms_of_file
 from vireid.losses.terms import evaluate_terms
 from vireid.models.agw import AGW
@@ -94,7 +94,7 @@ def test_the_image_that_is_not_finite_is_named(tmp_path, images, value):
 
 
 def test_embeddings_are_those_of_the_deployed_branch(tmp_path, model, images, monkeypatch):
-    monkeypatch.setattr("vireid.external.checkpoints._PIXELS_PER_BATCH", 3 * 32 * 16)
+    monkeypatch.setattr("vireid.external.audit._PIXELS_PER_BATCH", 3 * 32 * 16)
     np.savez(tmp_path / "in.npz", images=images)
     assert embed_file(model, tmp_path / "in.npz", tmp_path / "out.npz") == (7, 64)
     with torch.no_grad():
@@ -106,7 +106,7 @@ def test_embeddings_are_those_of_the_deployed_branch(tmp_path, model, images, mo
 
 
 def test_models_with_a_path_per_modality_ask_for_modalities(tmp_path, images, monkeypatch):
-    monkeypatch.setattr("vireid.external.checkpoints._PIXELS_PER_BATCH", 3 * 32 * 16)
+    monkeypatch.setattr("vireid.external.audit._PIXELS_PER_BATCH", 3 * 32 * 16)
     torch.manual_seed(0)
     model = AGW(AGWConfig(backbone="resnet18", width=0.125, nonlocal_blocks=(0, 0, 0, 0)), 5).eval()
     source, target = tmp_path / "in.npz", tmp_path / "out.npz"

@@ -8,14 +8,17 @@ import pytest
 
 from tests.report.deployments import BOARD, HERE, INT8, Deployed, build_deployment, graph, int8_file
 from vireid.core.records import LatencyRecord
-from vireid.report.records.candidates import Accuracy, Deployable, candidates, find_accuracy_key
 from vireid.report.records.choose import (
+    Accuracy,
+    Deployable,
     DeploymentChoice,
     Limits,
     against_runner_up,
     bundle_note,
+    candidates,
     choose,
     commands,
+    find_accuracy_key,
     key_for,
     measuring,
     nearest_misses,

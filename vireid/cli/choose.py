@@ -15,8 +15,7 @@ from vireid.core.errors import UserError
 from vireid.core.messages import DASH, Table
 
 if TYPE_CHECKING:
-    from vireid.report.records.candidates import Deployable
-    from vireid.report.records.choose import DeploymentChoice
+    from vireid.report.records.choose import Deployable, DeploymentChoice
     from vireid.report.records.deployment import DeploymentView
     from vireid.report.records.keys import AccuracyKey, TimingKey
 
@@ -43,8 +42,7 @@ def choose(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Choose the artefact of highest mAP within limits; exit code 1 where none fits or none was measured there."""
-    from vireid.report.records.candidates import candidates, find_accuracy_key
-    from vireid.report.records.choose import Limits, choose, key_for
+    from vireid.report.records.choose import Limits, candidates, choose, find_accuracy_key, key_for
 
     record = _record(store, device)
     deployment = _deployment(store, study)

@@ -48,7 +48,7 @@ def import_(
     ] = None,
 ) -> None:
     """Read a public implementation's checkpoint strictly, say what it holds, and keep or run it as our model."""
-    from vireid.external.checkpoints import embed_file, save_imported
+    from vireid.external.audit import embed_file, save_imported
     from vireid.models.importers.load import import_state
 
     imported = import_state(file, arch)

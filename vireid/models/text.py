@@ -11,8 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vireid.core.errors import UserError
-from vireid.core.extras import optional_module
+from vireid.core.errors import UserError, optional_module
 from vireid.models.importers.state_file import read_state
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vireid.core.extras import optional_module
+from vireid.core.errors import optional_module
 from vireid.core.types import FloatArray
 from vireid.profiling.config import QuantisationConfig
 from vireid.profiling.export.formats import INPUT, save_ir

@@ -21,9 +21,8 @@ from typing import Any
 import vireid.report
 from vireid.core.config import canonical_json
 from vireid.core.errors import UserError, did_you_mean
-from vireid.core.records import CostRecord, LatencyRecord, Record
+from vireid.core.records import PUBLISHED, CostRecord, LatencyRecord, Record
 from vireid.report.records.deployment import study_deployment
-from vireid.report.records.published import PUBLISHED
 from vireid.report.records.study import StudyView
 from vireid.report.sections.deployment import prices
 from vireid.report.sections.retrieval import material

@@ -6,8 +6,7 @@ from typing import Any
 
 import torch
 
-from vireid.core.errors import UserError
-from vireid.core.extras import optional_module
+from vireid.core.errors import UserError, optional_module
 from vireid.core.seeding import generator, seed_everything
 from vireid.data.images import read_image
 

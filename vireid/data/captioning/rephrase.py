@@ -9,8 +9,7 @@ from typing import Any
 
 import torch
 
-from vireid.core.errors import UserError
-from vireid.core.extras import optional_module
+from vireid.core.errors import UserError, optional_module
 from vireid.core.seeding import seed_everything
 
 _NAMES = """

@@ -15,8 +15,7 @@ from PIL import Image
 
 from vireid.bundle.write import BundledModel, KnownAccuracy, References, write_bundle
 from vireid.core.config import parse
-from vireid.core.errors import UserError
-from vireid.core.extras import optional_module
+from vireid.core.errors import UserError, optional_module
 from vireid.core.identity import run_id
 from vireid.core.records import EvaluationRecord, FitRecord
 from vireid.experiment.context import RunContext

@@ -6,8 +6,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from vireid.core.errors import UserError, did_you_mean
-from vireid.core.extras import optional_module
+from vireid.core.errors import UserError, did_you_mean, optional_module
 from vireid.models.backbones import LastStride
 from vireid.models.backbones.networks import load_weights
 from vireid.models.resnet import match_memory

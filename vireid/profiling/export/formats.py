@@ -20,8 +20,7 @@ from torch.fx import Node
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from vireid.core.errors import UserError
-from vireid.core.extras import optional_module
+from vireid.core.errors import UserError, optional_module
 from vireid.profiling.complexity import example_images
 
 _CONVOLUTION = torch.ops.aten.conv2d.default

@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vireid.core.errors import UserError
-from vireid.core.extras import optional_module
+from vireid.core.errors import UserError, optional_module
 from vireid.profiling.complexity import example_images
 from vireid.profiling.config import NcnnConfig
 from vireid.profiling.export.formats import check_equal, fold_batch_norms

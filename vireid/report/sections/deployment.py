@@ -17,7 +17,7 @@ from vireid.report.figures import canvas
 from vireid.report.figures.canvas import place_labels
 from vireid.report.html import Column, Html, bullets, join, paragraph, table, tag, unfilled
 from vireid.report.page import Report
-from vireid.report.records.candidates import (
+from vireid.report.records.choose import (
     Accuracy,
     Deployable,
     candidates,

@@ -5,11 +5,10 @@ from typing import Any
 
 from vireid.core.messages import DASH
 from vireid.core.protocol_card import COUNTS, RECALL, ProtocolCard
-from vireid.core.records import CostRecord, EvaluationRecord, Record
+from vireid.core.records import CostRecord, EvaluationRecord, Record, published_records
 from vireid.report.html import Column, Html, absent, join, table, tag
 from vireid.report.page import Report
 from vireid.report.records.keys import METRICS
-from vireid.report.records.published import published_records
 
 CARD = {
     "name": "Protocol",

@@ -128,7 +128,7 @@ def caption(
     device: DeviceOption = "auto",
 ) -> None:
     """Describe every image of a modality that has no caption yet; a killed run takes up where it stopped."""
-    from vireid.data.captioning.blip import Captioner
+    from vireid.data.captioning.generators import Captioner
     from vireid.data.captioning.run import caption_images, finetuning_captions
 
     if (finetune is None) != (keep is None):
@@ -168,7 +168,7 @@ def rephrase(
 ) -> None:
     """Say every caption in other words; infrared ones stay free of colours. A killed run takes up where it stopped."""
     from vireid.core.types import Modality
-    from vireid.data.captioning.rephrase import Rephraser
+    from vireid.data.captioning.generators import Rephraser
     from vireid.data.captioning.run import rephrase_captions
 
     spectrum = _modality(modality)

@@ -20,7 +20,7 @@ from vireid.core.identity import run_id
 from vireid.core.records import ComponentStamp, DataKind
 from vireid.core.registry import Registry
 from vireid.data import AUGMENTATIONS, DATASETS
-from vireid.data.synthetic.card import read_card
+from vireid.data.synthetic.config import read_card
 from vireid.evaluation.protocols import ProtocolConfig
 from vireid.models import MODELS
 from vireid.models.base import declared

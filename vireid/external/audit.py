@@ -27,7 +27,7 @@ from vireid.data.cache import cached_images
 from vireid.data.check import detect
 from vireid.data.layout import Layout
 from vireid.data.loader import EvaluationLoader
-from vireid.data.synthetic.card import read_card
+from vireid.data.synthetic.config import read_card
 from vireid.evaluation.evaluate import EvaluationResult, evaluate
 from vireid.evaluation.extraction import extract
 from vireid.evaluation.protocols import PROTOCOLS, CmcConvention, KReciprocal, NoReranking, ProtocolConfig, Split

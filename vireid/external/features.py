@@ -20,7 +20,7 @@ from vireid.core.errors import UserError, did_you_mean
 from vireid.core.types import FloatArray, ImageIndex, IntArray
 from vireid.data import DATASETS
 from vireid.data.layout import Layout
-from vireid.data.synthetic.card import read_card
+from vireid.data.synthetic.config import read_card
 from vireid.evaluation.compare import trials_of_table
 from vireid.evaluation.evaluate import evaluate
 from vireid.evaluation.feature_files import FeatureFile

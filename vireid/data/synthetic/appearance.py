@@ -12,11 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from vireid.data.synthetic import difficulty
-from vireid.data.synthetic.attributes import Person
-from vireid.data.synthetic.body import Bone, Proportions
+from vireid.data.synthetic.attributes import COLOURS, HAIR_COLOURS, MATERIALS, Garment, Person
+from vireid.data.synthetic.body import Bone, Proportions, Surface
 from vireid.data.synthetic.cameras import Spectrum
-from vireid.data.synthetic.figure import Surface
-from vireid.data.synthetic.wardrobe import COLOURS, HAIR_COLOURS, MATERIALS, Garment
 
 Array = npt.NDArray[Any]
 

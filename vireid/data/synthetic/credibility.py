@@ -17,7 +17,7 @@ from vireid.core.config import Strict
 from vireid.core.errors import UserError
 from vireid.core.types import IntArray, Modality
 from vireid.data.images import read_image
-from vireid.data.synthetic.card import read_card
+from vireid.data.synthetic.config import read_card
 from vireid.data.synthetic.dataset import ATTRIBUTES, SILHOUETTES
 from vireid.data.synthetic.rendering_worker import decode_mask
 from vireid.statistics.bootstrap import intervals, resampled

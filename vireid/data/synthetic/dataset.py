@@ -20,14 +20,10 @@ import pandas as pd
 from vireid.core.config import canonical_json
 from vireid.core.errors import UserError
 from vireid.data.synthetic.captions import WITNESS, caption_files, witness_files
-from vireid.data.synthetic.card import CARD, read_card
-from vireid.data.synthetic.config import SyntheticConfig
-from vireid.data.synthetic.llcm_layout import plan_llcm
-from vireid.data.synthetic.regdb_layout import plan_regdb
+from vireid.data.synthetic.config import CARD, SyntheticConfig, read_card
 from vireid.data.synthetic.render import draw_person
 from vireid.data.synthetic.rendering_worker import Written, unwritable, write_all
-from vireid.data.synthetic.shots import Plan, Shot
-from vireid.data.synthetic.sysu_layout import plan_sysu
+from vireid.data.synthetic.shots import Plan, Shot, plan_llcm, plan_regdb, plan_sysu
 
 ATTRIBUTES = "attributes.parquet"
 SILHOUETTES = "silhouettes.parquet"

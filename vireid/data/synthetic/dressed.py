@@ -7,11 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vireid.data.synthetic.accessories import add_bag, add_head, add_headwear
 from vireid.data.synthetic.attributes import Person
-from vireid.data.synthetic.body import Pose, Proportions, pose_frames, proportions
-from vireid.data.synthetic.figure import Figure
-from vireid.data.synthetic.garments import add_clothes
+from vireid.data.synthetic.body import Figure, Pose, Proportions, pose_frames, proportions
+from vireid.data.synthetic.garments import add_bag, add_clothes, add_head, add_headwear
 from vireid.data.synthetic.raycast import Hits, cast, transform
 
 Array = npt.NDArray[Any]

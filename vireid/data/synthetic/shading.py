@@ -10,9 +10,9 @@ from scipy.ndimage import gaussian_filter
 from vireid.core.seeding import generator
 from vireid.data.synthetic.appearance import Points, paint, tones
 from vireid.data.synthetic.attributes import Person
+from vireid.data.synthetic.body import Surface
 from vireid.data.synthetic.cameras import Camera
 from vireid.data.synthetic.dressed import Dressed
-from vireid.data.synthetic.figure import Surface
 from vireid.data.synthetic.raycast import Hits
 
 Array = npt.NDArray[Any]

@@ -26,10 +26,9 @@ def _covered(part):
 
 
 def test_what_decides_a_result_is_covered():
-    both = {"core/seeding.py", "data/cache.py", "data/loader.py", "data/images.py", "data/transforms.py"}
+    both = {"core/seeding.py", "data/cache.py", "data/loader.py", "data/images.py", "data/augmentation.py"}
     training = {
         *both,
-        "data/sampler.py",
         *(f"training/{name}.py" for name in ("run", "loop", "optimisers", "schedules")),
     }
     names = ("metrics", "ranks", "trials", "extraction", "reranking", "evaluate")

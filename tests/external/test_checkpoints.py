@@ -13,7 +13,7 @@ from torch import nn
 from vireid.config import compose
 from vireid.core.errors import UserError
 from vireid.core.types import Batch
-from vireid.experiment.identity import CARD, ModelCard
+from vireid.experiment.identity import MODEL_CARD, ModelCard
 from vireid.external.audit import embed_file, load_imported, save_imported
 from vireid.external.features import ImageArray, loss_terms_of_file
 from vireid.losses.terms import evaluate_terms
@@ -132,14 +132,14 @@ def test_a_kept_model_comes_back_bit_by_bit(tmp_path, model, images):
     imported = Imported(model, 5, {"deployed": 1, "training_only": 2, "dead": 3}, {"part": 3})
     save_imported(imported, tmp_path / "public.pth", "idkl", tmp_path / "kept")
     batch = torch.from_numpy(images)
-    for place in (tmp_path / "kept", tmp_path / "kept" / CARD):
+    for place in (tmp_path / "kept", tmp_path / "kept" / MODEL_CARD):
         loaded = load_imported(place)
         assert isinstance(loaded, nn.Module)
         assert not loaded.training
         assert torch.equal(loaded.embedder(batch), model.embedder(batch))
         trainable = [name for name, p in model.named_parameters() if p.requires_grad]
         assert [name for name, p in loaded.named_parameters() if p.requires_grad] == trainable
-    card = ModelCard.model_validate(json.loads((tmp_path / "kept" / CARD).read_text()))
+    card = ModelCard.model_validate(json.loads((tmp_path / "kept" / MODEL_CARD).read_text()))
     assert card.model == SMALL
     assert (card.num_classes, card.source_file, card.dead) == (5, "public.pth", {"part": 3})
 
@@ -150,14 +150,14 @@ def test_kept_models_that_are_damaged_are_refused(tmp_path, model):
     with pytest.raises(UserError, match=r"model.json: not a readable model card; write one with `vireid import"):
         load_imported(kept)
     save_imported(Imported(model, 5, {}, {}), tmp_path / "public.pth", "idkl", kept)
-    card = (kept / CARD).read_text()
-    (kept / CARD).write_text(card.replace('"num_classes": 5', '"num_classes": 6'))
+    card = (kept / MODEL_CARD).read_text()
+    (kept / MODEL_CARD).write_text(card.replace('"num_classes": 5', '"num_classes": 6'))
     with pytest.raises(UserError, match=r"not of the model in model.json .*import the checkpoint again"):
         load_imported(kept)
-    (kept / CARD).write_text(card.replace('"arch"', '"arhc"'))
+    (kept / MODEL_CARD).write_text(card.replace('"arch"', '"arhc"'))
     with pytest.raises(UserError, match="unknown key 'arhc'; did you mean 'arch'"):
         load_imported(kept)
-    (kept / CARD).write_text(card)
+    (kept / MODEL_CARD).write_text(card)
     weights = kept / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-10])
     with pytest.raises(UserError, match="missing, corrupt"):

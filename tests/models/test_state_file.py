@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from vireid.core.errors import UserError
-from vireid.models.importers.layout import Entry, faults
+from vireid.models.importers.load import Entry, faults
 from vireid.models.importers.state_file import read_state
 
 STATE = {

@@ -23,8 +23,7 @@ from vireid.data import AUGMENTATIONS
 from vireid.data.cache import ByteArray, cached_images
 from vireid.data.captions import CaptionDraw
 from vireid.data.layout import EvaluationPart, Layout
-from vireid.data.loader import EvaluationLoader, TrainingLoader
-from vireid.data.sampler import CROSS_MODAL, IdentitySampler
+from vireid.data.loader import CROSS_MODAL, EvaluationLoader, IdentitySampler, TrainingLoader
 from vireid.evaluation.protocols import ProtocolConfig, ProtocolSpec
 from vireid.evaluation.trials import Trial, plan_trials
 from vireid.experiment.context import RunContext

@@ -18,7 +18,7 @@ _PARTS = {
     "trainer": (
         "vireid.training.loop",
         "vireid.data.loader",
-        "vireid.data.sampler",
+        "vireid.data.loader",
         "vireid.data.cache",
         "vireid.core.seeding",
         "vireid.experiment.fit:build_model",

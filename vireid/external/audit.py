@@ -41,8 +41,7 @@ from vireid.experiment.reload import config_of_fit
 from vireid.external.features import ImageArray, official_layout
 from vireid.models import MODELS
 from vireid.models.importers import IMPORTERS
-from vireid.models.importers.layout import without_memory
-from vireid.models.importers.load import Imported, import_state
+from vireid.models.importers.load import Imported, import_state, without_memory
 from vireid.store import Store, write_atomically
 from vireid.training import WEIGHTS
 from vireid.training.checkpoint import save_weights

@@ -1,12 +1,26 @@
 """Instance normalisation that keeps channels-last memory, and IBN (Pan et al., ECCV 2018) built on it."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from vireid.models.row_chunks import at_least_single, row_chunks
+_ELEMENTS = 1 << 19
+
+
+def row_chunks(x: Tensor) -> Iterator[slice]:
+    """Slices over the first dimension of ``x``; on an accelerator a single one."""
+    size = max(1, _ELEMENTS // max(1, x.shape[1:].numel())) if x.device.type == "cpu" else max(1, len(x))
+    for start in range(0, len(x), size):
+        yield slice(start, start + size)
+
+
+def at_least_single(x: Tensor) -> Tensor:
+    """In float32, or float64 where that is given."""
+    return x if x.dtype == torch.float64 else x.float()
+
 
 _SPACE = (2, 3)
 

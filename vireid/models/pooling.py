@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from vireid.models.row_chunks import at_least_single, row_chunks
+from vireid.models.norm import at_least_single, row_chunks
 
 FLOOR = 1e-6
 

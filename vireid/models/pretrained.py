@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from vireid.core.errors import UserError
 from vireid.models.base import SharedWeights
-from vireid.models.importers.state_file import COUNTER, read_state
+from vireid.models.importers.state_file import COUNTER, faulty_keys, read_state
 from vireid.models.trunk import IBNKind
 
-_PLACE = "pretrained weights"
+SOURCE = "pretrained weights"
 _IBN_A = re.compile(r"(layer\d\.\d+\.bn1)\.(IN|BN)\.\w+")  # norms of the official IBN-a
 _FORK_NORM = re.compile(r"layer\d\.\d+\.IN\.\w+")  # instance norms of the fork
 
@@ -35,7 +35,7 @@ def load_trunk(
     Raises:
         UserError: unreadable file; missing or unknown keys, or keys of another shape.
     """
-    state = {key: value for key, value in read_state(path, _PLACE).items() if not key.startswith("fc.")}
+    state = {key: value for key, value in read_state(path, SOURCE).items() if not key.startswith("fc.")}
     expected = stem.state_dict() | branches[0].state_dict()
     if partial:
         split = {match[1] for key in state if (match := _IBN_A.fullmatch(key))}
@@ -44,30 +44,25 @@ def load_trunk(
         expected = {key: value for key, value in expected.items() if key in state or key not in kept}
     _check(path, state, expected, ibn)
     for part in (stem, *branches):
-        own = part.state_dict()
-        part.load_state_dict({key: state.get(key, own[key]) for key in own})
+        start = part.state_dict()
+        part.load_state_dict({key: state.get(key, start[key]) for key in start})
 
 
 def _check(path: Path, state: Mapping[str, Tensor], expected: Mapping[str, Tensor], ibn: IBNKind) -> None:
     missing = [key for key in expected if key not in state and not key.endswith(COUNTER)]
     unknown = [key for key in state if key not in expected]
-    if missing or unknown:
-        faults = [
-            f"{len(keys)} {kind} ({', '.join(keys[:3])}{', …' if len(keys) > 3 else ''})"
-            for kind, keys in (("missing", missing), ("unknown", unknown))
-            if keys
-        ]
+    if faults := faulty_keys({"missing": missing, "unknown": unknown}):
         remedy = "'backbone' and 'ibn' must be the file's"
         if ibn == "fork":
             remedy = (
                 "no published weights fit ibn=fork, which keeps bn1 on all channels and adds an instance norm: set "
                 "model.pretrained_partial=true to leave those norms at their start as the fork does, or use model.ibn=a"
             )
-        raise UserError(f"{_PLACE} {path}: keys {' and '.join(faults)}; {remedy}")
+        raise UserError(f"{SOURCE} {path}: keys {' and '.join(faults)}; {remedy}")
     for key, value in state.items():
         if value.shape != expected[key].shape:
             raise UserError(
-                f"{_PLACE} {path}: '{key}' has shape {tuple(value.shape)}, the model "
+                f"{SOURCE} {path}: '{key}' has shape {tuple(value.shape)}, the model "
                 f"{tuple(expected[key].shape)}; published weights fit width 1 only"
             )
 

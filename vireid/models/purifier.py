@@ -6,10 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from vireid.models.norm import InstanceNorm2d
+from vireid.models.norm import InstanceNorm2d, at_least_single, row_chunks
 from vireid.models.pooling import GeM
 from vireid.models.resnet import Branch
-from vireid.models.row_chunks import at_least_single, row_chunks
 from vireid.models.trunk import TrunkSpec
 
 Maps = tuple[Tensor, Tensor, Tensor]

@@ -22,10 +22,10 @@ from vireid.core.config import parse
 from vireid.core.errors import UserError
 from vireid.core.seeding import generator
 from vireid.core.types import IntArray
+from vireid.data.augmentation import normalise
 from vireid.data.images import read_header, read_image
 from vireid.data.synthetic.config import RENDERER_VERSION, SyntheticConfig
 from vireid.data.synthetic.render import cameras_for, draw_person, render
-from vireid.data.transforms import normalise
 from vireid.evaluation.neighbours import nearest
 from vireid.evaluation.scorers import Multiplied, unit_
 from vireid.profiling import RUNTIMES

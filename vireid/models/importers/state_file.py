@@ -2,7 +2,7 @@
 
 import pickle
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,15 @@ def read_state(path: Path, where: str = "checkpoint") -> dict[str, Tensor]:
             "kind; copy it again, or save it with torch.save(model.state_dict(), path)"
         ) from error
     return _unwrap(f"{where} {path}", content)
+
+
+def faulty_keys(faults: Mapping[str, Sequence[str]], named: int = 3) -> list[str]:
+    """``"2 missing (conv1.weight, bn1.bias)"`` for each kind of fault that has keys; names the first of them."""
+    return [
+        f"{len(keys)} {kind} ({', '.join(keys[:named])}{', …' if len(keys) > named else ''})"
+        for kind, keys in faults.items()
+        if keys
+    ]
 
 
 def _load(path: Path) -> Any:

@@ -7,13 +7,12 @@ draws its own parameters from a generator of ``key``, so the result is a functio
 from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from vireid.core.registry import Configured
 from vireid.core.seeding import generator
-from vireid.core.types import IntArray, Modality
+from vireid.core.types import BoolArray, FloatArray, IntArray, Modality
 from vireid.data.config import (
     CHANNEL_ERASING,
     BaseConfig,
@@ -27,7 +26,6 @@ from vireid.data.config import (
 MEAN = (0.485, 0.456, 0.406)  # ImageNet, for pixels in 0…1
 STD = (0.229, 0.224, 0.225)
 LUMINANCE = (0.2989, 0.5870, 0.1140)  # ITU-R BT.601
-BoolArray = npt.NDArray[np.bool_]
 
 
 def normalise(images: Tensor) -> Tensor:
@@ -114,7 +112,7 @@ def replicate_channel(images: Tensor, channel: IntArray) -> None:
                 image[other] = image[chosen]
 
 
-def jitter(images: Tensor, factors: npt.NDArray[np.float64]) -> Tensor:
+def jitter(images: Tensor, factors: FloatArray) -> Tensor:
     """Scale brightness, contrast and saturation of uint8 images, B×3×H×W, by ``factors`` (B×3); returns uint8.
 
     The definitions are torchvision's (blending with black, with the mean luminance, with the luminance), in this

@@ -15,9 +15,8 @@ from vireid.core.errors import UserError
 from vireid.core.seeding import generator
 from vireid.core.types import ImageIndex, Modality
 from vireid.data import DATASETS
-from vireid.data.files import SUFFIXES, Progress, left_behind
 from vireid.data.images import Header, RefusedImageError, file_of, read_header, read_image
-from vireid.data.layout import Counts, Layout
+from vireid.data.layout import SUFFIXES, Counts, Layout, Progress, left_behind
 
 SAMPLE = 400  # images decoded without being asked to decode all
 FLAT = 2  # grey levels between the darkest and the brightest pixel of an image that shows nothing

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from PIL import ExifTags, Image
 
 from vireid.core.errors import UserError
+from vireid.core.types import Array
 
 READER = "2"  # raised when a file may give other pixels than before: caches of decoded images carry it
 _ARRAY = ".npy#"
@@ -172,7 +172,7 @@ def _opaque(image: Image.Image, file: Path) -> Image.Image:
 
 
 @lru_cache(maxsize=8)
-def open_array(file: Path) -> npt.NDArray[Any]:
+def open_array(file: Path) -> Array:
     """Memory-map a stored array N×H×W×3 of uint8.
 
     Raises:
@@ -184,14 +184,14 @@ def open_array(file: Path) -> npt.NDArray[Any]:
     return array
 
 
-def load_plain(file: Path) -> npt.NDArray[Any]:
+def load_plain(file: Path) -> Array:
     """Memory-map a ``.npy`` file without ever unpickling it.
 
     Raises:
         UserError: missing, damaged or pickled.
     """
     try:
-        array: npt.NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
+        array: Array = np.load(file, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError as error:
         raise UserError(f"array {file} is missing: write the four train_*_resized_*.npy files again") from error
     except (OSError, ValueError, EOFError) as error:

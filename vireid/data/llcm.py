@@ -9,7 +9,6 @@ import numpy as np
 from vireid.core.errors import UserError
 from vireid.core.types import ImageIndex, Modality
 from vireid.data.config import LLCMConfig
-from vireid.data.files import folders_in, holds_images, images_in, read_identities, read_list
 from vireid.data.layout import (
     Counts,
     Entry,
@@ -18,9 +17,14 @@ from vireid.data.layout import (
     Misplaced,
     TrainingPart,
     build_index,
+    folders_in,
     held_out,
+    holds_images,
+    images_in,
     modality_counts,
     only,
+    read_identities,
+    read_list,
     require_both_modalities,
     unpadded,
 )

@@ -10,9 +10,8 @@ import torch
 
 from vireid.core.errors import UserError
 from vireid.core.seeding import generator
-from vireid.core.types import Batch, ImageIndex, IntArray, Modality
+from vireid.core.types import Batch, ByteArray, ImageIndex, IntArray, Modality
 from vireid.data.augmentation import Augmentation, normalise
-from vireid.data.cache import ByteArray
 
 CROSS_MODAL = (Modality.INFRARED, Modality.VISIBLE)
 

@@ -12,7 +12,6 @@ import scipy.io
 from vireid.core.errors import UserError
 from vireid.core.types import ImageIndex, Modality
 from vireid.data.config import SYSUConfig
-from vireid.data.files import folders_in, holds_images, images_in, read_identities
 from vireid.data.images import load_plain, open_array, row_path
 from vireid.data.layout import (
     Counts,
@@ -23,7 +22,11 @@ from vireid.data.layout import (
     Permutations,
     TrainingPart,
     build_index,
+    folders_in,
+    holds_images,
+    images_in,
     modality_counts,
+    read_identities,
     require_both_modalities,
     unpadded,
 )

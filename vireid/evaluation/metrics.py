@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 
 from vireid.core.errors import UserError, did_you_mean
-from vireid.core.types import FloatArray, IntArray
+from vireid.core.types import BoolArray, FloatArray, IntArray
 from vireid.evaluation.neighbours import blocks, in_threads
 from vireid.evaluation.protocols import CameraRule, CmcConvention
-from vireid.evaluation.ranks import BoolArray, GalleryLayout, rank_hits
+from vireid.evaluation.ranks import GalleryLayout, rank_hits
 
 BLOCK_CELLS = 500_000  # scores handled at once by a thread: what its cache holds
 

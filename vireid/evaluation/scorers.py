@@ -13,8 +13,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 ONE_DNN: Any = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
 TILE = 1024  # rows of a symmetric product computed at once
@@ -43,7 +42,7 @@ class Multiplied:
         if ONE_DNN is not None and first.device.type == "cpu" and first.dtype == torch.float32 and len(first):
             product: Tensor = ONE_DNN(first.contiguous(), self._features, bias, "none", [], "")
             return product
-        return F.linear(first, self._features, bias)
+        return nn.functional.linear(first, self._features, bias)
 
     @cached_property
     def _lengths(self) -> Tensor:

@@ -5,8 +5,7 @@ CSA, with the teacher in the place of the specific branch. The teacher never get
 """
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from vireid.losses.choices import FeatureLoss
 from vireid.losses.csa import csa1, csa2
@@ -22,7 +21,9 @@ def feature_distillation(student: Tensor, teacher: Tensor, kind: FeatureLoss = "
     """
     if kind == "mse":
         return feature_pull(student, teacher)
-    return (1 - F.cosine_similarity(full_precision(student), full_precision(teacher).detach(), dim=1)).mean()
+    return (
+        1 - nn.functional.cosine_similarity(full_precision(student), full_precision(teacher).detach(), dim=1)
+    ).mean()
 
 
 def relation_distillation(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
@@ -64,4 +65,4 @@ def logit_distillation(student: Tensor, teacher: Tensor, temperature: float, per
 
 
 def _distances(features: Tensor) -> Tensor:
-    return euclidean(F.normalize(full_precision(features), dim=1))
+    return euclidean(nn.functional.normalize(full_precision(features), dim=1))

@@ -4,7 +4,6 @@ from dataclasses import replace
 from typing import Any, Self, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vireid.core.errors import UserError
@@ -48,7 +47,9 @@ class Teacher(nn.Module):
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Embeddings (B×D, after the neck) and identity logits (B×C) of a student's batch."""
         if self.size is not None and batch.images.shape[2:] != self.size:
-            images = F.interpolate(batch.images, self.size, mode="bilinear", antialias=True, align_corners=False)
+            images = nn.functional.interpolate(
+                batch.images, self.size, mode="bilinear", antialias=True, align_corners=False
+            )
             batch = replace(batch, images=images)
         embedding = cast(Any, self.model).embed(batch)["embedding"]
         with torch.autocast(device_type=embedding.device.type, enabled=False):

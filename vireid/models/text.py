@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vireid.core.errors import UserError, optional_module
@@ -179,7 +178,9 @@ def resized(projection: Tensor, features: int) -> Tensor:
     """A projection W×D₀ with its columns interpolated linearly to W×D, as TVI-LFM does."""
     if projection.shape[1] == features:
         return projection
-    return F.interpolate(projection.float()[:, None], size=features, mode="linear", align_corners=False)[:, 0]
+    return nn.functional.interpolate(projection.float()[:, None], size=features, mode="linear", align_corners=False)[
+        :, 0
+    ]
 
 
 VOCABULARY = 49408  # the last two are the start and the end of a text

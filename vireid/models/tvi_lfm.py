@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vireid.core.errors import UserError
@@ -200,7 +199,9 @@ class TVILFM(ReIDModel, nn.Module):
         if not self.neck.training:
             result: Tensor = self.neck(pooled)
             return result
-        return F.batch_norm(pooled, None, None, self.neck.weight, self.neck.bias, training=True, eps=self.neck.eps)
+        return nn.functional.batch_norm(
+            pooled, None, None, self.neck.weight, self.neck.bias, training=True, eps=self.neck.eps
+        )
 
     def _triplet(self, features: Tensor, labels: Tensor) -> Tensor:
         released = self.config.triplet == "released"

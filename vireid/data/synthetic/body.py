@@ -9,14 +9,11 @@ that frame are body coordinates, in which garments are cut and patterns drawn.
 import math
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from vireid.core.types import Array
 from vireid.data.synthetic.attributes import Person, Shape
-
-Array = npt.NDArray[Any]
 
 
 class Bone(IntEnum):

@@ -2,17 +2,14 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from vireid.core.types import Array
 from vireid.data.synthetic.attributes import Person
 from vireid.data.synthetic.body import Figure, Pose, Proportions, pose_frames, proportions
 from vireid.data.synthetic.garments import add_bag, add_clothes, add_head, add_headwear
 from vireid.data.synthetic.raycast import Hits, cast, transform
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,13 @@ background says which camera took the image and nothing about who is in it.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter
 
 from vireid.core.seeding import generator
+from vireid.core.types import Array
 from vireid.data.synthetic.cameras import Camera, Place, Spectrum
 
 SIZE: Final = (1600, 540)
@@ -303,8 +303,6 @@ def _benches(p: Painter, count: int, colour: Colour) -> None:
         for leg in (8, 104):
             p.box(x + leg, y + 22, 7, 24, shade(wood, 0.5))
 
-
-Array = npt.NDArray[Any]
 
 _SCALE: Final = 4 / 3
 FRAME: Final = (int(SIZE[0] * _SCALE), int(SIZE[1] * _SCALE))

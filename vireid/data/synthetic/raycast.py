@@ -9,12 +9,10 @@ N primitives, P pixels hit, H×W pixels.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from vireid.core.types import Array, FloatArray, IntArray
 
 _FAR = np.float32(-1e9)
 
@@ -27,11 +25,11 @@ class Hits:
     coordinates; ``normal`` (P×3) has unit length, x to the right, y upwards, z towards the camera. ``depth`` is H×W.
     """
 
-    flat: npt.NDArray[np.int64]
-    part: npt.NDArray[np.int64]
-    point: npt.NDArray[np.float32]
-    normal: npt.NDArray[np.float32]
-    depth: npt.NDArray[np.float32]
+    flat: IntArray
+    part: IntArray
+    point: FloatArray
+    normal: FloatArray
+    depth: FloatArray
 
 
 def cast(placed: Array, ball: Array, taper: Array, slab: Array, height: int, width: int) -> Hits:
@@ -141,7 +139,7 @@ def _collect(depth: Array, parts: Array, quadric: Array) -> Hits:
     return Hits(flat, part, point, normal, depth)
 
 
-def transform(maps: Array, part: Array, point: Array) -> npt.NDArray[np.float32]:
+def transform(maps: Array, part: Array, point: Array) -> FloatArray:
     """Apply to every point the affine map of its part.
 
     Args:
@@ -153,7 +151,7 @@ def transform(maps: Array, part: Array, point: Array) -> npt.NDArray[np.float32]
         P×3 float32.
     """
     flat = maps.astype(np.float32).reshape(len(maps), 12).take(part, axis=0).reshape(-1, 3, 4)
-    moved: npt.NDArray[np.float32] = flat[:, :, 3] + flat[:, :, 0] * point[:, :1]
+    moved: FloatArray = flat[:, :, 3] + flat[:, :, 0] * point[:, :1]
     moved += flat[:, :, 1] * point[:, 1:2]
     moved += flat[:, :, 2] * point[:, 2:]
     return moved

@@ -3,13 +3,13 @@
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from vireid.core.seeding import generator
+from vireid.core.types import Array, BoolArray, ByteArray
 from vireid.data.synthetic import difficulty
 from vireid.data.synthetic.attributes import Person, draw_person
 from vireid.data.synthetic.body import draw_pose
@@ -19,8 +19,6 @@ from vireid.data.synthetic.dressed import Viewpoint, cast_person, dress
 from vireid.data.synthetic.occlusion import add_bystander, add_occluder
 from vireid.data.synthetic.places import FRAME, backdrop, window
 from vireid.data.synthetic.shading import shade
-
-Array = npt.NDArray[Any]
 
 _FIELD: Final = 512
 
@@ -37,7 +35,7 @@ def _noise_field(channels: int) -> Array:
 
 def expose(
     picture: Array, camera: Camera, gain: float, box: tuple[float, ...], size: tuple[int, int], rng: np.random.Generator
-) -> npt.NDArray[np.uint8]:
+) -> ByteArray:
     """Turn shown values into the camera's image.
 
     Args:
@@ -67,7 +65,7 @@ def expose(
     np.clip(picture, 0, 255, out=picture)
     levels = picture.astype(np.uint8)
     image = Image.fromarray(levels if channels == 3 else levels[..., 0])
-    result: npt.NDArray[np.uint8] = np.asarray(image.resize((size[1], size[0]), Image.Resampling.BICUBIC))
+    result: ByteArray = np.asarray(image.resize((size[1], size[0]), Image.Resampling.BICUBIC))
     return result if channels == 3 else np.repeat(result[..., None], 3, axis=2)
 
 
@@ -97,8 +95,8 @@ class Rendering:
     person. ``box``: (x0, y0, x1, y1) in pixels, the detector-like crop in the camera's full frame.
     """
 
-    image: npt.NDArray[np.uint8]
-    mask: npt.NDArray[np.bool_]
+    image: ByteArray
+    mask: BoolArray
     box: tuple[int, int, int, int]
 
 

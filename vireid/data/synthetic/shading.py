@@ -1,21 +1,19 @@
 """From hits to pixel values: light, cloth folds and shadows of the figure on itself, per spectrum."""
 
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 
 from vireid.core.seeding import generator
+from vireid.core.types import Array, FloatArray
 from vireid.data.synthetic.appearance import Points, paint, tones
 from vireid.data.synthetic.attributes import Person
 from vireid.data.synthetic.body import Surface
 from vireid.data.synthetic.cameras import Camera
 from vireid.data.synthetic.dressed import Dressed
 from vireid.data.synthetic.raycast import Hits
-
-Array = npt.NDArray[Any]
 
 _FOLD_DEPTH: Final = np.zeros(len(Surface), dtype=np.float32)
 _FOLD_DEPTH[[Surface.UPPER, Surface.INNER]] = 0.34
@@ -36,7 +34,7 @@ def _folds() -> Array:
 
 def shade(
     person: Person, dressed: Dressed, camera: Camera, hits: Hits, body: Array, scale: float, rng: np.random.Generator
-) -> npt.NDArray[np.float32]:
+) -> FloatArray:
     """Return the value of every hit (P×3, in the infrared P×1), as shown: 0 to 1 and possibly above."""
     points = Points(dressed.bone[hits.part], dressed.surface[hits.part], body)
     surface, share = paint(person, dressed.lengths, points)

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 from scipy.io import savemat
 
 from vireid.core.seeding import generator
-from vireid.core.types import Modality
+from vireid.core.types import Array, IntArray, Modality
 from vireid.data.synthetic.cameras import Spectrum
 from vireid.data.synthetic.config import SyntheticConfig
 
@@ -77,7 +76,7 @@ def image_count(most: int, rng: np.random.Generator) -> int:
 def labelled_lines(shots: Sequence[Shot]) -> str:
     """Lines ``path label`` with labels 0…C−1 by sorted identity, as RegDB's and LLCM's index files have them."""
     identities = np.unique([shot.identity for shot in shots])
-    label: npt.NDArray[np.int64] = np.searchsorted(identities, [shot.identity for shot in shots])
+    label: IntArray = np.searchsorted(identities, [shot.identity for shot in shots])
     return "".join(f"{shot.path} {row}\n" for shot, row in zip(shots, label.tolist(), strict=True))
 
 
@@ -161,9 +160,9 @@ def rand_perm_cam(counts: Mapping[tuple[int, int], int], max_identity: int, seed
         max_identity: largest identity number.
         seed: render seed.
     """
-    cells: npt.NDArray[Any] = np.empty((len(SPECTRUM), 1), dtype=object)
+    cells: Array = np.empty((len(SPECTRUM), 1), dtype=object)
     for camera in SPECTRUM:
-        inner: npt.NDArray[Any] = np.empty((max_identity, 1), dtype=object)
+        inner: Array = np.empty((max_identity, 1), dtype=object)
         for identity in range(1, max_identity + 1):
             rng = generator(seed, "synthetic/sysu/rand_perm_cam", camera, identity)
             count = counts.get((camera, identity), 0)

@@ -18,7 +18,7 @@ from vireid.core.errors import UserError
 from vireid.core.types import Batch
 from vireid.models.importers import IMPORTERS
 from vireid.models.importers.load import convert_state, import_state, is_parameter
-from vireid.models.importers.state_file import read_state
+from vireid.models.pretrained import read_state
 
 ARCHS = {"idkl": "idkl", "idkl_fork": "fork"}
 # Parameters that a fresh public model counts at 395 classes.

@@ -204,7 +204,7 @@ class LearnsFromTeacher(Protocol):
     """What a model with the configuration key ``teacher`` fulfils."""
 
     def learn_from(self, teacher: Any) -> None:
-        """Take the frozen teacher (``vireid.models.teacher.Teacher``) that its distillation terms compare with."""
+        """Take the frozen teacher (``vireid.models.compact.Teacher``) that its distillation terms compare with."""
         ...
 
 

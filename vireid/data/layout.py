@@ -16,8 +16,8 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
-from vireid.core.config import Component
 from vireid.core.errors import UserError
+from vireid.core.registry import Configured
 from vireid.core.seeding import generator
 from vireid.core.types import ImageIndex, IntArray, Modality
 from vireid.data.images import READER, file_of, read_header
@@ -205,7 +205,7 @@ class Misplaced(NamedTuple):
     expected: str  # what would be read, and so the remedy
 
 
-class Layout(ABC):
+class Layout(Configured[Any], ABC):
     """A dataset on disk, built as ``Class(config, root)``.
 
     ``training("final")`` gives every training identity and ``training("fit")`` leaves out the development identities,
@@ -215,15 +215,13 @@ class Layout(ABC):
 
     lenient = False
 
-    Config: ClassVar[type[Component]]
-    version: ClassVar[str]
     title: ClassVar[str]
     marks: ClassVar[tuple[str, ...]]  # paths that tell this layout from the others: one of them is enough
     expected: ClassVar[Mapping[str, int]]  # counts of the literature, by the names that ``sections`` uses
     invariants: ClassVar[Mapping[str, int]] = {}  # counts that hold for synthetic data of this layout too
 
     def __init__(self, config: Any, root: Path) -> None:
-        self.config = config
+        super().__init__(config)
         self.root = root
         if not root.is_dir():
             raise UserError(
@@ -233,9 +231,9 @@ class Layout(ABC):
         if not self.is_at(root):
             seen = folders_in(root)
             inner = [name for name in seen if self.is_at(root / name)]
-            found = f", found {some(seen)}" if seen else ""
+            held = f", found {some(seen)}" if seen else ""
             hint = (
-                f"did you mean {root / inner[0]}?" if inner else f"expected one of {', '.join(self.marks)} in it{found}"
+                f"did you mean {root / inner[0]}?" if inner else f"expected one of {', '.join(self.marks)} in it{held}"
             )
             raise UserError(f"{self.title}: {root} does not hold this dataset: {hint}")
 
@@ -270,10 +268,10 @@ class Layout(ABC):
         Raises:
             UserError: naming them and what is expected.
         """
-        for found in [] if self.lenient else self.misplaced():
+        for misplaced in [] if self.lenient else self.misplaced():
             raise UserError(
-                f"{self.title}: {self.root} has {found.what}, whose images would be left out ({some(found.folders)}): "
-                f"{found.expected}"
+                f"{self.title}: {self.root} has {misplaced.what}, whose images would be left out "
+                f"({some(misplaced.folders)}): {misplaced.expected}"
             )
 
     def permutations(self) -> Permutations | None:

@@ -42,7 +42,6 @@ class LLCM(Layout):
     """
 
     Config = LLCMConfig
-    version = LLCMConfig.version
     title = "LLCM"
     marks = ("test_vis", "idx/train_vis.txt", "idx/test_id.txt")
     expected: ClassVar[dict[str, int]] = {"training identities": 713, "test identities": 351}

@@ -30,7 +30,6 @@ class RegDB(Layout):
     """
 
     Config = RegDBConfig
-    version = RegDBConfig.version
     title = "RegDB"
     marks = ("Visible", "Thermal")
     expected: ClassVar[dict[str, int]] = {

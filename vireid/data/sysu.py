@@ -86,7 +86,6 @@ class SYSUMM01(Layout):
     """
 
     Config = SYSUConfig
-    version = SYSUConfig.version
     title = "SYSU-MM01"
     marks = ("cam1", "cam3", "train_rgb_resized_img.npy")
     expected: ClassVar[dict[str, int]] = {
@@ -133,8 +132,8 @@ class SYSUMM01(Layout):
             "this layout has visible cameras cam1, cam2, cam4 and cam5 and infrared cameras cam3 and cam6; number "
             "yours so, or move these folders out of the root"
         )
-        found = [Misplaced(tuple(others), "camera folders of other numbers", expected)] if others else []
-        return found + unpadded(self.root, sorted(known))
+        misnumbered = [Misplaced(tuple(others), "camera folders of other numbers", expected)] if others else []
+        return misnumbered + unpadded(self.root, sorted(known))
 
     def permutations(self) -> Permutations:
         """Return ``exp/rand_perm_cam.mat``: per (camera, identity) an array trials × images of 1-based file numbers.

@@ -116,37 +116,16 @@ class Scorer:
         return self.compare(self.prepare(query.detach().clone()), self.prepare(gallery.detach().clone()))
 
 
-def squared_euclidean(query: Tensor, gallery: Tensor) -> Tensor:
-    """Squared Euclidean distance (Q×G, at least 0) of Q×D and G×D features."""
-    return squared_distances(query, gallery)
-
-
-def _as_is(features: Tensor) -> Tensor:
-    return features
-
-
-def _negative(query: Tensor, gallery: Tensor) -> Tensor:
-    return squared_distances(query, gallery).neg_()
-
-
-def _without_direction(features: Tensor) -> Tensor:
-    return ~features.any(dim=1)
-
-
-def _without_squares(features: Tensor) -> Tensor:
-    return squares_lost(features.norm(dim=1)) & features.any(dim=1)
-
-
 cosine = Scorer(
     unit_,
     inner,
-    _without_direction,
+    lambda features: ~features.any(dim=1),
     "zero throughout and so without a direction; extract again, or leave the images out",
 )
 negative_squared_euclidean = Scorer(
-    _as_is,
-    _negative,
-    _without_squares,
+    lambda features: features,
+    lambda query, gallery: squared_distances(query, gallery).neg_(),
+    lambda features: squares_lost(features.norm(dim=1)) & features.any(dim=1),
     "too long or too short for squared distances in their type; scale all features by one number, write float64, or "
     "normalise them",
 )

@@ -23,8 +23,7 @@ from vireid.data import AUGMENTATIONS, DATASETS
 from vireid.data.synthetic.config import read_card
 from vireid.evaluation.protocols import ProtocolConfig
 from vireid.models import MODELS
-from vireid.models.base import declared
-from vireid.models.teacher_config import TeacherConfig
+from vireid.models.base import TeacherConfig, declared
 from vireid.profiling import RUNTIMES
 from vireid.training import WEIGHTS
 from vireid.weighting import CURRICULA, WEIGHTINGS

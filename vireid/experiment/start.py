@@ -20,8 +20,8 @@ from vireid.experiment.identity import exported_digest, read_model_card, teacher
 from vireid.experiment.reload import EarlierFit, config_of_fit, earlier_fit, weights_file
 from vireid.models import MODELS
 from vireid.models.base import SharedWeights, declared
+from vireid.models.compact import Teacher, head_name
 from vireid.models.pretrained import load_shared
-from vireid.models.teacher import Teacher, head_name
 from vireid.models.trunk import TRUNKS, trunk_file
 from vireid.store import Store, write_atomically
 from vireid.training import WEIGHTS

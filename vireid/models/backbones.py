@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from vireid.core.errors import UserError, did_you_mean, optional_module
 from vireid.models.compact_config import MOBILENETS, TIMM, LastStride
-from vireid.models.importers.state_file import COUNTER, faulty_keys, read_state
-from vireid.models.pretrained import SOURCE, load_trunk
+from vireid.models.pretrained import COUNTER, SOURCE, faulty_keys, load_trunk, read_state
 from vireid.models.resnet import Branch, Stem, match_memory
 from vireid.models.trunk import Depth, IBNKind, TrunkSpec
 

@@ -7,8 +7,7 @@ from pydantic import Field, model_validator
 
 from vireid.core.errors import did_you_mean
 from vireid.losses.choices import FeatureLoss
-from vireid.models.base import ModelConfig, SharedWeights
-from vireid.models.teacher_config import TeacherConfig
+from vireid.models.base import ModelConfig, SharedWeights, TeacherConfig
 from vireid.models.trunk import BLOCKS, TRUNK, Depth, IBNKind, TrunkSpec, pretrained_file
 
 MOBILENETS = ("mobilenet_v3_small", "mobilenet_v3_large")

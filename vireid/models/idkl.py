@@ -25,9 +25,8 @@ from vireid.losses.tgsa import tgsa_inter, tgsa_intra
 from vireid.losses.triplet import batch_hard_triplet
 from vireid.models.attention import CrossAttention, ForkAttention, SelfAttention
 from vireid.models.base import ParameterRole, ReIDModel
-from vireid.models.heads import Discriminator, bn_neck, classifier
+from vireid.models.heads import Discriminator, GeM, bn_neck, classifier
 from vireid.models.idkl_config import SPECIFIC_TERMS, IDKLConfig
-from vireid.models.pooling import GeM
 from vireid.models.pretrained import load_trunk
 from vireid.models.purifier import SpecificBranch
 from vireid.models.resnet import Branch, Stem, match_memory

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from vireid.core.errors import UserError, optional_module
-from vireid.models.importers.state_file import read_state
+from vireid.models.pretrained import read_state
 
 
 def text_library(module: str) -> Any:

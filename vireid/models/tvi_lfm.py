@@ -21,8 +21,7 @@ from vireid.losses.pairs import pair_rows
 from vireid.losses.weighted_triplet import weighted_triplet
 from vireid.models.agw import RELEASED_NULL_WEIGHT
 from vireid.models.base import ReIDModel
-from vireid.models.heads import classifier
-from vireid.models.pooling import GeM
+from vireid.models.heads import GeM, classifier
 from vireid.models.pretrained import load_trunk
 from vireid.models.text import TextEncoder, TowerShape
 from vireid.models.trunk import TrunkSpec

@@ -12,7 +12,7 @@ from vireid.data.synthetic import difficulty
 from vireid.data.synthetic.attributes import draw_person
 from vireid.data.synthetic.body import draw_pose
 from vireid.data.synthetic.cameras import Camera
-from vireid.data.synthetic.dressed import Viewpoint, cast_person, dress
+from vireid.data.synthetic.garments import Viewpoint, cast_person, dress
 from vireid.data.synthetic.shading import shade
 
 _PASSERS_BY: Final = 12

@@ -15,7 +15,7 @@ from vireid.data.synthetic.attributes import Person, draw_person
 from vireid.data.synthetic.body import draw_pose
 from vireid.data.synthetic.cameras import Camera, Spectrum, cameras_for
 from vireid.data.synthetic.config import RENDERER_VERSION
-from vireid.data.synthetic.dressed import Viewpoint, cast_person, dress
+from vireid.data.synthetic.garments import Viewpoint, cast_person, dress
 from vireid.data.synthetic.occlusion import add_bystander, add_occluder
 from vireid.data.synthetic.places import FRAME, backdrop, window
 from vireid.data.synthetic.shading import shade

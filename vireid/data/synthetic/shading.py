@@ -12,7 +12,7 @@ from vireid.data.synthetic.appearance import Points, paint, tones
 from vireid.data.synthetic.attributes import Person
 from vireid.data.synthetic.body import Surface
 from vireid.data.synthetic.cameras import Camera
-from vireid.data.synthetic.dressed import Dressed
+from vireid.data.synthetic.garments import Dressed
 from vireid.data.synthetic.raycast import Hits
 
 _FOLD_DEPTH: Final = np.zeros(len(Surface), dtype=np.float32)

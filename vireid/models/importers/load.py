@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 from vireid.core.errors import UserError
 from vireid.models import MODELS
 from vireid.models.importers import IMPORTERS
-from vireid.models.importers.state_file import COUNTER, faulty_keys, read_state
+from vireid.models.pretrained import COUNTER, faulty_keys, read_state
 
 _BUFFERS = ("running_mean", "running_var", COUNTER)
 
@@ -135,7 +135,7 @@ def import_state(path: Path, arch: str) -> Imported:
     """Read the state dict of a public implementation.
 
     Args:
-        path: file, see ``vireid.models.importers.state_file.read_state``.
+        path: file, see ``vireid.models.pretrained.read_state``.
         arch: name in ``IMPORTERS``.
 
     Raises:

@@ -4,11 +4,12 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 PYTHON ?= python3
+export BUDGET RELEASED
 BIN := .venv/bin
 STAMP := .venv/.installed
 EXTRAS := .venv/.extras
 
-.PHONY: install extras report test check bench lock
+.PHONY: install extras report test check bench accelerator lock
 install: $(STAMP)
 extras: $(EXTRAS)
 
@@ -52,6 +53,11 @@ check: $(EXTRAS)
 # The suite's own speed, each figure beside what it is measured against.
 bench: $(STAMP)
 	$(BIN)/pytest benchmarks --benchmark-only --override-ini testpaths=benchmarks --override-ini python_files='bench_*.py'
+
+# What only a CUDA device shows, in BUDGET seconds (480): tests, training steps, deployed model, ranking, a fit of full size.
+# RELEASED=PATH adds the released code. Where torch is already installed: python3 benchmarks/accelerator.py.
+accelerator: $(STAMP)
+	$(BIN)/python benchmarks/accelerator.py $(if $(TO),--to "$(TO)")
 
 lock:
 	uv pip compile --universal --extra dev pyproject.toml --output-file requirements.lock --no-emit-index-url --upgrade --quiet

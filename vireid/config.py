@@ -62,6 +62,8 @@ class DataConfig(Strict):
     width: int = Field(gt=0, description="pixels")
     training_modalities: Literal["both", "visible"] = "both"
     """What training sees. A trunk learns to tell people apart in visible images alone, as ImageNet weights do."""
+    hold_out_dev: bool = False
+    """With ``split=test``: keep the dev identities out of training, so that its curve can be followed on them."""
     shuffle_identities: bool = False
     """A control: training labels permuted among images, must end at chance."""
     captions: CaptionConfig | None = None
@@ -128,10 +130,12 @@ class ExperimentConfig(Strict):
 
     @model_validator(mode="after")
     def _dev_curves_need_dev(self) -> Self:
-        if self.recipe.evaluate_every and self.data.split != "dev":
+        if self.data.hold_out_dev and self.data.split != "test":
+            raise ValueError("data.hold_out_dev is for data.split=test; with split=dev they are held out anyway")
+        if self.recipe.evaluate_every and self.data.split != "dev" and not self.data.hold_out_dev:
             raise ValueError(
-                "recipe.evaluate_every needs data.split=dev: with split=test the dev identities are trained on, and "
-                "test identities are for the final number"
+                "recipe.evaluate_every needs data.split=dev, or data.hold_out_dev=true: with split=test the dev "
+                "identities are trained on, and test identities are for the final number"
             )
         return self
 

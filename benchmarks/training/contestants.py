@@ -133,7 +133,15 @@ class Bare:
 
 
 def make_run(
-    model: IDKL, batches: Sequence[Batch], size: Size, precision: str, *, epochs: int, seed: int = 0, **options: Any
+    model: IDKL,
+    batches: Sequence[Batch],
+    size: Size,
+    precision: str,
+    *,
+    epochs: int,
+    seed: int = 0,
+    device: torch.device = CPU,
+    **options: Any,
 ) -> Run:
     """A fit whose every epoch shows ``batches``, with the optimiser of the release; writes no checkpoint."""
     recipe = {
@@ -152,7 +160,7 @@ def make_run(
         FixedWeighting(FixedConfig(), model.default_weights()),
         seed,
         _NoCheckpoint(Path(tempfile.gettempdir()) / "vireid-benchmark", "benchmark"),
-        CPU,
+        device,
     )
 
 

@@ -32,17 +32,26 @@ SYSU_SETTINGS: dict[str, Any] = {
     "k_size": 10,
 }
 LEARNING_RATE, WEIGHT_DECAY = 3.5e-4, 5e-3
+CPU = torch.device("cpu")
 INFRARED_CAMERA = 3  # the release reads the modality from the camera's number
 
 
 class ReleasedStep:
-    """Model, optimiser and one training step as the release's engine takes it, in float32 on the CPU."""
+    """Model, optimiser and one training step as the release's engine takes it, in float32, or in float16.
 
-    def __init__(self, checkout: Path, classes: int) -> None:
-        """Args: the repository or the folder that holds its ``train.py``; number of identities."""
+    Args:
+        checkout: the repository or the folder that holds its ``train.py``.
+        classes: number of identities.
+        device: where the images will lie.
+        half: autocast and a gradient scaler in place of apex, with which the release trains in float16.
+    """
+
+    def __init__(self, checkout: Path, classes: int, device: torch.device = CPU, *, half: bool = False) -> None:
         module = _import_models(checkout)
         with redirect_stdout(StringIO()):  # it prints while it is built
-            self.model: nn.Module = module.Baseline(num_classes=classes, **SYSU_SETTINGS)
+            self.model: nn.Module = module.Baseline(num_classes=classes, **SYSU_SETTINGS).to(device)
+        self._device, self._half = device, half
+        self._scaler = torch.amp.GradScaler(device.type, enabled=half)
         self._optimiser = torch.optim.Adam(self.model.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
 
     def __call__(self, images: Tensor, labels: Tensor, infrared: Tensor) -> float:
@@ -50,9 +59,11 @@ class ReleasedStep:
         self.model.train()
         cameras = torch.where(infrared, INFRARED_CAMERA, 1)
         self._optimiser.zero_grad()
-        loss, _ = self.model(images, labels, cam_ids=cameras, epoch=1)
-        loss.backward()
-        self._optimiser.step()
+        with torch.autocast(self._device.type, torch.float16, enabled=self._half):
+            loss, _ = self.model(images, labels, cam_ids=cameras, epoch=1)
+        self._scaler.scale(loss).backward()
+        self._scaler.step(self._optimiser)
+        self._scaler.update()
         return float(loss.detach())
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from safetensors.torch import load_file
 
 from tests.tiny import tiny
+from vireid.core.errors import UserError
+from vireid.core.records import FitRecord
 from vireid.experiment.context import RunContext
 from vireid.experiment.fit import fit_step
 from vireid.experiment.reload import weights_file
@@ -31,3 +34,52 @@ def test_curve_holds_dev_metrics_and_weights_are_bitwise_those_without(tmp_path,
     a, b = (load_file(weights_file(store, fit.id)) for fit in (plain, watched))
     assert a.keys() == b.keys()
     assert all(torch.equal(a[name], b[name]) for name in a)  # running statistics included
+
+
+def test_a_test_run_can_follow_its_curve_on_dev_identities_that_it_does_not_train_on(tmp_path, rendered):
+    store = Store(tmp_path)
+    common = [f"data.root={rendered}", "data.split=test", "recipe.epochs=1"]
+    with pytest.raises(UserError, match=r"needs data.split=dev, or data.hold_out_dev=true"):
+        tiny(*common, "recipe.evaluate_every=1")
+    with pytest.raises(UserError, match=r"hold_out_dev is for data.split=test"):
+        tiny(f"data.root={rendered}", "data.split=dev", "data.hold_out_dev=true")
+    final = RunContext(tiny(*common), store)
+    held = RunContext(tiny(*common, "data.hold_out_dev=true", "recipe.evaluate_every=1"), store)
+    dev = RunContext(tiny(f"data.root={rendered}", "data.split=dev", "recipe.epochs=1"), store)
+    assert held.ids.fit not in (final.ids.fit, dev.ids.fit)
+    assert held.data.train.paths == dev.data.train.paths
+    assert set(held.data.train.paths) < set(final.data.train.paths)
+    assert held.data.evaluation.paths == final.data.evaluation.paths
+    assert held.data.dev.paths == dev.data.evaluation.paths
+    assert not set(held.data.dev.identity) & set(held.data.train.identity)
+    assert fit_step(held).curves[-1]["dev"]["mAP"] > 0
+
+
+@pytest.mark.parametrize(
+    ("scores", "gain"),
+    [
+        ({8: 0.40, 10: 0.43}, 0.03),
+        ({2: 0.1, 6: 0.39, 9: 0.5, 10: 0.41}, 0.02),
+        ({9: 0.4, 10: 0.4}, None),
+        ({8: 0.4}, None),
+    ],
+)
+def test_late_gain_is_what_the_last_fifth_added(scores, gain, watched_fit):
+    curves = [{"epoch": n, **({"dev": {"mAP": scores[n]}} if n in scores else {})} for n in range(1, 11)]
+    found = watched_fit.model_copy(update={"curves": curves}).late_gain
+    assert found == (None if gain is None else pytest.approx(gain))
+
+
+@pytest.fixture(scope="module")
+def watched_fit(tmp_path_factory, rendered) -> FitRecord:
+    store = Store(tmp_path_factory.mktemp("watched"))
+    return fit_step(RunContext(tiny(f"data.root={rendered}", "data.split=dev", "recipe.epochs=1"), store))
+
+
+def test_a_learned_weight_at_its_bound_is_on_record(tmp_path, rendered):
+    common = [f"data.root={rendered}", "recipe.epochs=2", "weighting=uncertainty", "weighting.lr_scale=50"]
+    tight = fit_step(RunContext(tiny(*common, "weighting.bound=0.01"), Store(tmp_path)))
+    wide = fit_step(RunContext(tiny(*common, "weighting.bound=100"), Store(tmp_path)))
+    assert "id_shared" in (tight.at_bound or ())
+    assert wide.at_bound == []
+    assert tight.model_copy(update={"curves": [{"epoch": 1}]}).at_bound is None  # a record older than this

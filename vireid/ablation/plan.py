@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from itertools import product
 
+from vireid.ablation.fractions import alias_groups, fraction
 from vireid.ablation.references import find_cell, resolve
 from vireid.ablation.study import Study
 from vireid.config import ExperimentConfig, compose, override_key
@@ -63,6 +64,8 @@ def make_plan(
         cells=cells,
         runs=runs,
         placebo=study.placebo,
+        planted=study.planted,
+        aliases=aliases(study) if study.design == "fractional_factorial" else [],
         study=study.model_dump(mode="json"),
     )
     return plan, configs
@@ -224,6 +227,24 @@ def _full_factorial(study: Study) -> list[Levels]:
     return cells
 
 
+def _fractional_factorial(study: Study) -> list[Levels]:
+    """Two levels a factor, a fraction of the combinations at the study's resolution (``vireid.ablation.fractions``)."""
+    factors = {name: list(levels) for name, levels in study.factors.items()}
+    return [
+        {name: levels[on] for (name, levels), on in zip(factors.items(), row, strict=True)}
+        for row in fraction(len(factors), study.resolution)
+    ]
+
+
+def aliases(study: Study) -> list[str]:
+    """What a fraction cannot tell apart, in the words of the study: a main effect or pair and all that it contains."""
+    names = [study.labels.get(name, name) for name in study.factors]
+    return [
+        " = ".join(" × ".join(names[position] for position in sorted(effect)) for effect in group)
+        for group in alias_groups(len(names), study.resolution)
+    ]
+
+
 def _explicit(study: Study) -> list[Levels]:
     return [{**study.baseline, **cell} for cell in study.cells]
 
@@ -233,6 +254,7 @@ _DESIGNS = {
     "one_at_a_time": _one_at_a_time,
     "leave_one_out": _leave_one_out,
     "full_factorial": _full_factorial,
+    "fractional_factorial": _fractional_factorial,
     "explicit": _explicit,
 }
 

@@ -121,7 +121,7 @@ class _Driver:
         """Train, evaluate and explain a planned run where it is not finished."""
         explained = self._study.measure.explain and planned.seed == self._plan.seeds[0]
         steps = ["fit", "evaluate", *(["explain"] if explained else [])]
-        run = RunContext(_share_cores(self._runs[planned.fit].config, self._jobs), self._store)
+        run = RunContext(share_cores(self._runs[planned.fit].config, self._jobs), self._store)
 
         def train(progress: Job) -> str | None:
             self._clock.begin_fit(planned.fit)
@@ -206,7 +206,8 @@ def _in_parallel(work: Callable[[PlannedRun], None], runs: Sequence[PlannedRun],
             raise
 
 
-def _share_cores(config: ExperimentConfig, jobs: int) -> ExperimentConfig:
+def share_cores(config: ExperimentConfig, jobs: int) -> ExperimentConfig:
+    """A configuration whose fit takes its share of the cores beside ``jobs`` others, unless it names its threads."""
     if jobs == 1 or config.runtime.threads is not None:
         return config
     threads = max(1, (os.cpu_count() or 1) // jobs)

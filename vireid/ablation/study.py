@@ -6,6 +6,7 @@ from typing import Any, Self
 import yaml
 from pydantic import Field, model_validator
 
+from vireid.ablation.fractions import check_fraction
 from vireid.core.config import Strict, parse
 from vireid.core.errors import UserError, did_you_mean
 from vireid.core.plan import Design
@@ -44,7 +45,12 @@ class Study(Strict):
     """
     controls: dict[str, list[str]] = {}
     """Name -> overrides of the baseline; outside the design, e.g. shuffled labels."""
+    planted: list[str] = []
+    """Controls that really change the score, such as a quarter of the steps: a study that misses them misses others."""
     design: Design
+    resolution: int = Field(default=5, ge=3, le=5)
+    """Fractional factorial only: 3 keeps main effects apart from each other, 4 also from pairs, 5 also pairs from pairs
+    (Box and Hunter, Technometrics 1961)."""
     cells: list[dict[str, str]] = []
     """Explicit design only: factor -> level, others at baseline."""
     seeds: list[int] = Field(min_length=1)
@@ -66,6 +72,9 @@ class Study(Strict):
         for factor in self.labels:
             if factor not in self.factors:
                 raise ValueError(f"labels: unknown factor '{factor}'{did_you_mean(factor, self.factors)}")
+        for name in self.planted:
+            if name not in self.controls:
+                raise ValueError(f"planted: unknown control '{name}'{did_you_mean(name, self.controls)}")
         for factor in self.placebo:
             if factor not in self.factors:
                 raise ValueError(f"placebo: unknown factor '{factor}'{did_you_mean(factor, self.factors)}")
@@ -74,6 +83,12 @@ class Study(Strict):
                 raise ValueError("placebo: a full factorial carries one placebo without further cells")
             if many := [factor for factor, levels in self.factors.items() if len(levels) != 2]:
                 raise ValueError(f"placebo: it rides on factors of two levels, but '{many[0]}' has another number")
+        if self.design == "fractional_factorial":
+            if many := [factor for factor, levels in self.factors.items() if len(levels) != 2]:
+                raise ValueError(
+                    f"fractional_factorial is for factors of two levels, but '{many[0]}' has another number"
+                )
+            check_fraction(len(self.factors), self.resolution)
         if len(set(self.seeds)) != len(self.seeds):
             raise ValueError(f"seeds repeat: {self.seeds}")
         return self

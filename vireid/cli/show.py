@@ -108,6 +108,8 @@ def plan_table(plan: Plan) -> Table:
     for number, cell in enumerate(plan.cells, start=1):
         fits = {run.seed: run.fit for run in plan.runs_of(cell.name)}
         table.add_row(str(number), *cell.factors.values(), *(fits[seed] for seed in plan.seeds))
+    if plan.aliases:
+        table.caption = "cannot be told apart: " + "; ".join(plan.aliases)
     return table
 
 

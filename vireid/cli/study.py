@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +17,9 @@ from vireid.core.shipped import shipped
 from vireid.experiment.progress import bars
 
 if TYPE_CHECKING:
+    from vireid.ablation.study import Study
+    from vireid.config import ExperimentConfig
+    from vireid.core.plan import Plan
     from vireid.store import Store
 
 
@@ -28,6 +32,9 @@ def ablate(
     overrides: Overrides = None,
     list_: Annotated[bool, typer.Option("--list", help="Name the studies that are there.")] = False,
     plan: Annotated[bool, typer.Option("--plan", help="Print cells and ids; train nothing, read no data.")] = False,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Print how long it would take here, from records; train nothing.")
+    ] = False,
     seeds: Annotated[str | None, typer.Option("--seeds", help="Other seeds, comma separated: 1,2,3.")] = None,
     only: Annotated[
         list[str] | None, typer.Option("--only", help="Only cells with this level: factor=level; repeatable.")
@@ -61,11 +68,16 @@ def ablate(
         console.print(plan_table(planned))
         return
 
+    side_by_side = jobs or min(definition.jobs, os.cpu_count() or 1)
+    if estimate:
+        _estimate(definition, planned, configs, opened(store), side_by_side)
+        return
+
     from vireid.ablation.run import run_study
 
     records = writable(store)
     template = _template(definition.report) if report else None
-    failures = run_study(definition, planned, configs, records, jobs or min(definition.jobs, os.cpu_count() or 1))
+    failures = run_study(definition, planned, configs, records, side_by_side)
     page = None if template is None else _render(records, planned.name, template)
     for line in failure_lines(failures):
         console.print(line, style="bold red", soft_wrap=True)
@@ -73,6 +85,21 @@ def ablate(
         console.print(f"report: {page}", soft_wrap=True)
     if failures:
         raise typer.Exit(1)
+
+
+def _estimate(
+    definition: Study, planned: Plan, configs: Mapping[str, ExperimentConfig], records: Store, jobs: int
+) -> None:
+    from vireid.ablation.estimate import estimate, lines
+    from vireid.ablation.run import share_cores
+    from vireid.experiment.records import environment
+    from vireid.store import Store
+
+    config = share_cores(next(iter(configs.values())), jobs)
+    published = Store(shipped("results"))
+    others = () if published.root.resolve() == records.root.resolve() else published.records()
+    for line in lines(definition, estimate(planned, configs, records, others, environment(config), jobs)):
+        console.print(line, soft_wrap=True)
 
 
 def _list_studies() -> None:

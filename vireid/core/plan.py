@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from vireid.core.config import Strict
 
-Design = Literal["cumulative", "leave_one_out", "one_at_a_time", "full_factorial", "explicit"]
+Design = Literal["cumulative", "leave_one_out", "one_at_a_time", "full_factorial", "fractional_factorial", "explicit"]
 
 
 class Cell(Strict):
@@ -50,6 +50,10 @@ class Plan(Strict):
     runs: list[PlannedRun]
     placebo: list[str] = []
     """Factors that change nothing but random draws: their effects should contain zero."""
+    planted: list[str] = []
+    """Names of controls that really change the score."""
+    aliases: list[str] = []
+    """Of a fraction of a factorial: which effects it cannot tell apart, one group a line."""
     study: dict[str, Any]
     """The study file as read."""
 

@@ -74,6 +74,18 @@ class FitRecord(RecordBase):
     """Of the training process on CPU, of the allocator on an accelerator."""
     seconds: float | None = None
 
+    @property
+    def at_bound(self) -> list[str] | None:
+        """Terms whose learned weight stood at a limit of its weighting when training ended; None in older records."""
+        return self.curves[-1].get("at_bound") if self.curves else None
+
+    @property
+    def late_gain(self) -> float | None:
+        """What the last fifth of training added to mAP on dev, as a fraction; None without dev scores on both sides."""
+        scored = [(entry["epoch"], entry["dev"]["mAP"]) for entry in self.curves if "mAP" in (entry.get("dev") or {})]
+        before = [score for epoch, score in scored if epoch <= 0.8 * len(self.curves)]
+        return scored[-1][1] - before[-1] if before and scored[-1][0] == len(self.curves) else None
+
 
 class MetricInterval(Strict):
     """Percentile interval of a metric over resampled test identities: test sampling only, not training noise."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vireid.core.errors import UserError
+from vireid.core.float32 import exact_float32
 from vireid.core.processor import emulated
 from vireid.core.types import Batch, FloatArray, Modality
 
@@ -59,6 +60,7 @@ def extract(
     with (
         _evaluating([e for e in embedders.values() if isinstance(e, nn.Module)], target),
         torch.inference_mode(),
+        exact_float32(target),
         torch.autocast(target.type, dtype=_AUTOCAST.get(precision), enabled=precision in _AUTOCAST),
     ):
         for batch in batches:

@@ -39,7 +39,7 @@ def data_step(run: RunContext) -> PreparedData:
     Raises:
         UserError: as ``prepare``; an image cannot be decoded, or the cache has no room.
     """
-    for index in (run.data.train, run.data.evaluation):
+    for index in (run.data.train, run.data.evaluation, run.data.dev):
         _decoded(run, index)
     return run.data
 
@@ -96,10 +96,10 @@ def build_curriculum(config: ExperimentConfig) -> Curriculum:
     return curriculum
 
 
-def evaluation_loader(run: RunContext) -> EvaluationLoader:
-    """All evaluation images in the order of their index."""
-    images = _decoded(run, run.data.evaluation)
-    return EvaluationLoader(images, run.data.evaluation, workers=_batches_ahead(run.config))
+def evaluation_loader(run: RunContext, index: ImageIndex | None = None) -> EvaluationLoader:
+    """All evaluation images, or those of ``index``, in the order of their index."""
+    index = run.data.evaluation if index is None else index
+    return EvaluationLoader(_decoded(run, index), index, workers=_batches_ahead(run.config))
 
 
 def _batches_ahead(config: ExperimentConfig) -> int:

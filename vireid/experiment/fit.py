@@ -111,10 +111,12 @@ def _train(run: RunContext, started: str) -> FitRecord:
         run.progress("train", done, epochs * steps, f"epoch {epoch}/{epochs}, loss {loss:.2f}")
 
     def evaluate_on_dev(trained: nn.Module, scale: float) -> Mapping[str, float]:
-        at_scale = (replace(batch, images=scaled(batch.images, scale)) for batch in images.evaluation_loader(run))
+        at_scale = (
+            replace(batch, images=scaled(batch.images, scale)) for batch in images.evaluation_loader(run, data.dev)
+        )
         features = extract(cast(Model, trained), at_scale, device=device)
         protocol = config.evaluation.protocols[0]
-        return evaluate(features, data.evaluation, protocol, data.layout.permutations(), split="dev", top_k=0).metrics
+        return evaluate(features, data.dev, protocol, data.layout.permutations(), split="dev", top_k=0).metrics
 
     result = run_training(
         model,

@@ -140,6 +140,7 @@ def data_specification(config: ExperimentConfig, dump: Dump = resolved) -> dict[
         "width": data.width,
         "shuffle_identities": data.shuffle_identities,
         "synthetic": None if data.synthetic is None else data.synthetic.specification(),
+        **({"hold_out_dev": True} if data.hold_out_dev else {}),
         **({} if data.training_modalities == "both" else {"training_modalities": data.training_modalities}),
         **({} if data.captions is None else {"captions": dump(data.captions)}),
     }

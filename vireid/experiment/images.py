@@ -29,6 +29,7 @@ class PreparedData:
     train_fingerprint: str
     evaluation_fingerprint: str
     rephrasings: tuple[str | None, ...] | None  # of the training captions, where the run reads captions
+    dev: ImageIndex  # what learning curves are of; decides no result
 
 
 def prepare(
@@ -48,7 +49,8 @@ def prepare(
     """
     root = _root(config, rendered, workers, progress)
     layout: Layout = DATASETS.load(config.data.dataset.name)(config.data.dataset, root)
-    train = layout.training("final" if config.data.split == "test" else "fit")
+    final = config.data.split == "test" and not config.data.hold_out_dev
+    train = layout.training("final" if final else "fit")
     if config.data.training_modalities == "visible":
         train = train.select(train.modality == Modality.VISIBLE)
     evaluation = layout.evaluation(config.data.split)
@@ -58,7 +60,8 @@ def prepare(
         train, rephrasings = describe(train, captions)
         evaluation, _ = describe(evaluation, captions.model_copy(update={"rephrased": 0.0}))
         prints = [f"{text}-{captions_digest(train.root)}" for text in prints]
-    return PreparedData(layout, train, evaluation, prints[0], prints[1], rephrasings)
+    dev = layout.evaluation("dev") if config.data.hold_out_dev and config.recipe.evaluate_every else evaluation
+    return PreparedData(layout, train, evaluation, prints[0], prints[1], rephrasings, dev)
 
 
 def _root(config: ExperimentConfig, rendered: Path, workers: int, progress: ProgressCallback) -> Path:

@@ -64,7 +64,8 @@ def pretrained_file(pretrained: Path | None, spec: TrunkSpec) -> Path | None:
         there = ", ".join(sorted(path.stem for path in TRUNKS.glob("*.safetensors"))) or "none"
         raise ValueError(
             f"there is no trunk {file} (there: {there}): make it with `vireid train data=trunk_people "
-            f"model=trunk_small recipe=trunk augmentation.pad=3 model.backbone={spec.depth} model.width={spec.width:g} "
+            f"model=trunk_small recipe=trunk augmentation=full augmentation.pad=3 model.backbone={spec.depth} "
+            f"model.width={spec.width:g} "
             f"model.ibn={spec.ibn}`, then `vireid trunk RUN`"
         )
     return file

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from vireid.core.config import parse
 from vireid.core.errors import UserError
+from vireid.core.float32 import exact_float32
 from vireid.profiling import RUNTIMES, sensors
 from vireid.profiling.complexity import example_images
 from vireid.profiling.config import LatencyBudget, ProfileConfig
@@ -83,8 +84,9 @@ def _one(
         if single.isolated:
             return {**result, **measure_isolated(deployable, height, width, single, device)}
         images = example_images(batch, height, width, device)
-        session = runtime.prepare(deployable, images)
-        found = measure_forward(session, lambda: deployable, images, single)
+        with exact_float32(images.device):
+            session = runtime.prepare(deployable, images)
+            found = measure_forward(session, lambda: deployable, images, single)
     except Exception as error:  # recorded as a failed measurement; the other combinations still run
         return {**result, "status": "failed", "reason": f"{type(error).__name__}: {error}"}
     return {**result, "status": "ok", "reason": None, "affinity": affinity(), **found}
@@ -209,15 +211,16 @@ def measure_file(
     (runtime_config,), (threads,), (batch,) = single.runtimes, single.threads or [1], single.batches
     runtime = RUNTIMES.load(runtime_config.name)(runtime_config)
     images = example_images(batch, height, width, device)
-    with thread_limit(threads):
-        begin = time.perf_counter()
-        if isinstance(runtime, StoresFiles):
-            session = runtime.load(Path(stored), images)
-        else:
-            session = runtime.prepare(load_module(Path(stored), device), images)
-        session(images)
-        loaded = time.perf_counter() - begin
-    measured = measure_forward(session, lambda: load_module(Path(pickled), device), images, single)
+    with exact_float32(images.device):
+        with thread_limit(threads):
+            begin = time.perf_counter()
+            if isinstance(runtime, StoresFiles):
+                session = runtime.load(Path(stored), images)
+            else:
+                session = runtime.prepare(load_module(Path(stored), device), images)
+            session(images)
+            loaded = time.perf_counter() - begin
+        measured = measure_forward(session, lambda: load_module(Path(pickled), device), images, single)
     return {**measured, "load_seconds": loaded}
 
 

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import optimize, stats
 from statsmodels.stats.multitest import multipletests
 
 from vireid.statistics.bootstrap import LEVEL
 
 MIN_SEEDS = 3
+POWER = 0.8
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,23 @@ class Difference:
     high: float | None = None
     p: float | None = None
     df: int | None = None
+    error: float | None = None
+    """Standard error of ``mean``."""
+
+    def detectable(self, tests: int = 1) -> float | None:
+        """The smallest true difference that this design shows in four of five repetitions (power 0.8).
+
+        At the level of the first step of Holm's correction over ``tests``, the strictest: what is larger than this is
+        hardly missed, what is smaller may be. From the noncentral t distribution; None without a standard error.
+        """
+        if self.error is None or self.df is None or self.error == 0:
+            return None
+        limit = float(stats.t.ppf(1 - (1 - LEVEL) / (2 * max(tests, 1)), self.df))
+
+        def missed(effect: float) -> float:
+            return float(stats.nct.cdf(limit, self.df, effect)) - (1 - POWER)
+
+        return float(optimize.brentq(missed, 0.0, 4 * limit + 10)) * self.error
 
     @property
     def contains_zero(self) -> bool | None:
@@ -55,10 +73,10 @@ def summary(values: Sequence[float]) -> Summary | None:
 def student(mean: float, error: float, n: int, df: int) -> Difference:
     """Student t interval and two-sided p of a mean with its standard error; ``n`` seeds, ``df`` residual degrees."""
     if error <= 1e-12 * max(1.0, abs(mean)):  # no spread but rounding: the interval is a point
-        return Difference(mean, n, mean, mean, 1.0 if abs(mean) <= 1e-12 else 0.0, df)
+        return Difference(mean, n, mean, mean, 1.0 if abs(mean) <= 1e-12 else 0.0, df, 0.0)
     half = half_width(error, df)
     p = float(2 * stats.t.sf(abs(mean) / error, df))
-    return Difference(mean, n, mean - half, mean + half, p, df)
+    return Difference(mean, n, mean - half, mean + half, p, df, error)
 
 
 def half_width(error: float, df: int) -> float:

@@ -51,6 +51,10 @@ class Weighting(Protocol):
         """Learn from the epoch's mean unweighted terms."""
         ...
 
+    def at_bound(self) -> list[str]:
+        """Terms whose learned weight stands at a limit of the weighting, and so is not what learning would make it."""
+        ...
+
 
 class PeakReading(Protocol):
     """What a memory probe gives: the peak in bytes, readable after its block has ended."""
@@ -74,7 +78,8 @@ class FitResult:
     ``curves`` has one entry per epoch: ``epoch`` (from 1), ``stage``, ``lr`` (at the epoch's end, before any group's
     ``lr_scale``), ``loss`` (mean weighted total), ``terms`` (means, unweighted), ``weights`` (means), ``grad_norm``
     (mean before clipping), ``images_per_second``, ``seconds``, ``data_seconds`` (spent waiting for batches), ``scale``
-    where the stage trains at a share of the resolution, and ``dev`` where an evaluation was asked for.
+    where the stage trains at a share of the resolution, ``at_bound`` (terms whose learned weight stands at a limit
+    at the epoch's end), and ``dev`` where an evaluation was asked for.
     """
 
     curves: list[dict[str, Any]]

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from vireid.core.float32 import exact_float32
 from vireid.core.types import Model
 from vireid.training import WEIGHTS
 from vireid.training.allocator import keep_freed_memory
@@ -62,7 +63,7 @@ def fit(
         UserError: device, precision, stage or directory cannot be used, or the checkpoint is another run's.
     """
     target = resolve_device(device)
-    with keep_freed_memory(target):
+    with keep_freed_memory(target), exact_float32(target):
         run = Run(model, loader, recipe, weighting, seed, Checkpoint(directory, resume_key), target)
         try:
             resumed_from = run.resume()

@@ -97,6 +97,7 @@ class Run:
             entry["seconds"] += self._after_epoch(epoch, stage)
         self.model.end_epoch()
         self._weighting.end_epoch(entry["terms"])
+        entry["at_bound"] = self._weighting.at_bound()
         if evaluate is not None and recipe.evaluate_every and (epoch + 1) % recipe.evaluate_every == 0:
             self.module.eval()
             with torch.no_grad():

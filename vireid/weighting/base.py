@@ -70,6 +70,10 @@ class BaseWeighting(nn.Module):
     def end_epoch(self, mean_terms: Mapping[str, float]) -> None:
         """Learn from the epoch's mean unweighted terms; nothing by default."""
 
+    def at_bound(self) -> list[str]:
+        """Terms whose learned weight stands at a limit of the weighting; none by default."""
+        return []
+
     def _rows_of(self, names: tuple[str, ...]) -> Tensor:
         key = (names, self.base.device)
         if key not in self._rows:

@@ -143,5 +143,9 @@ class RampedWeighting(nn.Module):
         """Let the inner weighting learn from the terms that it has weighed."""
         self.inner.end_epoch(self._active(mean_terms))
 
+    def at_bound(self) -> list[str]:
+        """The inner weighting's."""
+        return self.inner.at_bound()
+
     def _active(self, terms: Mapping[str, T]) -> dict[str, T]:
         return {name: value for name, value in terms.items() if self._factor > 0 or name not in self._ramped}

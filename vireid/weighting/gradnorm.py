@@ -56,6 +56,7 @@ class GradNormWeighting(BaseWeighting):
         self._shared: list[nn.Parameter] = []
         self._scale_loss: Callable[[Tensor], Tensor] = lambda loss: loss
         self._batch = 0  # of the epoch
+        self._raised = torch.zeros(len(self.names), dtype=torch.bool)
 
     def begin(self, model: Model, scale_loss: Callable[[Tensor], Tensor]) -> None:
         """Take the shared parameters from ``model``.
@@ -100,11 +101,16 @@ class GradNormWeighting(BaseWeighting):
         count = self.steps.clamp(min=1)
         mean, spread = self.first / (1 - BETAS[0] ** count), self.second / (1 - BETAS[1] ** count)
         moved = self.scale - self.config.lr * mean / (spread.sqrt() + EPS)
+        self._raised = moving & (moved <= self.config.minimum)
         moved = torch.where(moving, moved.clamp(min=self.config.minimum), 0.0)
         moved = moved * (moving.sum() / moved.sum().clamp(min=self.config.minimum))
         self.scale.copy_(torch.where(moving, moved, self.scale))
         self.gradient.zero_()
         self.measured.zero_()
+
+    def at_bound(self) -> list[str]:
+        """Terms whose w was raised to ``minimum`` in the last step."""
+        return [name for name, raised in zip(self.names, self._raised.tolist(), strict=True) if raised]
 
     def _measure(self, terms: Mapping[str, Tensor]) -> None:
         """Add this batch's gradient of Σ|Gᵢ − Ḡ·rᵢ^α| with respect to w."""

@@ -36,6 +36,11 @@ class UncertaintyWeighting(BaseWeighting):
         weights = self.base[rows] * torch.exp(-s)
         return weights * losses + 0.5 * s, weights
 
+    def at_bound(self) -> list[str]:
+        """Adapting terms whose log-variance has reached ±bound."""
+        reached = (self.log_variance.detach().abs() >= self.config.bound) & (self.adapting > 0)
+        return [name for name, is_there in zip(self.names, reached.tolist(), strict=True) if is_there]
+
     def parameter_groups(self) -> list[dict[str, Any]]:
         """One group, s, at its own learning rate and without weight decay."""
         return [

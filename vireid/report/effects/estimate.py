@@ -24,7 +24,7 @@ from vireid.core.plan import Cell
 from vireid.report.records.keys import AccuracyKey
 from vireid.report.records.study import StudyView
 from vireid.statistics.bootstrap import LEVEL
-from vireid.statistics.least_squares import least_squares
+from vireid.statistics.least_squares import Fitted, least_squares
 from vireid.statistics.seeds import Difference, difference, holm, paired
 
 Method = Literal["two-way", "main effects", "paired"]
@@ -157,6 +157,8 @@ class Family:
     metric: str
     method: Method
     effects: tuple[Effect, ...]
+    fitted: Fitted | None = None
+    """What least squares found beside the effects; None where they are paired differences."""
 
     @property
     def tested(self) -> int:
@@ -185,11 +187,11 @@ def families(view: StudyView, metric: str = "mAP") -> list[Family]:
         ratios = cost_ratios(view, key, compared)
         for reranking, block in view.scores_in(key).groupby("reranking", sort=False):
             rows = block[block.cell.isin(design)].dropna(subset=[metric])
-            changes = (
-                _paired(rows, metric, [compared[term[0]] for term in wanted])
-                if method == "paired"
-                else _fitted(view, rows, metric, wanted)
-            )
+            fitted = None if method == "paired" else _fitted(view, rows, metric, wanted)
+            if fitted is None:
+                changes = _paired(rows, metric, [compared[term[0]] for term in wanted])
+            else:
+                changes = fitted.differences
             effects = [
                 Effect(
                     parts=term,
@@ -202,7 +204,7 @@ def families(view: StudyView, metric: str = "mAP") -> list[Family]:
                 for term, change in zip(wanted, changes, strict=True)
             ]
             if any(effect.difference is not None for effect in effects):
-                families.append(Family(key, str(reranking), metric, method, tuple(_holm(effects))))
+                families.append(Family(key, str(reranking), metric, method, tuple(_holm(effects)), fitted))
     return families
 
 
@@ -212,7 +214,7 @@ def _paired(rows: pd.DataFrame, metric: str, planned: Sequence[Pairs]) -> list[D
     return [difference(paired(rows, metric, pairs)) for pairs in present]
 
 
-def _fitted(view: StudyView, rows: pd.DataFrame, metric: str, wanted: Sequence[Term]) -> list[Difference | None]:
+def _fitted(view: StudyView, rows: pd.DataFrame, metric: str, wanted: Sequence[Term]) -> Fitted:
     cells = [view.cells[name] for name in rows.cell]
     seeds = [int(seed) for seed in rows.seed]
     matrix = columns(view, cells, wanted)

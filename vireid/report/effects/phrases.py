@@ -6,6 +6,7 @@ from vireid.report.effects.estimate import Effect, Family, Method, Part, toggles
 from vireid.report.records.keys import points, seeds_phrase
 from vireid.report.records.study import StudyView, cells_are_levels
 from vireid.report.tables import csv_text
+from vireid.statistics.least_squares import POOLING_LEVEL
 from vireid.statistics.seeds import MIN_SEEDS
 
 NOTHING = "No two cells that differ in one toggle have been measured yet."
@@ -15,12 +16,12 @@ METHODS: dict[Method, str] = {
         "design. A main effect is the mean difference from the factor's baseline level, averaged over the levels of "
         "all other factors; an interaction is how much one factor's effect grows when the other is switched on. "
         "Interactions of three or more factors count as noise. Intervals are Student t with the residual degrees of "
-        "freedom."
+        "freedom, or over each seed's own estimate where the test beside the effects speaks against pooling seeds."
     ),
     "main effects": (
         "Ordinary least squares with a block per seed and main effects alone: the cells of this design cannot keep "
         "interactions apart, so an effect may contain some. Intervals are Student t with the residual degrees of "
-        "freedom."
+        "freedom, or over each seed's own estimate where the test beside the effects speaks against pooling seeds."
     ),
     "paired": (
         "Differences between cells that differ in one toggle alone, paired by seed and averaged over such cells; "
@@ -77,6 +78,8 @@ def effects_csv(families: Sequence[Family], names: Names) -> str:
                     "df": change and change.df,
                     "p": change and change.p,
                     "p_holm": effect.p_holm,
+                    "detectable": change and change.detectable(family.tested),
+                    "interval_over": family.fitted.level if family.fitted else "seeds",
                     "shown": effect.shown,
                     "latency_ratio": ratios.latency,
                     "macs_ratio": ratios.macs,
@@ -130,6 +133,45 @@ def family_phrase(tested: int) -> str:
         "effects and interactions) of one setting, one re-ranking and one metric. Printed intervals are 95 %, each by "
         "itself, without that correction. A placebo is a check, not a claim, and stands outside the family. "
     )
+
+
+def pooling_sentences(family: Family) -> list[str]:
+    """What speaks for or against one model for all seeds, what follows for intervals, and how much scores scatter."""
+    fitted = family.fitted
+    if fitted is None:
+        return []
+    test, sentences = fitted.test, []
+    if test.interaction_p is None or test.df is None:
+        sentences.append(
+            "Whether effects differ between seeds cannot be tested: no seed has more cells than the model has terms"
+        )
+    else:
+        sentences.append(
+            f"Effects × seeds: F({test.df[0]}, {test.df[1]}) = {test.interaction_f:.2f}, p = {test.interaction_p:.3g}"
+            + ("" if test.spread_p is None else f"; equal scatter of seeds (Bartlett): p = {test.spread_p:.3g}")
+        )
+    if fitted.level == "seeds":
+        sentences.append(
+            f"At p < {POOLING_LEVEL} seeds are not pooled: every effect is estimated within each seed and its interval "
+            "is a Student t over these, which speaks for data sets like these"
+        )
+    else:
+        sentences.append(
+            f"Pooled (given up at p < {POOLING_LEVEL}): one error for all seeds, and intervals that speak for these "
+            "data sets"
+        )
+    if fitted.blocks is not None and fitted.residual is not None:
+        sentences.append(
+            f"Standard deviation of seeds {100 * fitted.blocks:.1f} points, of cells within a seed beyond the model "
+            f"{100 * fitted.residual:.1f}"
+        )
+    return sentences
+
+
+def detectable_text(effect: Effect, family: Family) -> str | None:
+    """The smallest effect that the design shows with power 0.8, in points; None where no interval is given."""
+    size = None if effect.difference is None else effect.difference.detectable(family.tested)
+    return None if size is None else f"{100 * size:.1f}"
 
 
 SUMMARY = "summary.md"

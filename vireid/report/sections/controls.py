@@ -12,12 +12,12 @@ from vireid.core.records import EvaluationRecord
 from vireid.report.effects.phrases import Names, sentence
 from vireid.report.html import Column, Html, absent, bullets, join, paragraph, table, tag
 from vireid.report.page import Report
-from vireid.report.records.keys import MAIN_SCORES, AccuracyKey, capitalised, signed
+from vireid.report.records.keys import MAIN_SCORES, AccuracyKey, capitalised, points, seeds_phrase, signed
 from vireid.report.records.study import StudyView
 from vireid.statistics.bootstrap import DRAWS, Interval
 from vireid.statistics.chance import Chance, chance_level
 from vireid.statistics.queries import LABEL, resampled_difference, resampled_score
-from vireid.statistics.seeds import MIN_SEEDS, half_width
+from vireid.statistics.seeds import MIN_SEEDS, Difference, difference, half_width, paired
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def control_results(view: StudyView) -> list[ControlResult]:
     """Every control that has been measured, with what chance would give on the same queries."""
     groups: dict[tuple[str, AccuracyKey, str], list[EvaluationRecord]] = {}
     for run in view.trained:
-        if run.cell.control is not None:
+        if run.cell.control is not None and run.cell.control not in view.plan.planted:
             for evaluation in run.evaluations:
                 key = AccuracyKey.in_study(run.fit, evaluation)
                 group = run.cell.control, key, evaluation.card.reranking_label
@@ -99,8 +99,42 @@ def control_sentence(result: ControlResult) -> str:
     return f"{capitalised(result.control)}: {'; '.join(parts)}"
 
 
+@dataclass(frozen=True)
+class PlantedResult:
+    """A planted effect under one protocol and re-ranking: the control less the baseline, paired by seed."""
+
+    control: str
+    key: AccuracyKey
+    reranking: str
+    difference: Difference
+
+    @property
+    def shown(self) -> bool | None:
+        """Whether its interval excludes zero; None without one."""
+        return None if self.difference.contains_zero is None else not self.difference.contains_zero
+
+
+def planted_results(view: StudyView, metric: str = "mAP") -> list[PlantedResult]:
+    """Every planted effect that has been measured beside the baseline at a common seed."""
+    results = []
+    for name in view.plan.planted:
+        cell = next(cell for cell in view.controls if cell.control == name)
+        for key in view.keys:
+            for reranking, rows in view.scores_in(key).groupby("reranking", sort=False):
+                change = difference(paired(rows, metric, [(view.baseline.name, cell.name)]))
+                if change is not None:
+                    results.append(PlantedResult(name, key, str(reranking), change))
+    return results
+
+
+def planted_sentence(result: PlantedResult) -> str:
+    """``"A quarter of the steps (planted): mAP −9.1 [−11.0, −7.2]: found: yes"``."""
+    end = seeds_phrase(result.difference.n) if result.shown is None else f"found: {'yes' if result.shown else 'NO'}"
+    return f"{capitalised(result.control)} (planted): {points(result.difference, 'mAP')}: {end}"
+
+
 def render_controls(report: Report) -> Html:
-    """Controls beside chance, and placebos; empty for a study without either."""
+    """Controls beside chance, planted effects and placebos; empty for a study without any."""
     view = report.view
     results = control_results(view)
     pieces: list[str] = []
@@ -113,8 +147,17 @@ def render_controls(report: Report) -> Html:
         )
         pieces.append(bullets(control_sentence(result) for result in results if result.reranking == PLAIN))
         pieces.append(table(columns, _control_blocks(results).items(), caption + view.note))
-    elif view.controls:
+    elif len(view.controls) > len(view.plan.planted):
         pieces.append(absent(f"Not measured yet: {', '.join(str(cell.control) for cell in view.controls)}."))
+    if planted := [r for r in planted_results(view) if r.reranking == PLAIN]:
+        rule = (
+            "A planted effect is the baseline with something that is known to change the score, paired with it by seed "
+            "(Student t): a study that misses it would miss others."
+        )
+        pieces += [
+            bullets(f"{result.key.title}: {planted_sentence(result)}" for result in planted),
+            paragraph(rule, class_="method"),
+        ]
     names = Names(view)
     placebos = [
         f"{family.key.title}, {family.reranking}: {sentence(effect, names)}"

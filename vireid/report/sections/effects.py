@@ -15,11 +15,13 @@ from vireid.report.effects.phrases import (
     NOTHING,
     SUMMARY,
     Names,
+    detectable_text,
     document,
     effect_entry,
     effects_csv,
     family_phrase,
     grid,
+    pooling_sentences,
     sentence,
 )
 from vireid.report.figures.canvas import GREY, NEGATIVE, POSITIVE, light_grid, new_figure, publish, styled
@@ -27,7 +29,7 @@ from vireid.report.html import Column, Html, absent, bullets, join, paragraph, t
 from vireid.report.page import Report
 from vireid.report.records.keys import as_sentence, capitalised, interval, p_text, points, seeds_phrase, signed
 from vireid.report.records.study import StudyView
-from vireid.report.sections.controls import control_results, control_sentence
+from vireid.report.sections.controls import control_results, control_sentence, planted_results, planted_sentence
 from vireid.statistics.seeds import MIN_SEEDS
 
 _PLACEBO = "#8A5A9E"
@@ -186,6 +188,7 @@ def summary_html(view: StudyView, first: Headline) -> Html:
     ]
     items += [tag("span", sentence(effect, names)) for effect in first.family.interactions if effect.shown]
     columns = [Column("Toggle", text=True), Column("mAP", "points [95 %]"), Column("R1", "points [95 %]")]
+    columns += [Column("Detectable", "mAP, power 0.8")]
     columns += [Column("Latency", "deployed"), Column("MACs", "deployed"), Column("Step time", "training")]
     columns += [Column("Memory", "training")]
     rows = []
@@ -193,7 +196,15 @@ def summary_html(view: StudyView, first: Headline) -> Html:
         name: str = tag("em", line.name) if line.mean_ap.placebo else line.name
         if line.few is not None:
             name = tag("span", name, tag("small", seeds_phrase(line.few), class_="unclaimed"))
-        rows.append([name, _summary_entry(line.mean_ap), _summary_entry(line.r1), *line.costs])
+        rows.append(
+            [
+                name,
+                _summary_entry(line.mean_ap),
+                _summary_entry(line.r1),
+                detectable_text(line.mean_ap, first.family) or DASH,
+                *line.costs,
+            ]
+        )
     bold = "Bold: shown after Holm's correction over main effects and interactions. " if first.family.tested else ""
     caption = f"What each toggle is worth: {first.title}. {bold}Ratios are with ÷ without."
     return join([bullets(items), table(columns, [("", rows)], caption + as_sentence(first.family.key.note))])
@@ -218,7 +229,7 @@ def summary_markdown(view: StudyView, first: Headline | None) -> str:
         name = f"*{line.name}*" if line.mean_ap.placebo else line.name
         name += "" if line.few is None else f" ({seeds_phrase(line.few)})"
         scores = [effect_entry(effect, "not estimable") for effect in (line.mean_ap, line.r1)]
-        rows.append([name, *scores, *line.costs[:3]])
+        rows.append([name, *scores, detectable_text(line.mean_ap, first.family) or DASH, *line.costs[:3]])
     tested = first.family.tested
     claims = (
         f"Points of percent with 95 % intervals; **bold**: shown after Holm's correction over {tested} effects"
@@ -232,10 +243,17 @@ def summary_markdown(view: StudyView, first: Headline | None) -> str:
         for result in control_results(view)
         if (result.key, result.reranking) == (first.family.key, first.family.reranking)
     ]
+    lines += [
+        planted_sentence(result)
+        for result in planted_results(view)
+        if (result.key, result.reranking) == (first.family.key, first.family.reranking)
+    ]
     body = [
         f"{first.title}:",
-        grid(["Toggle", "mAP", "R1", "Latency", "MACs", "Step time"], rows),
-        f"{claims}. Ratios are with ÷ without; latency and MACs of the deployed graph, step time of training.",
+        grid(["Toggle", "mAP", "R1", "Detectable", "Latency", "MACs", "Step time"], rows),
+        f"{claims}. Detectable: the smallest effect on mAP that this design shows with power 0.8. Ratios are with ÷ "
+        "without; latency and MACs of the deployed graph, step time of training.",
+        ". ".join([*pooling_sentences(first.family), ""]).strip(),
         "\n".join(f"- {line}" for line in lines),
     ]
     return document(view, size, body)
@@ -255,7 +273,9 @@ def render_effects(report: Report, *, metric: str = "mAP") -> Html:
         for family in own:
             heading = f"{capitalised(family.reranking)}, trained on {key.accelerator}"
             pieces.append(paragraph(tag("strong", heading), f" ({key.note})" if key.note else ""))
-            pieces.append(bullets(_effect_item(view, effect, names) for effect in family.mains))
+            pieces.append(bullets(_effect_item(view, family, effect, names) for effect in family.mains))
+            if tests := pooling_sentences(family):
+                pieces.append(paragraph(". ".join(tests), "."))
             pieces.append(_interactions(family, names))
         pieces.append(paragraph("These effects as ", copy, ".", class_="method"))
     tested = max(family.tested for family in families)
@@ -263,10 +283,12 @@ def render_effects(report: Report, *, metric: str = "mAP") -> Html:
     return join([*pieces, paragraph(method, class_="method")])
 
 
-def _effect_item(view: StudyView, effect: Effect, names: Names) -> str:
+def _effect_item(view: StudyView, family: Family, effect: Effect, names: Names) -> str:
     change = effect.difference
     shade = "unclaimed" if change is None or change.n < MIN_SEEDS else None
-    text = tag("span", sentence(effect, names), class_=shade)
+    smallest = detectable_text(effect, family)
+    words = sentence(effect, names) + ("" if smallest is None else f"; smallest effect shown at power 0.8: {smallest}")
+    text = tag("span", words, class_=shade)
     if not effect.pairs:
         return text
     low, high = (view.cells[name].label for name in effect.pairs[0])

@@ -14,8 +14,8 @@ import numpy as np
 
 from vireid.core.messages import DASH
 from vireid.core.records import FitRecord
-from vireid.report.figures.curves import dev_curves, dev_scores, training_curves, weight_curves
-from vireid.report.html import Column, Html, absent, join, paragraph, table, tag
+from vireid.report.figures.curves import dev_curves, dev_scores, mapping, training_curves, weight_curves
+from vireid.report.html import Column, Html, absent, bullets, join, paragraph, table, tag
 from vireid.report.page import Report
 from vireid.report.records.keys import seeds_phrase, signed
 from vireid.report.records.study import StudyView
@@ -32,9 +32,50 @@ RULES: dict[str, Callable[[Sequence[float]], float]] = {
 def render_training(report: Report) -> Html:
     """Figures where there is something to draw, and the two tables."""
     view, out = report.view, report.out
-    pieces = [training_curves(view, out), weight_curves(view, out), dev_curves(view, out)]
+    checks = [*plateau_sentences(view), *bound_sentences(view)]
+    pieces = [
+        bullets(checks) if checks else None,
+        training_curves(view, out),
+        weight_curves(view, out),
+        dev_curves(view, out),
+    ]
     pieces += [selection_table(view), fits_table(view)]
     return join(piece for piece in pieces if piece is not None)
+
+
+PLATEAU = 0.01  # of mAP on dev, in the last fifth of training
+
+
+def plateau_sentences(view: StudyView) -> list[str]:
+    """Whether trainings had come to rest on dev; empty where dev was not evaluated along the way."""
+    gains: dict[str, list[float]] = {}
+    for run in view.trained:
+        if run.fit.late_gain is not None:
+            gains.setdefault(run.cell.name, []).append(run.fit.late_gain)
+    if not gains:
+        return []
+    means = {cell: float(np.mean(values)) for cell, values in gains.items()}
+    moving = {cell: mean for cell, mean in means.items() if abs(mean) >= PLATEAU}
+    rule = f"mAP on dev changes by less than {100 * PLATEAU:.0f} point in the last fifth of training, mean over fits"
+    resting = f"At a plateau ({rule}): {len(means) - len(moving)} of {len(means)} configurations"
+    return [
+        resting,
+        *(f"{view.cells[cell].label}: not at a plateau ({signed(100 * mean)})" for cell, mean in moving.items()),
+    ]
+
+
+def bound_sentences(view: StudyView) -> list[str]:
+    """Which learned weights ended at a limit of their weighting, if any weights were learned."""
+    learned = [run for run in view.trained if mapping(run.fit.config.get("weighting")).get("name", "fixed") != "fixed"]
+    known = [run for run in learned if run.fit.at_bound is not None]
+    if not known:
+        return [f"Learned weights: {len(learned)} fits do not say whether one ended at its bound"] if learned else []
+    stuck = [run for run in known if run.fit.at_bound]
+    return [
+        f"Learned weights: {len(stuck) or 'none'} of {len(known)} fits end{'s' if len(stuck) < 2 else ''} with one at "
+        "its bound",
+        *(f"{run.cell.label}, seed {run.seed}: {', '.join(run.fit.at_bound or ())}" for run in stuck),
+    ]
 
 
 def by_cell(view: StudyView, accelerator: str, metric: str = "mAP") -> dict[str, dict[int, list[float]]]:

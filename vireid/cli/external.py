@@ -75,8 +75,7 @@ def loss_terms(
         typer.echo(json.dumps(terms, indent=1))
         return
     table = Table(title=f"Loss terms of {arch}, unweighted")
-    table.add_column("term")
-    table.add_column("value", justify="right")
+    table.add_columns("term", "value", text=("term",))
     for name, value in terms.items():
         table.add_row(name, f"{value:.8g}")
     console.print(table)
@@ -153,8 +152,7 @@ def audit(
 def _summary(imported: Imported, file: Path, arch: str) -> Table:
     """Parameters of the file by role, and what of it never runs."""
     table = Table(title=f"{file.name}: {arch}, {imported.num_classes} classes")
-    table.add_column("part")
-    table.add_column("parameters", justify="right")
+    table.add_columns("part", "parameters", text=("part",))
     for role, count in imported.parameters.items():
         table.add_row(role.replace("_", "-"), f"{count:,}", end_section=role == "dead")
     for part, count in imported.dead.items():
@@ -170,8 +168,7 @@ def _audit_table(title: str, readings: Sequence[Reading], synthetic: bool) -> Ta
 
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left", pad_edge=False)
     table.add_column("%", no_wrap=True)
-    for name in COLUMNS:
-        table.add_column(name.replace(" ", "\n"), justify="right", no_wrap=True)
+    table.add_columns(*(name.replace(" ", "\n") for name in COLUMNS), no_wrap=True)
     known = list(dict.fromkeys(reading.known for reading in readings if reading.known))
     for heading, section in groupby(readings, key=lambda reading: _heading(reading.config)):
         table.add_row(heading, style="cyan")

@@ -69,16 +69,14 @@ def choose(
 
 
 def _show(choice: DeploymentChoice, accuracy_key: AccuracyKey | None) -> None:
-    from vireid.report.records.choose import against_runner_up, bundle_note, commands, nearest_misses, sentence
-
     console.print(_table(choice, accuracy_key))
     if choice.unevaluated:
         remark = f"Measured, but without an accuracy of their own under this protocol: {_listed(choice.unevaluated)}."
         console.print(remark, style="dim", soft_wrap=True)
     if choice.best is None:
-        console.print(nearest_misses(choice), style="bold", soft_wrap=True)
+        console.print(choice.nearest_misses, style="bold", soft_wrap=True)
         return
-    lines = [sentence(choice), against_runner_up(choice)]
+    lines = [choice.sentence, choice.against_runner_up]
     if choice.limits.mb is not None:
         lines.append("The file counts as it lies on disk; where no fp32 file was measured, its weights do.")
     if accuracy_key is not None and accuracy_key.card.split == "test":
@@ -86,11 +84,11 @@ def _show(choice: DeploymentChoice, accuracy_key: AccuracyKey | None) -> None:
     for candidate in filter(None, (choice.best, choice.runner_up)):
         if candidate.timing.notes:
             lines.append(f"The profiler noted of {candidate}: {'; '.join(candidate.timing.notes)}.")
-    if note := bundle_note(choice):
+    if note := choice.bundle_note:
         lines.append(note)
     for line in lines:
         console.print(line, soft_wrap=True)
-    for command in commands(choice.best):
+    for command in choice.best.commands:
         console.print(f"  {command}", soft_wrap=True, style="bold")
 
 
@@ -155,8 +153,6 @@ def _listed(candidates: Sequence[Deployable], most: int = 6) -> str:
 
 
 def _as_json(choice: DeploymentChoice, accuracy_key: AccuracyKey | None) -> dict[str, Any]:
-    from vireid.report.records.choose import commands, nearest_misses
-
     limits = choice.limits
     return {
         "place": {"device": choice.key.device, "way": choice.key.mode, "threads": choice.key.threads},
@@ -166,8 +162,8 @@ def _as_json(choice: DeploymentChoice, accuracy_key: AccuracyKey | None) -> dict
         "best": None if choice.best is None else _entry(choice.best, choice),
         "runner_up": None if choice.runner_up is None else _entry(choice.runner_up, choice),
         "intervals_overlap": choice.overlap,
-        "commands": [] if choice.best is None else commands(choice.best),
-        "reason": nearest_misses(choice) if choice.best is None else None,
+        "commands": [] if choice.best is None else choice.best.commands,
+        "reason": choice.nearest_misses if choice.best is None else None,
         "candidates": [_entry(candidate, choice) for candidate in choice.considered],
         "not_evaluated": [_entry(candidate, choice) for candidate in choice.unevaluated],
     }

@@ -66,6 +66,29 @@ class Deployable:
         weights = self.model.cost.size_bytes if self.precision == EXACT else None
         return next((size for size in (self.timing.size_bytes, evaluated, weights) if size is not None), None)
 
+    @property
+    def commands(self) -> list[str]:
+        """What makes the artefact, ready to paste; the first fit of several."""
+        run, name = self.fits[0], self.timing.runtime_name
+        openvino = name.startswith("openvino")
+        if self.precision == EXACT:
+            export = [f"vireid export {run} --to deployed --format openvino"] if openvino else []
+            return [*export, f"vireid bundle {run} --to deployed-bundle"]
+        if self.precision == "int8":
+            quantise = f"vireid quantise {run} --to deployed"
+            return [
+                quantise,
+                *([] if openvino else ["vireid bundle --file deployed/model-int8.onnx --to deployed-bundle"]),
+            ]
+        return [f"vireid export {run} --to deployed" + (" --format openvino" if openvino else "")]
+
+    @property
+    def network(self) -> tuple[object, ...]:
+        """What decides accuracy: other runtimes of one network in float32 differ in latency alone."""
+        if self.precision == EXACT:
+            return (*self.fits, EXACT)
+        return (*self.fits, self.precision, self.timing.runtime)
+
     def __str__(self) -> str:
         return f"{self.label}, {self.timing.runtime}"
 
@@ -241,6 +264,69 @@ class DeploymentChoice:
             return None
         return overlapping(self.best.accuracy, self.runner_up.accuracy)
 
+    @property
+    def nearest_misses(self) -> str:
+        """One sentence on the candidate that comes nearest to each limit."""
+        remarks = []
+        for name, unit, limit, read in self.limits.bounds:
+            values = [(value, c) for c in self.considered if (value := read(c)) is not None]
+            if not values:
+                remarks.append(f"{name}: not measured of any candidate")
+                continue
+            value, candidate = min(values, key=lambda pair: pair[0])
+            within = " (within it)" if value <= limit else ""
+            remarks.append(f"{name}: at least {value:.2f} {unit}, of {candidate}, against {limit:g} {unit}{within}")
+        return f"Nothing evaluated fits all limits; {'; '.join(remarks)}."
+
+    @property
+    def sentence(self) -> str:
+        """The choice in one sentence."""
+        best = self.best
+        assert best is not None
+        assert best.accuracy is not None
+        percentile = self.limits.percentile
+        score = f"mAP {100 * best.accuracy.mean_ap:.1f} % {best.accuracy.interval}".rstrip()
+        within = sum(not self.limits.exceeded(candidate) for candidate in self.considered)
+        if len(best.accuracy.seeds) > 1:
+            score += f" (mean over seeds {', '.join(map(str, best.accuracy.seeds))}; the commands take the first)"
+        size = "" if best.size_bytes is None else f", {best.size_bytes / MB:.1f} MB"
+        return (
+            f"{best}: {score} at {best.timing.ms(percentile):.2f} ms (p{percentile:g}){size}, on {self.key}, "
+            f"is the most accurate of the {within} candidates within the limits, {len(self.considered)} evaluated."
+        )
+
+    @property
+    def against_runner_up(self) -> str:
+        """Whether the data show the choice to be better than the next one."""
+        if self.runner_up is None:
+            return "No other network fits the limits, so there is no runner-up."
+        second, accuracy = self.runner_up, self.runner_up.accuracy
+        assert accuracy is not None
+        second_best = f"Runner-up: {second}, mAP {100 * accuracy.mean_ap:.1f} % {accuracy.interval}".rstrip()
+        if self.overlap is None:
+            return f"{second_best}; without intervals of both nothing shows whether the difference is real."
+        if self.overlap:
+            overlap = "their intervals overlap: the data do not show that the choice is the more accurate one"
+            return f"{second_best}; {overlap}."
+        return f"{second_best}; their intervals do not overlap: the data show the choice."
+
+    @property
+    def bundle_note(self) -> str:
+        """What a bundle takes where the choice was timed in another runtime; empty where it was not."""
+        best = self.best
+        assert best is not None
+        if best.timing.runtime_name == "onnxruntime" or best.precision != EXACT:
+            return ""
+        same = [c for c in self.considered if c.model == best.model and c.precision == EXACT]
+        there = [c for c in same if c.timing.runtime_name == "onnxruntime"]
+        if not there:
+            return "A bundle runs on onnxruntime, where this network was not measured on this device."
+        fastest = min(there, key=lambda c: c.timing.ms(self.limits.percentile))
+        over = "; ".join(self.limits.exceeded(fastest))
+        time = f"{fastest.timing.ms(self.limits.percentile):.2f} ms"
+        cost = f"A bundle runs on onnxruntime, where this network takes {time}"
+        return f"{cost}, over the limits: {over}." if over else f"{cost}, within the limits."
+
 
 def overlapping(one: Accuracy | None, other: Accuracy | None) -> bool | None:
     """Whether two intervals share a point; None where one is missing."""
@@ -251,116 +337,28 @@ def overlapping(one: Accuracy | None, other: Accuracy | None) -> bool | None:
 
 def key_for(record: LatencyRecord, threads: int | None = None, names: Mapping[str, str] | None = None) -> TimingKey:
     """The key that a record stands for: its machine and mode of measuring, and its threads unless given."""
-    own = TimingKey.of(record, names)
-    return own if threads is None else replace(own, threads=threads)
+    key = TimingKey.of(record, names)
+    return key if threads is None else replace(key, threads=threads)
 
 
 def choose(candidates: Sequence[Deployable], key: TimingKey, limits: Limits) -> DeploymentChoice:
     """Take the highest mAP within the limits, of equal ones the faster, among the candidates that were timed there."""
-    own = [c for c in candidates if c.timing.key.condition == key.condition]
-    considered = [c for c in own if c.accuracy is not None]
-    fitting = sorted((c for c in considered if not limits.exceeded(c)), key=lambda c: _rank(c, limits))
-    best = fitting[0] if fitting else None
-    others = [c for c in fitting if best is not None and _network(c) != _network(best)]
+    timed = [c for c in candidates if c.timing.key.condition == key.condition]
+    scored = [(c, c.accuracy) for c in timed if c.accuracy is not None]
+    considered = [c for c, _ in scored]
+    fitting = [(c, accuracy) for c, accuracy in scored if not limits.exceeded(c)]
+    fitting.sort(key=lambda pair: rank(pair[1].mean_ap, pair[0].timing.ms(limits.percentile)))
+    best = fitting[0][0] if fitting else None
+    others = [c for c, _ in fitting if best is not None and c.network != best.network]
     return DeploymentChoice(
         key=key,
         limits=limits,
         considered=tuple(considered),
-        unevaluated=tuple(c for c in own if c.accuracy is None),
+        unevaluated=tuple(c for c in timed if c.accuracy is None),
         front=tuple(front(considered, limits.percentile)),
         best=best,
         runner_up=others[0] if others else None,
     )
-
-
-def _rank(candidate: Deployable, limits: Limits) -> tuple[float, float]:
-    assert candidate.accuracy is not None
-    return rank(candidate.accuracy.mean_ap, candidate.timing.ms(limits.percentile))
-
-
-def _network(candidate: Deployable) -> tuple[object, ...]:
-    """What decides accuracy: other runtimes of one network in float32 differ in latency alone."""
-    if candidate.precision == EXACT:
-        return (*candidate.fits, EXACT)
-    return (*candidate.fits, candidate.precision, candidate.timing.runtime)
-
-
-def nearest_misses(choice: DeploymentChoice) -> str:
-    """One sentence on the candidate that comes nearest to each limit."""
-    parts = []
-    for name, unit, limit, read in choice.limits.bounds:
-        values = [(value, c) for c in choice.considered if (value := read(c)) is not None]
-        if not values:
-            parts.append(f"{name}: not measured of any candidate")
-            continue
-        value, candidate = min(values, key=lambda pair: pair[0])
-        within = " (within it)" if value <= limit else ""
-        parts.append(f"{name}: at least {value:.2f} {unit}, of {candidate}, against {limit:g} {unit}{within}")
-    return f"Nothing evaluated fits all limits; {'; '.join(parts)}."
-
-
-def sentence(choice: DeploymentChoice) -> str:
-    """The choice in one sentence."""
-    best = choice.best
-    assert best is not None
-    assert best.accuracy is not None
-    percentile = choice.limits.percentile
-    score = f"mAP {100 * best.accuracy.mean_ap:.1f} % {best.accuracy.interval}".rstrip()
-    within = sum(not choice.limits.exceeded(candidate) for candidate in choice.considered)
-    if len(best.accuracy.seeds) > 1:
-        score += f" (mean over seeds {', '.join(map(str, best.accuracy.seeds))}; the commands take the first)"
-    size = "" if best.size_bytes is None else f", {best.size_bytes / MB:.1f} MB"
-    return (
-        f"{best}: {score} at {best.timing.ms(percentile):.2f} ms (p{percentile:g}){size}, on {choice.key}, "
-        f"is the most accurate of the {within} candidates within the limits, {len(choice.considered)} evaluated."
-    )
-
-
-def against_runner_up(choice: DeploymentChoice) -> str:
-    """Whether the data show the choice to be better than the next one."""
-    if choice.runner_up is None:
-        return "No other network fits the limits, so there is no runner-up."
-    second = choice.runner_up
-    assert second.accuracy is not None
-    second_best = f"Runner-up: {second}, mAP {100 * second.accuracy.mean_ap:.1f} % {second.accuracy.interval}".rstrip()
-    if choice.overlap is None:
-        return f"{second_best}; without intervals of both nothing shows whether the difference is real."
-    if choice.overlap:
-        return f"{second_best}; their intervals overlap: the data do not show that the choice is the more accurate one."
-    return f"{second_best}; their intervals do not overlap: the data show the choice."
-
-
-def commands(candidate: Deployable, folder: str = "deployed") -> list[str]:
-    """What makes the artefact, ready to paste; the first fit of several."""
-    run, name = candidate.fits[0], candidate.timing.runtime_name
-    openvino = name.startswith("openvino")
-    if candidate.precision == EXACT:
-        own = [f"vireid export {run} --to {folder} --format openvino"] if openvino else []
-        return [*own, f"vireid bundle {run} --to {folder}-bundle"]
-    if candidate.precision == "int8":
-        quantise = f"vireid quantise {run} --to {folder}"
-        return [
-            quantise,
-            *([] if openvino else [f"vireid bundle --file {folder}/model-int8.onnx --to {folder}-bundle"]),
-        ]
-    return [f"vireid export {run} --to {folder}" + (" --format openvino" if openvino else "")]
-
-
-def bundle_note(choice: DeploymentChoice) -> str:
-    """What a bundle takes where the choice was timed in another runtime; empty where it was not."""
-    best = choice.best
-    assert best is not None
-    if best.timing.runtime_name == "onnxruntime" or best.precision != EXACT:
-        return ""
-    same = [c for c in choice.considered if c.model == best.model and c.precision == EXACT]
-    there = [c for c in same if c.timing.runtime_name == "onnxruntime"]
-    if not there:
-        return "A bundle runs on onnxruntime, where this network was not measured on this device."
-    fastest = min(there, key=lambda c: c.timing.ms(choice.limits.percentile))
-    over = "; ".join(choice.limits.exceeded(fastest))
-    taken = f"{fastest.timing.ms(choice.limits.percentile):.2f} ms"
-    cost = f"A bundle runs on onnxruntime, where this network takes {taken}"
-    return f"{cost}, over the limits: {over}." if over else f"{cost}, within the limits."
 
 
 def measuring(key: TimingKey, overrides: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ from vireid.report.figures.canvas import GREY, colour, light_grid, new_figure, p
 from vireid.report.html import Column, Html, absent, join, table, tag, unfilled, with_ratio
 from vireid.report.page import Report
 from vireid.report.records.deployment import DeploymentView
-from vireid.report.records.keys import TimingKey, as_sentence
+from vireid.report.records.keys import TimingKey, as_sentence, grouped
 from vireid.report.records.study import StudyView
 from vireid.report.records.timings import Timing
 from vireid.report.tables import COSTS
@@ -179,9 +179,7 @@ def render_roofline(report: Report) -> Html:
     points = roofline_points(deployment)
     if not points:
         return unfilled("No latency record holds the machine's roofs", "vireid profile model=idkl profile=isolated")
-    groups: dict[TimingKey, list[Point]] = {}
-    for point in points:
-        groups.setdefault(point.timing.key, []).append(point)
+    groups = grouped(points, lambda point: point.timing.key)
     figures = [
         _roofline_figure(deployment, key, own, report.out, f"roofline-{n}")
         for n, (key, own) in enumerate(groups.items(), start=1)
@@ -233,10 +231,8 @@ def _roofline_table(deployment: DeploymentView, by_key: dict[TimingKey, list[Poi
     columns = [Column("Runtime", text=True), Column("Batch"), Column("Achieved", "GFLOP/s")]
     columns += [Column("Intensity", "operations/byte, at most"), Column("Roof of arithmetic", "GFLOP/s")]
     columns += [Column("Roof of memory", "GB/s"), Column("Attainable", "GFLOP/s"), Column("Reached", "%")]
-    groups: dict[str, list[Point]] = {}
-    for key, own in by_key.items():
-        for point in own:
-            groups.setdefault(f"{deployment.graph_name(point.timing)} · {key}", []).append(point)
+    ordered = (point for points in by_key.values() for point in points)
+    groups = grouped(ordered, lambda point: f"{deployment.graph_name(point.timing)} · {point.timing.key}")
     blocks = [(heading, [_roofline_row(point) for point in own]) for heading, own in groups.items()]
     caption = (
         "Achieved arithmetic and the lower of the two roofs at that intensity. The roof of arithmetic is a matrix "

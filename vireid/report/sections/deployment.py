@@ -26,7 +26,7 @@ from vireid.report.records.choose import (
     front,
 )
 from vireid.report.records.deployment import DeploymentView, describe
-from vireid.report.records.keys import AccuracyKey, TimingKey, as_sentence, runtime_label, signed
+from vireid.report.records.keys import AccuracyKey, TimingKey, as_sentence, grouped, runtime_label, signed
 from vireid.report.records.timings import Timing
 from vireid.report.sections.scores import along, staircase
 from vireid.report.tables import csv_text
@@ -262,9 +262,7 @@ def render_toggles(report: Report) -> Html:
     columns = [Column("Model without it", text=True), Column("Runtime", text=True), Column("Batch")]
     columns += [Column("Without", "p50, ms"), Column("With", "p50, ms"), Column("Ratio", "p50")]
     columns.append(Column("MACs", "ratio"))
-    groups: dict[tuple[str, TimingKey], list[Price]] = {}
-    for price in priced:
-        groups.setdefault((str(price.toggle), price.without.key), []).append(price)
+    groups = grouped(priced, lambda price: (str(price.toggle), price.without.key))
     blocks = [(f"{name} on {key}", [_price_row(price) for price in own]) for (name, key), own in groups.items()]
     caption = (
         "Price of a toggle at inference: median latency with it ÷ without it, of models that differ in nothing else, "

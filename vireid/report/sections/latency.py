@@ -22,9 +22,9 @@ from vireid.report.figures.canvas import (
 from vireid.report.html import Column, Html, absent, bullets, join, table, tag, unfilled
 from vireid.report.page import Report
 from vireid.report.records.deployment import DeploymentView
-from vireid.report.records.keys import TimingKey, as_sentence, runtime_label
+from vireid.report.records.keys import TimingKey, as_sentence, grouped, runtime_label
 from vireid.report.records.study import StudyView
-from vireid.report.records.timings import Timing, by_key
+from vireid.report.records.timings import Timing
 
 
 def render_latency(report: Report) -> Html:
@@ -107,9 +107,7 @@ GRAPH_LINE = 40  # characters of a graph's name before it goes on in the next li
 def render_latency_by_machine(report: Report) -> Html:
     """A figure and a table for every machine."""
     deployment = report.deployment
-    machines: dict[str, list[Timing]] = {}
-    for timing in deployment.shown:
-        machines.setdefault(timing.key.machine, []).append(timing)
+    machines = grouped(deployment.shown, lambda timing: timing.key.machine)
     if not machines:
         return unfilled("No latency measured", "vireid profile model=idkl profile=runtimes")
     pieces = []
@@ -122,7 +120,7 @@ def render_latency_by_machine(report: Report) -> Html:
 
 
 def _machine_figure(deployment: DeploymentView, own: Sequence[Timing], out: Path, name: str) -> Html:
-    groups = by_key(own)
+    groups = grouped(own, lambda timing: timing.key)
     runtimes = sorted({timing.runtime for timing in own})
     rows = {key: list(dict.fromkeys(map(deployment.graph_name, timings))) for key, timings in groups.items()}
     lanes = {key: sorted({timing.runtime for timing in timings}) for key, timings in groups.items()}
@@ -169,10 +167,8 @@ def _machine_table(deployment: DeploymentView, own: Sequence[Timing]) -> Html:
     energy = any(timing.joules_per_image is not None for timing in own)
     columns += [Column("Energy", "J/image")] if energy else []
     columns.append(Column("Samples"))
-    groups: dict[str, list[Timing]] = {}
-    for key, timings in by_key(own).items():
-        for timing in timings:
-            groups.setdefault(f"{deployment.graph_name(timing)} · {key.heading}", []).append(timing)
+    ordered = (timing for timings in grouped(own, lambda timing: timing.key).values() for timing in timings)
+    groups = grouped(ordered, lambda timing: f"{deployment.graph_name(timing)} · {timing.key.heading}")
     blocks = [
         (heading, [_timing_row(timing, energy=energy) for timing in timings]) for heading, timings in groups.items()
     ]
@@ -221,10 +217,8 @@ STAGES = ("decode", "preprocess", "backbone", "neck", "network", "search")
 def render_query_pipeline(report: Report) -> Html:
     """One figure per machine, mode and threads, and a table."""
     deployment = report.deployment
-    groups: dict[TimingKey, list[LatencyRecord]] = {}
-    for record in deployment.latencies:
-        if record.status == "ok" and record.stages and record.artefact in deployment.labels:
-            groups.setdefault(TimingKey.of(record, deployment.machines), []).append(record)
+    queries = [r for r in deployment.latencies if r.status == "ok" and r.stages and r.artefact in deployment.labels]
+    groups = grouped(queries, lambda record: TimingKey.of(record, deployment.machines))
     if not groups:
         return unfilled(
             "No query from a JPEG file to a ranked list measured",

@@ -8,7 +8,7 @@ from vireid.core.protocol_card import PLAIN
 from vireid.report.effects.phrases import SUMMARY, Names, document, effect_entry, grid
 from vireid.report.html import Column, Html, absent, join, paragraph, table, with_ratio
 from vireid.report.page import Report
-from vireid.report.records.keys import MAIN_SCORES, as_sentence, seeds_phrase
+from vireid.report.records.keys import MAIN_SCORES, as_sentence, grouped, seeds_phrase
 from vireid.report.records.study import StudyView
 from vireid.report.sections.effects import system_sentence
 from vireid.report.sections.text import source, text_rows, text_sentence
@@ -95,10 +95,8 @@ class SystemTable:
 
 def system_tables(report: Report) -> list[SystemTable]:
     """One table per kind of data and accelerator; systems in the order of the plan, also those without a score."""
-    groups: dict[tuple[str, str], list[ScoreTable]] = {}
-    for content in report.tables(text=False):
-        if any(row.reranking == PLAIN for row in content.rows):
-            groups.setdefault((content.key.data, content.key.accelerator), []).append(content)
+    plain = [table for table in report.tables(text=False) if any(row.reranking == PLAIN for row in table.rows)]
+    groups = grouped(plain, lambda table: (table.key.data, table.key.accelerator))
     return [_system_table(report.view, tables) for tables in groups.values()]
 
 

@@ -79,7 +79,7 @@ def check(
     table.add_columns("what", "found", "expected", "", "note", text=("what", "", "note"))
     for row in report.rows:
         mark = {True: Text("ok", "green"), False: Text("differs", "red"), None: Text()}[row.ok]
-        table.add_row(row.name, _number(row.found), _number(row.expected), mark, row.note)
+        table.add_row(row.name, _number(row.count), _number(row.expected), mark, row.note)
     console.print(table)
     for finding in report.findings:
         label, style = ("problem", "red") if finding.wrong else ("note", "dim")

@@ -174,9 +174,9 @@ def _audit_table(title: str, readings: Sequence[Reading], synthetic: bool) -> Ta
         table.add_row(heading, style="cyan")
         for reading in section:
             label = f"  {'L2' if reading.config.normalise else 'raw'}{_reranked(reading.config)}"
-            label += " *" if reading.own else ""
+            label += " *" if reading.prescribed else ""
             label += f" {MARKS[known.index(reading.known)]}" if reading.known else ""
-            table.add_row(label, *_cells(reading), style="bold" if reading.own else None)
+            table.add_row(label, *_cells(reading), style="bold" if reading.prescribed else None)
         table.add_section()
     notes = ["L2, raw: features normalised or not; R1 is the same with either CMC", "* what the protocol prescribes"]
     notes += [f"{MARKS[number]} read so by the {code}" for number, code in enumerate(known)]
@@ -214,9 +214,9 @@ def _span(readings: Sequence[Reading]) -> list[str]:
     """One line per task: the lowest and the highest reading of the same weights."""
     lines = []
     for task in dict.fromkeys(_task(reading.config) for reading in readings):
-        own = [reading for reading in readings if reading.results and _task(reading.config) == task]
+        of_task = [reading for reading in readings if reading.results and _task(reading.config) == task]
         for metric in ("r1", "mAP"):
-            ordered = sorted(own, key=lambda reading: reading.results["dedup"].metrics[metric])
+            ordered = sorted(of_task, key=lambda reading: reading.results["dedup"].metrics[metric])
             low, high = (
                 f"{100 * end.results['dedup'].metrics[metric]:.1f} ({_convention(end.config)})"
                 for end in (ordered[0], ordered[-1])

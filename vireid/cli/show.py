@@ -119,8 +119,8 @@ def record_lines(records: Sequence[Record], stale: Mapping[str, list[str]], widt
     rows = [("id", "kind", "status", "data", "ended", "result", "what", "stale")]
     for record in records:
         what, result = _summary(record)
-        parts = ", ".join(stale.get(record.id, []))
-        rows.append((record.id, record.kind, record.status, record.data_kind, record.ended[:16], result, what, parts))
+        changed = ", ".join(stale.get(record.id, []))
+        rows.append((record.id, record.kind, record.status, record.data_kind, record.ended[:16], result, what, changed))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
     return lines if width is None else [line if len(line) <= width else line[: width - 1] + "…" for line in lines]

@@ -126,14 +126,14 @@ def _refuse_depth(image: Image.Image, file: Path) -> None:
         kind = "16-bit"
     else:
         kind = "32-bit" if image.mode == "I" else image.mode
-    said, example = "", "rescale all images of the dataset by one rule"
+    span, example = "", "rescale all images of the dataset by one rule"
     if image.mode[0] in "IF":
         values = np.asarray(image)
         low, high = values.min(), values.max()
-        said = f", values {low:.7g}–{high:.7g}"
+        span = f", values {low:.7g}–{high:.7g}"
         example = f"for example np.clip((a - {low:.7g}) / {max(high - low, 1):.7g} * 255, 0, 255).astype(np.uint8)"
     raise RefusedImageError(
-        f"image {file} is {kind} (mode {image.mode}{said}): which of these values are black and white is for you to "
+        f"image {file} is {kind} (mode {image.mode}{span}): which of these values are black and white is for you to "
         f"say, by one rule for the whole dataset; write eight-bit images first, {example}",
         kind,
     )

@@ -200,14 +200,14 @@ class TrainingLoader:
             modality=self._modality[chosen],
             camera=self._camera[chosen],
             view=augmented.view,
-            captions=self._said(chosen.numpy(), epoch, step),
+            captions=self._captions_of(chosen.numpy(), epoch, step),
         )
 
-    def _said(self, rows: IntArray, epoch: int, step: int) -> Sequence[str] | None:
+    def _captions_of(self, rows: IntArray, epoch: int, step: int) -> Sequence[str] | None:
         if self.captions is not None:
             return self.captions(rows, epoch, step)
-        said = self.index.captions
-        return None if said is None else tuple(said[row] for row in rows)
+        captions = self.index.captions
+        return None if captions is None else tuple(captions[row] for row in rows)
 
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
         """Iterate over the batches of an epoch from ``first_step`` on, preparing the next ones meanwhile.

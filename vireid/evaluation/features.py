@@ -322,7 +322,7 @@ def evaluate_set(
             "cmc": convention,
             "feature_normalisation": "L2" if normalise else "none",
             "score": "cosine" if normalise else "negative squared Euclidean",
-            "reranking": {"name": "none"} if config is None else config.words,
+            "reranking": {"name": "none"} if config is None else config.card_entry,
             "queries": len(features.query),
             "gallery": len(features.gallery) - features.junk,
             "junk": features.junk,

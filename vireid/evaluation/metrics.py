@@ -223,8 +223,8 @@ def rank_block(
     removed = removed_images(query, gallery, rule)
     if removed is not None:
         np.copyto(values, -np.inf, where=removed)
-    found = rank_hits(values, query.identity, removed, layout, dedup=cmc == "dedup")
-    return QueryMetrics(found.ap, found.inp, found.first, found.valid)
+    hits = rank_hits(values, query.identity, removed, layout, dedup=cmc == "dedup")
+    return QueryMetrics(hits.ap, hits.inp, hits.first, hits.valid)
 
 
 def filtered_counts(query: Labels, gallery: Labels, rule: CameraRule) -> tuple[IntArray, IntArray]:

@@ -141,7 +141,7 @@ def _by_permutation(
             )
         for trial in range(config.trials):
             chosen[trial].append(rows[rows_named[trial]])
-    return [np.concatenate(parts) for parts in chosen]
+    return [np.concatenate(drawn) for drawn in chosen]
 
 
 def _require_folders(

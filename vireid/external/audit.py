@@ -71,7 +71,7 @@ class Reading:
     reason: str = ""
 
     @property
-    def own(self) -> bool:
+    def prescribed(self) -> bool:
         """Whether this is what the protocol itself prescribes."""
         return self.config.normalise == self.config.spec.normalise and self.config.reranking.name == "none"
 
@@ -134,7 +134,7 @@ def to_table(readings: Sequence[Reading]) -> pd.DataFrame:
                 {
                     **card,
                     "reranking": reading.config.reranking.name,
-                    "prescribed": reading.own and cmc == reading.config.spec.cmc[0],
+                    "prescribed": reading.prescribed and cmc == reading.config.spec.cmc[0],
                     "known_from": KNOWN.get(
                         (reading.config.name, reading.config.normalise, reading.config.reranking.name, cmc), ""
                     ),

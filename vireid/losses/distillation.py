@@ -43,9 +43,9 @@ def relation_distillation(student: Tensor, teacher: Tensor, temperature: float) 
     # X of TGSA holds the first half of V and of I; here the other halves make a second one, so that no row is left out.
     rows = torch.arange(2 * n, device=student.device)
     mixed = torch.cat([rows[:half], rows[n : n + n - half], rows[half:n], rows[n + n - half :]])
-    parts = tgsa_inter(ours, theirs)
+    inter = tgsa_inter(ours, theirs)
     cross = tgsa_inter(ours[mixed][:, mixed], theirs[mixed][:, mixed])
-    return torch.stack([*parts.values(), *cross.values()]).sum()
+    return torch.stack([*inter.values(), *cross.values()]).sum()
 
 
 def logit_distillation(student: Tensor, teacher: Tensor, temperature: float, per_identity: int | None = None) -> Tensor:

@@ -219,7 +219,7 @@ class ReIDModel(_Module):
     def grouped(self, *groups: tuple[str, tuple[str, ...], float]) -> list[dict[str, Any]]:
         """Trainable parameters in groups of a name, prefixes and a learning-rate scale; the longest prefix decides."""
         members: dict[str, list[nn.Parameter]] = {name: [] for name, _, _ in groups}
-        prefixes = {prefix: name for name, own, _ in groups for prefix in own}
+        prefixes = {prefix: name for name, starts, _ in groups for prefix in starts}
         for name, parameter in self.named_parameters():
             if parameter.requires_grad:
                 members[prefixes[max((p for p in prefixes if name.startswith(p)), key=len)]].append(parameter)

@@ -91,8 +91,8 @@ def idkl_terms(
     def triplet(name: str) -> Tensor:
         return batch_hard_triplet(distances(name), labels, config.margin)
 
-    def total(parts: dict[str, Tensor]) -> Tensor:
-        return torch.stack(list(parts.values())).sum()
+    def total(losses: dict[str, Tensor]) -> Tensor:
+        return torch.stack(list(losses.values())).sum()
 
     def purifier() -> Tensor:
         uncertainty = purifier_entropy(logits("raw"), logits("purified"))

@@ -208,8 +208,8 @@ def tokenize(captions: Sequence[str], context: int) -> Tensor:
 
 @lru_cache(maxsize=1 << 17)
 def _encode(caption: str, context: int) -> tuple[int, ...]:
-    words = _tokenizer().encode(caption)[: context - 2]
-    return (END - 1, *words, END)
+    tokens = _tokenizer().encode(caption)[: context - 2]
+    return (END - 1, *tokens, END)
 
 
 @lru_cache(maxsize=1)

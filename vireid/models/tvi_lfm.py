@@ -172,8 +172,8 @@ class TVILFM(ReIDModel, nn.Module):
         partners, described = _pairs(batch)
         descriptions, captions = ([batch.captions[row] for row in part.tolist()] for part in (partners, described))
         text, fused = self._fuse(pooled.index_select(0, described), descriptions, captions)
-        parts = [pooled.index_select(0, self._kept(batch)), fused]
-        return torch.cat([*parts, text] if self.config.joint else parts)
+        features = [pooled.index_select(0, self._kept(batch)), fused]
+        return torch.cat([*features, text] if self.config.joint else features)
 
     def _fuse(self, infrared: Tensor, descriptions: Sequence[str], captions: Sequence[str]) -> tuple[Tensor, Tensor]:
         """The text feature and the fused one, B×D each, in the infrared feature's type."""

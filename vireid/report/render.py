@@ -158,7 +158,7 @@ def _execute(template: Path, output: Path, parameters: dict[str, Any]) -> Any:
 
     logging.getLogger("papermill").setLevel(logging.ERROR)
     try:
-        with _own_kernel():
+        with _kernel():
             notebook = papermill.execute_notebook(
                 str(template),
                 str(output),
@@ -187,7 +187,7 @@ def _execute(template: Path, output: Path, parameters: dict[str, Any]) -> Any:
 
 
 @contextmanager
-def _own_kernel() -> Iterator[None]:
+def _kernel() -> Iterator[None]:
     """Offer a kernel that is this interpreter, whatever kernels the user has registered, and leave nothing behind."""
     command = [sys.executable, "-P", "-Xfrozen_modules=off", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     spec = {

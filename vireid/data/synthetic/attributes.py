@@ -219,7 +219,7 @@ class Person:
 
     def shared_attributes(self) -> tuple[str, ...]:
         """Attributes that both modalities can show: shape, cut, pattern, bag, hair style, headwear."""
-        parts = [
+        entries = [
             f"build: {self.build}",
             f"height: {self.height}",
             f"hair: {self.hair_style}",
@@ -234,38 +234,38 @@ class Person:
             f"footwear: {self.footwear}",
             f"bag: {self.bag if self.bag == 'none' else f'{self.bag_size} {self.bag}'}",
         ]
-        return tuple(parts)
+        return tuple(entries)
 
     def visible_attributes(self) -> tuple[str, ...]:
         """Attributes that only the visible modality shows: colours."""
-        parts = [f"hair colour: {self.hair_colour}", f"upper colour: {self.upper.colour}"]
+        entries = [f"hair colour: {self.hair_colour}", f"upper colour: {self.upper.colour}"]
         if self.upper.pattern != "plain":
-            parts.append(f"upper second colour: {self.upper.second_colour}")
+            entries.append(f"upper second colour: {self.upper.second_colour}")
         if self.open_front:
-            parts.append(f"inner colour: {self.inner_colour}")
-        parts.append(f"lower colour: {self.lower.colour}")
+            entries.append(f"inner colour: {self.inner_colour}")
+        entries.append(f"lower colour: {self.lower.colour}")
         if self.lower.pattern != "plain":
-            parts.append(f"lower second colour: {self.lower.second_colour}")
-        parts.append(f"footwear colour: {self.footwear_colour}")
+            entries.append(f"lower second colour: {self.lower.second_colour}")
+        entries.append(f"footwear colour: {self.footwear_colour}")
         if self.headwear not in ("none", "hood"):
-            parts.append(f"headwear colour: {self.headwear_colour}")
+            entries.append(f"headwear colour: {self.headwear_colour}")
         if self.bag != "none":
-            parts.append(f"bag colour: {self.bag_colour}")
-        return tuple(parts)
+            entries.append(f"bag colour: {self.bag_colour}")
+        return tuple(entries)
 
     def infrared_attributes(self) -> tuple[str, ...]:
         """Attributes that only the infrared shows: materials, and how patterns survive there."""
-        parts = [f"upper material: {self.upper.material}", f"lower material: {self.lower.material}"]
+        entries = [f"upper material: {self.upper.material}", f"lower material: {self.lower.material}"]
         if self.upper.pattern != "plain":
-            parts.append(f"upper ink: {self.upper.ink}")
+            entries.append(f"upper ink: {self.upper.ink}")
         if self.lower.pattern != "plain":
-            parts.append(f"lower ink: {self.lower.ink}")
-        parts.append(f"footwear material: {self.footwear_material}")
+            entries.append(f"lower ink: {self.lower.ink}")
+        entries.append(f"footwear material: {self.footwear_material}")
         if self.headwear not in ("none", "hood"):
-            parts.append(f"headwear material: {self.headwear_material}")
+            entries.append(f"headwear material: {self.headwear_material}")
         if self.bag != "none":
-            parts.append(f"bag material: {self.bag_material}")
-        return tuple(parts)
+            entries.append(f"bag material: {self.bag_material}")
+        return tuple(entries)
 
 
 @lru_cache(maxsize=4096)

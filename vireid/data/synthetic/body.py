@@ -114,16 +114,16 @@ def pose_frames(lengths: Proportions, pose: Pose) -> Array:
     frames = np.zeros((len(Bone), 4, 4))
     frames[:, 3, 3] = 1
 
-    def place(bone: Bone, rotation: Array, origin: Array) -> None:
+    def set_frame(bone: Bone, rotation: Array, origin: Array) -> None:
         frames[bone, :3, :3] = rotation
         frames[bone, :3, 3] = origin
 
     pelvis = np.array([0.0, lengths.hip, 0.0])
     trunk = _about_y(pose.twist) @ _about_x(pose.lean)
-    place(Bone.TORSO, trunk, pelvis)
+    set_frame(Bone.TORSO, trunk, pelvis)
     neck = pelvis + trunk @ np.array([0.0, lengths.torso + 0.045, 0.006])
     skull = trunk @ _about_y(pose.turn) @ _about_x(pose.nod)
-    place(Bone.HEAD, skull, neck + skull @ np.array([0.0, lengths.head[1] * 1.02, 0.012]))
+    set_frame(Bone.HEAD, skull, neck + skull @ np.array([0.0, lengths.head[1] * 1.02, 0.012]))
     lowest = math.inf
     for side, sign in enumerate((1.0, -1.0)):
         shoulder = pelvis + trunk @ np.array([sign * (lengths.shoulder - 0.017), lengths.torso - 0.040, 0.0])
@@ -131,9 +131,9 @@ def pose_frames(lengths: Proportions, pose: Pose) -> Array:
         elbow = shoulder + lengths.arm * upper[:, 1]
         lower = upper @ _about_x(pose.elbows[side])
         wrist = elbow + lengths.forearm * lower[:, 1]
-        place(Bone(Bone.ARM_LEFT + side), upper, shoulder)
-        place(Bone(Bone.FOREARM_LEFT + side), lower, elbow)
-        place(Bone(Bone.HAND_LEFT + side), 0.35 * lower + 0.65 * _DOWN, wrist)
+        set_frame(Bone(Bone.ARM_LEFT + side), upper, shoulder)
+        set_frame(Bone(Bone.FOREARM_LEFT + side), lower, elbow)
+        set_frame(Bone(Bone.HAND_LEFT + side), 0.35 * lower + 0.65 * _DOWN, wrist)
 
         hip = pelvis + np.array([sign * lengths.hip_gap, 0.0, 0.0])
         thigh = _about_z(sign * 0.025) @ _about_x(-pose.thighs[side]) @ _DOWN
@@ -142,9 +142,9 @@ def pose_frames(lengths: Proportions, pose: Pose) -> Array:
         ankle = knee + lengths.shank * shank[:, 1]
         pitch = 0.45 * (pose.knees[side] - pose.thighs[side] - 0.08)
         foot = _about_y(sign * 0.12) @ _about_x(pitch) @ _DOWN
-        place(Bone(Bone.THIGH_LEFT + side), thigh, hip)
-        place(Bone(Bone.SHANK_LEFT + side), shank, knee)
-        place(Bone(Bone.FOOT_LEFT + side), foot, ankle)
+        set_frame(Bone(Bone.THIGH_LEFT + side), thigh, hip)
+        set_frame(Bone(Bone.SHANK_LEFT + side), shank, knee)
+        set_frame(Bone(Bone.FOOT_LEFT + side), foot, ankle)
         lowest = min(lowest, float(ankle[1]))
     frames[:, 1, 3] += ANKLE - lowest
     return frames

@@ -93,12 +93,12 @@ def wording(person: Person, spectrum: Spectrum) -> Clause:
     if person.headwear == "hood":
         looks.append("the hood up")
     elif person.headwear != "none":
-        looks.append(with_article(_words(seen and person.headwear_colour, person.headwear)))
+        looks.append(with_article(_joined(seen and person.headwear_colour, person.headwear)))
     clothes = [_upper(person, spectrum)]
     if person.lower.kind != "dress":
         clothes.append(_garment(person.lower, spectrum))
-    clothes.append(_words(seen and person.footwear_colour, person.footwear))
-    carried = [] if person.bag == "none" else [_words(person.bag_size, seen and person.bag_colour, person.bag)]
+    clothes.append(_joined(seen and person.footwear_colour, person.footwear))
+    carried = [] if person.bag == "none" else [_joined(person.bag_size, seen and person.bag_colour, person.bag)]
     return Clause(
         with_article(" ".join([*who, "person"])), tuple(looks), tuple(clothes), tuple(map(with_article, carried))
     )
@@ -110,11 +110,11 @@ def _hair(person: Person, seen: bool) -> str:
         case "bald":
             return "a bald head"
         case "bob" | "ponytail":
-            return with_article(_words(colour, person.hair_style))
+            return with_article(_joined(colour, person.hair_style))
         case "bun":
-            return f"{_words(colour, 'hair')} in a bun"
+            return f"{_joined(colour, 'hair')} in a bun"
         case style:
-            return _words(style, colour, "hair")
+            return _joined(style, colour, "hair")
 
 
 def _upper(person: Person, spectrum: Spectrum) -> str:
@@ -124,7 +124,7 @@ def _upper(person: Person, spectrum: Spectrum) -> str:
         first.append(_SLEEVES[upper.sleeves])
     phrase = _garment(upper, spectrum, *first)
     if person.open_front:
-        below = with_article(_words(spectrum == "visible" and person.inner_colour, "top"))
+        below = with_article(_joined(spectrum == "visible" and person.inner_colour, "top"))
         phrase = f"{phrase} over {below}"
     return phrase
 
@@ -142,13 +142,13 @@ def _garment(garment: Garment, spectrum: Spectrum, *adjectives: str) -> str:
         after = " with " + _PATTERNS.get(garment.pattern, f"{{}}{garment.pattern}").format(second)
         after = after.replace(" a orange", " an orange").replace(" a olive", " an olive")
     *cut, noun = garment.kind.split() if garment.kind in _CUTS else [garment.kind]
-    phrase = _words(*adjectives, *cut, colour, noun)
+    phrase = _joined(*adjectives, *cut, colour, noun)
     return (phrase if garment.kind in _PLURAL else with_article(phrase)) + after
 
 
-def _words(*words: str | bool) -> str:
+def _joined(*terms: str | bool) -> str:
     """Join words, leaving out what is empty or False."""
-    return " ".join(str(word) for word in words if word)
+    return " ".join(str(term) for term in terms if term)
 
 
 CAPTIONER = "Blip"
@@ -188,9 +188,9 @@ _OTHER_WORDS = (
 
 def caption(clause: Clause, rng: np.random.Generator) -> tuple[str, str]:
     """A description as a captioner would give it, and a rephrasing of the same facts."""
-    said = clause.some(rng)
-    description = _fill(_DESCRIPTIONS, said, rng)
-    rephrasing = _fill(_REPHRASINGS, said.reordered(rng), rng)
+    chosen = clause.some(rng)
+    description = _fill(_DESCRIPTIONS, chosen, rng)
+    rephrasing = _fill(_REPHRASINGS, chosen.reordered(rng), rng)
     for word, other in _OTHER_WORDS:
         if rng.random() < 0.5:
             rephrasing = re.sub(rf"\b{word}\b", other, rephrasing)

@@ -66,8 +66,8 @@ def rank1(similarity: FloatArray, identity: IntArray, match: BoolArray, allowed:
     hits = (tied & match).sum(axis=1) / tied.sum(axis=1)
     chance = (match & allowed).sum(axis=1) / allowed.sum(axis=1)
     _, person = np.unique(identity, return_inverse=True)
-    found, asked = (np.bincount(person, weights=weights).astype(np.float64) for weights in (hits, None))
-    (rate,) = intervals(resampled(found[None, None], asked[None], DRAWS), len(asked))
+    hit_counts, asked = (np.bincount(person, weights=weights).astype(np.float64) for weights in (hits, None))
+    (rate,) = intervals(resampled(hit_counts[None, None], asked[None], DRAWS), len(asked))
     return Figure(
         rank1=float(hits.mean()),
         low=rate.low,
@@ -267,8 +267,8 @@ def _jaccard(attributes: Sequence[frozenset[str]]) -> Similarity:
     names = sorted(frozenset[str]().union(*attributes))
     position = {name: column for column, name in enumerate(names)}
     has = np.zeros((len(attributes), len(names)))
-    for row, own in enumerate(attributes):
-        has[row, [position[name] for name in own]] = 1.0
+    for row, names_of_image in enumerate(attributes):
+        has[row, [position[name] for name in names_of_image]] = 1.0
     size = has.sum(axis=1)
 
     def similarity(queries: IntArray, gallery: IntArray) -> FloatArray:

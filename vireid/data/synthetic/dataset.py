@@ -165,11 +165,11 @@ def _is_finished(root: Path, config: SyntheticConfig) -> bool:
         if any(root.iterdir()):
             raise UserError(f"{root}: is not empty and holds no synthetic dataset; choose another place")
         return False
-    found, wanted = card.get("specification", {}), config.specification()
-    if canonical_json(found) == canonical_json(wanted):
+    stored, wanted = card.get("specification", {}), config.specification()
+    if canonical_json(stored) == canonical_json(wanted):
         return True
-    differing = [key for key in sorted({*found, *wanted}) if found.get(key) != wanted.get(key)]
-    changes = ", ".join(f"{key} {found.get(key)!r} (wanted {wanted.get(key)!r})" for key in differing)
+    differing = [key for key in sorted({*stored, *wanted}) if stored.get(key) != wanted.get(key)]
+    changes = ", ".join(f"{key} {stored.get(key)!r} (wanted {wanted.get(key)!r})" for key in differing)
     raise UserError(f"{root}: holds another synthetic dataset: {changes}; choose another place or remove it")
 
 

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from vireid.core.seeding import generator
 from vireid.core.types import Array
-from vireid.data.synthetic.cameras import Camera, Place, Spectrum
+from vireid.data.synthetic.cameras import Camera, Scene, Spectrum
 
 SIZE: Final = (1600, 540)
 """Width and height of the drawing, in its own units."""
@@ -79,7 +79,7 @@ def shade(colour: Colour, factor: float) -> Colour:
     return r, g, b
 
 
-def draw_place(painter: Painter, place: Place) -> None:
+def draw_scene(painter: Painter, scene: Scene) -> None:
     """Fill the whole frame with a place."""
     {
         "corridor": _corridor,
@@ -88,7 +88,7 @@ def draw_place(painter: Painter, place: Place) -> None:
         "street": _street,
         "plaza": _plaza,
         "park": _park,
-    }[place](painter)
+    }[scene](painter)
 
 
 def _floor(p: Painter, colour: Colour, tiles: float, gap: float) -> None:
@@ -314,9 +314,9 @@ _NEAREST: Final = 360.0  # pixels: height of a person at a camera's smallest dis
 @lru_cache(maxsize=64)
 def backdrop(camera: Camera) -> Image.Image:
     """Return the camera's frame without people: RGB, or grey (L) in the infrared."""
-    rng = generator(camera.seed, "synthetic/place", camera.name, camera.place)
+    rng = generator(camera.seed, "synthetic/place", camera.name, camera.scene)
     image = Image.new("RGB", FRAME)
-    draw_place(Painter(ImageDraw.Draw(image), _SCALE, rng, camera.spectrum), camera.place)
+    draw_scene(Painter(ImageDraw.Draw(image), _SCALE, rng, camera.spectrum), camera.scene)
     image = image.filter(ImageFilter.GaussianBlur(0.8))
     light = np.asarray(image, dtype=np.float32) / 255
     light = light * _clouds(rng, 90, 0.10)[..., None] * _clouds(rng, 5, 0.045)[..., None]

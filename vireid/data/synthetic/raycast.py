@@ -47,17 +47,17 @@ def cast(placed: Array, ball: Array, taper: Array, slab: Array, height: int, wid
     quadric = _quadrics(inverse, ball, taper)
     boxes = _boxes(placed, ball, taper, height, width)
     depth = np.full((height, width), _FAR, dtype=np.float32)
-    parts = np.full((height, width), -1, dtype=np.int16)
+    labels = np.full((height, width), -1, dtype=np.int16)
     cut = (slab[:, 0] > -1) | (slab[:, 1] < 1) | ~ball
     with np.errstate(invalid="ignore"):
         for part, box in enumerate(boxes):
             if box[0] < box[2] and box[1] < box[3]:
-                _cast_one(part, box, quadric[part], inverse[part, 1] if cut[part] else None, slab[part], depth, parts)
-    return _collect(depth, parts, quadric)
+                _cast_one(part, box, quadric[part], inverse[part, 1] if cut[part] else None, slab[part], depth, labels)
+    return _collect(depth, labels, quadric)
 
 
 def _cast_one(
-    part: int, box: list[int], quadric: Array, axis: Array | None, slab: Array, depth: Array, parts: Array
+    part: int, box: list[int], quadric: Array, axis: Array | None, slab: Array, depth: Array, labels: Array
 ) -> None:
     """Cast one primitive into the depth and part images.
 
@@ -95,7 +95,7 @@ def _cast_one(
         along += (axis[1] * y + (axis[:2] @ middle + axis[3] - (low + high) / 2)).astype(np.float32)[:, None]
         hit &= np.abs(along, out=along) <= np.float32((high - low) / 2)
     np.copyto(window, z, where=hit)
-    np.copyto(parts[y0:y1, x0:x1], part, where=hit)
+    np.copyto(labels[y0:y1, x0:x1], part, where=hit)
 
 
 def _quadrics(inverse: Array, ball: Array, taper: Array) -> Array:
@@ -123,10 +123,10 @@ def _boxes(placed: Array, ball: Array, taper: Array, height: int, width: int) ->
     return boxes
 
 
-def _collect(depth: Array, parts: Array, quadric: Array) -> Hits:
+def _collect(depth: Array, labels: Array, quadric: Array) -> Hits:
     width = depth.shape[1]
-    flat = np.flatnonzero(parts.ravel() >= 0)
-    part = parts.ravel()[flat].astype(np.int64)
+    flat = np.flatnonzero(labels.ravel() >= 0)
+    part = labels.ravel()[flat].astype(np.int64)
     point = np.empty((len(flat), 3), dtype=np.float32)
     row = flat // width
     point[:, 0] = flat - row * width

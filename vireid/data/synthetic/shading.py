@@ -77,13 +77,13 @@ def _fold(normal: Array, surface: Array, body: Array, rng: np.random.Generator) 
 def _self_shadow(hits: Hits, light: Array, scale: float) -> Array:
     """Share of the light that reaches a point past the rest of the figure, from three steps towards the light."""
     height, width = hits.depth.shape
-    own = hits.point[:, 2]
+    z = hits.point[:, 2]
     row, column = np.divmod(hits.flat, width)
-    open_share = np.ones(len(own), dtype=np.float32)
+    open_share = np.ones(len(z), dtype=np.float32)
     for step in (0.022, 0.045, 0.08):
         reach = step * scale
         r = np.clip(row - round(float(light[1]) * reach), 0, height - 1)
         c = np.clip(column + round(float(light[0]) * reach), 0, width - 1)
-        ahead = hits.depth.ravel().take(r * width + c) - own - np.float32(float(light[2]) * reach)
+        ahead = hits.depth.ravel().take(r * width + c) - z - np.float32(float(light[2]) * reach)
         open_share -= 0.24 * (ahead > 0.006 * scale)
     return open_share

@@ -250,9 +250,9 @@ def plan_llcm(config: SyntheticConfig) -> Plan:
                 count = image_count(config.images_per_camera(spectrum), rng)
                 names = _file_names(identity, camera, short, count, rng)
                 for number, name in enumerate(names, start=1):
-                    place = f"{identity:04d}/{name}"
-                    again = (f"test_{short}/cam{camera}/{place}",) if splits[identity] == "test" else ()
-                    shots.append(Shot(identity, spectrum, camera, number, f"{short}/{place}", splits[identity], again))
+                    file = f"{identity:04d}/{name}"
+                    again = (f"test_{short}/cam{camera}/{file}",) if splits[identity] == "test" else ()
+                    shots.append(Shot(identity, spectrum, camera, number, f"{short}/{file}", splits[identity], again))
     lists = {"idx/test_id.txt": ",".join(str(i) for i in identities if splits[i] == "test") + "\n"}
     for spectrum, short in _SPECTRA:
         listed = [shot for shot in shots if shot.spectrum == spectrum]

@@ -80,23 +80,23 @@ def _window(inputs: Sequence[Any], output: Shape) -> int:
     return output.numel * int(prod(kernel))
 
 
-def _norm(inputs: Sequence[Any], *, own_statistics: bool, affine: bool) -> int:
+def _norm(inputs: Sequence[Any], *, computes_statistics: bool, affine: bool) -> int:
     """Statistics of the input: sum, subtraction, squared sum, scale, and one fused multiply-add if affine.
 
     With stored statistics everything folds into one fused multiply-add per element.
     """
-    if not own_statistics:
+    if not computes_statistics:
         return int(inputs[0].numel)
     return int(inputs[0].numel) * (5 if affine else 4)
 
 
 def _batch_norm(inputs: Sequence[Any], _: Shape) -> int:
     """Batch norm, and instance norm, which runs as batch norm over a 1×(B·C)×H×W view."""
-    return _norm(inputs, own_statistics=bool(inputs[5]), affine=inputs[1] is not None)
+    return _norm(inputs, computes_statistics=bool(inputs[5]), affine=inputs[1] is not None)
 
 
 def _layer_norm(inputs: Sequence[Any], _: Shape) -> int:
-    return _norm(inputs, own_statistics=True, affine=inputs[2] is not None)
+    return _norm(inputs, computes_statistics=True, affine=inputs[2] is not None)
 
 
 MAC_RULES: Mapping[str, Rule] = {

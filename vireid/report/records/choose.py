@@ -151,8 +151,8 @@ def accuracy_of(deployment: DeploymentView, model: Model, timing: Timing, key: A
     exact = timing.precision == EXACT
     matching: list[tuple[FitRecord, EvaluationRecord]] = []
     for fit in model.fits:
-        own = evaluations_under(deployment, fit, key)
-        fitting = [e for e in own if (e.artefact is None if exact else is_of(e, timing))]
+        evaluations = evaluations_under(deployment, fit, key)
+        fitting = [e for e in evaluations if (e.artefact is None if exact else is_of(e, timing))]
         matching += [(fit, evaluation) for evaluation in fitting[-1:]]
     return _mean(matching) if matching else None
 

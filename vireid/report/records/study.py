@@ -167,7 +167,7 @@ class StudyView:
 
     def scores_in(self, key: AccuracyKey) -> pd.DataFrame:
         """Rows of ``scores`` that may be compared."""
-        return self.scores[[own == key for own in self.scores.key]].reset_index(drop=True)
+        return self.scores[[other == key for other in self.scores.key]].reset_index(drop=True)
 
     def per_query(self, evaluation: EvaluationRecord) -> pd.DataFrame | None:
         """The per-query table of an evaluation; None where it does not lie beside the record.

@@ -74,8 +74,8 @@ class Timing:
     def condition(self) -> tuple[object, ...]:
         """What timings of unlike graphs must share to be compared one by one; the machine goes by its digest."""
         record = self.first
-        own = run_id(record.runtime), record.precision, record.batch, tuple(record.resolution)
-        return (*self.key.condition, *own)
+        measured = run_id(record.runtime), record.precision, record.batch, tuple(record.resolution)
+        return (*self.key.condition, *measured)
 
     @cached_property
     def seconds(self) -> tuple[float, ...]:

@@ -111,17 +111,17 @@ def render_latency_by_machine(report: Report) -> Html:
     if not machines:
         return unfilled("No latency measured", "vireid profile model=idkl profile=runtimes")
     pieces = []
-    for number, own in enumerate(machines.values(), start=1):
-        pieces.append(tag("h3", own[0].key.device))
-        if single := [timing for timing in own if timing.batch == 1]:
+    for number, group in enumerate(machines.values(), start=1):
+        pieces.append(tag("h3", group[0].key.device))
+        if single := [timing for timing in group if timing.batch == 1]:
             pieces.append(_machine_figure(deployment, single, report.out, f"latency-{number}"))
-        pieces += [_machine_table(deployment, own), _remarks(deployment, own)]
+        pieces += [_machine_table(deployment, group), _remarks(deployment, group)]
     return join(pieces)
 
 
-def _machine_figure(deployment: DeploymentView, own: Sequence[Timing], out: Path, name: str) -> Html:
-    groups = grouped(own, lambda timing: timing.key)
-    runtimes = sorted({timing.runtime for timing in own})
+def _machine_figure(deployment: DeploymentView, group: Sequence[Timing], out: Path, name: str) -> Html:
+    groups = grouped(group, lambda timing: timing.key)
+    runtimes = sorted({timing.runtime for timing in group})
     rows = {key: list(dict.fromkeys(map(deployment.graph_name, timings))) for key, timings in groups.items()}
     lanes = {key: sorted({timing.runtime for timing in timings}) for key, timings in groups.items()}
     heights = [0.14 * max(3, len(lanes[key])) * len(graphs) + 0.6 for key, graphs in rows.items()]
@@ -142,7 +142,7 @@ def _machine_figure(deployment: DeploymentView, own: Sequence[Timing], out: Path
                 axes.scatter(
                     middle, y, s=26, marker=mark, color=colour(lane), edgecolor="white", linewidth=0.5, zorder=3
                 )
-            scale = milliseconds_axis(axes, [t.ms(p) for t in own for p in (50, 90)])
+            scale = milliseconds_axis(axes, [t.ms(p) for t in group for p in (50, 90)])
             axes.set_yticks(range(len(graphs)), [fill(graph, GRAPH_LINE) for graph in graphs])
             axes.tick_params(axis="y", length=0)
             axes.set_ylim(len(graphs) - 0.45, -0.55)
@@ -154,27 +154,27 @@ def _machine_figure(deployment: DeploymentView, own: Sequence[Timing], out: Path
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=2)  # names are long: three would be cut off
         caption = (
-            f"Latency of one image on {own[0].key.device}: median (point) and 90th percentile (end of the line), "
+            f"Latency of one image on {group[0].key.device}: median (point) and 90th percentile (end of the line), "
             f"one row per deployed graph.{as_sentence(*deployment.notes)}"
         )
         return publish(figure, name, caption, out)
 
 
-def _machine_table(deployment: DeploymentView, own: Sequence[Timing]) -> Html:
+def _machine_table(deployment: DeploymentView, group: Sequence[Timing]) -> Html:
     columns = [Column("Runtime", text=True), Column("Batch")]
     columns += [Column(name, "ms") for name in ("p50", "p90", "p99")]
     columns += [Column("Throughput", "images/s"), Column("Load", "s"), Column("File", "MB"), Column("RSS", "MB")]
-    energy = any(timing.joules_per_image is not None for timing in own)
+    energy = any(timing.joules_per_image is not None for timing in group)
     columns += [Column("Energy", "J/image")] if energy else []
     columns.append(Column("Samples"))
-    ordered = (timing for timings in grouped(own, lambda timing: timing.key).values() for timing in timings)
+    ordered = (timing for timings in grouped(group, lambda timing: timing.key).values() for timing in timings)
     groups = grouped(ordered, lambda timing: f"{deployment.graph_name(timing)} · {timing.key.heading}")
     blocks = [
         (heading, [_timing_row(timing, energy=energy) for timing in timings]) for heading, timings in groups.items()
     ]
     unread = "" if energy else " Energy cannot be read on this machine."
     caption = (
-        f"Forward passes on {own[0].key.device}, from raw samples; throughput is batch ÷ p50. Load: from the file to "
+        f"Forward passes on {group[0].key.device}, from raw samples; throughput is batch ÷ p50. Load: from the file to "
         "the first answer. RSS: highest resident memory of the isolated process, interpreter and libraries included. "
         f"A dash: measured in the profiler's process, where these cannot be known.{unread}"
         f"{as_sentence(*deployment.notes)}"
@@ -197,16 +197,16 @@ def _timing_row(timing: Timing, *, energy: bool) -> list[str]:
     ]
 
 
-def _remarks(deployment: DeploymentView, own: Sequence[Timing]) -> Html:
+def _remarks(deployment: DeploymentView, group: Sequence[Timing]) -> Html:
     """What the profiler remarked on its own measurements, folded away."""
     lines = [
         f"{deployment.graph_name(t)}, {t.runtime}, batch {t.batch}, {t.key.heading}: {'; '.join(t.notes)}"
-        for t in own
+        for t in group
         if t.notes
     ]
     if not lines:
         return Html()
-    title = f"Remarks of the profiler on {len(lines)} of {len(own)} measurements"
+    title = f"Remarks of the profiler on {len(lines)} of {len(group)} measurements"
     return tag("details", tag("summary", title), bullets(lines), class_="method")
 
 
@@ -226,27 +226,29 @@ def render_query_pipeline(report: Report) -> Html:
         )
     groups = dict(sorted(groups.items()))
     figures = [
-        _stages_figure(deployment, key, own, report.out, f"ways-{n}")
-        for n, (key, own) in enumerate(groups.items(), start=1)
+        _stages_figure(deployment, key, group, report.out, f"ways-{n}")
+        for n, (key, group) in enumerate(groups.items(), start=1)
     ]
     return join([*figures, _stages_table(deployment, groups)])
 
 
-def _stages_figure(deployment: DeploymentView, key: TimingKey, own: list[LatencyRecord], out: Path, name: str) -> Html:
+def _stages_figure(
+    deployment: DeploymentView, key: TimingKey, group: list[LatencyRecord], out: Path, name: str
+) -> Html:
     with styled():
-        names = [fill(_bar_name(deployment, record), BAR_LINE) for record in own]
-        figure = new_figure(8.8, 1.2 + 0.22 * sum(1 + name.count("\n") for name in names) + 0.14 * len(own))
+        names = [fill(_bar_name(deployment, record), BAR_LINE) for record in group]
+        figure = new_figure(8.8, 1.2 + 0.22 * sum(1 + name.count("\n") for name in names) + 0.14 * len(group))
         axes = figure.add_subplot()
         light_grid(axes, "x")
         for number, stage in enumerate(STAGES):
-            lengths = [_stage_ms(record, stage) or 0.0 for record in own]
+            lengths = [_stage_ms(record, stage) or 0.0 for record in group]
             if not any(lengths):
                 continue
-            lefts = [sum(_stage_ms(record, before) or 0.0 for before in STAGES[:number]) for record in own]
-            axes.barh(range(len(own)), lengths, 0.66, left=lefts, color=colour(number), label=stage)
-        axes.set_yticks(range(len(own)), names)
+            lefts = [sum(_stage_ms(record, before) or 0.0 for before in STAGES[:number]) for record in group]
+            axes.barh(range(len(group)), lengths, 0.66, left=lefts, color=colour(number), label=stage)
+        axes.set_yticks(range(len(group)), names)
         axes.tick_params(axis="y", length=0)
-        axes.set_ylim(len(own) - 0.5, -0.5)
+        axes.set_ylim(len(group) - 0.5, -0.5)
         axes.set_xlabel("median milliseconds of each stage")
         figure.legend(loc="outside lower center", ncols=6)
         caption = f"From a JPEG file to a ranked list on {key}; bars end at the sum of the stages' medians."
@@ -254,11 +256,11 @@ def _stages_figure(deployment: DeploymentView, key: TimingKey, own: list[Latency
 
 
 def _stages_table(deployment: DeploymentView, groups: dict[TimingKey, list[LatencyRecord]]) -> Html:
-    shown = [stage for stage in STAGES if any(stage in r.stages for own in groups.values() for r in own)]
+    shown = [stage for stage in STAGES if any(stage in r.stages for group in groups.values() for r in group)]
     columns = [Column("Graph and runtime", text=True), *(Column(stage, "ms") for stage in shown)]
     columns += [Column("Whole query", "ms"), Column("Gallery", "rows"), Column("Gallery", "MB")]
     columns.append(Column("JPEG", text=True))
-    blocks = [(str(key), [_stages_row(deployment, record, shown) for record in own]) for key, own in groups.items()]
+    blocks = [(str(key), [_stages_row(deployment, record, shown) for record in group]) for key, group in groups.items()]
     caption = (
         "Medians of each stage of one query and of the whole query. Eager mode alone separates backbone and neck; the "
         "gallery's features are prepared before, float32, and stay in memory."

@@ -26,7 +26,7 @@ def run(*arguments, **environment):
 @pytest.fixture(scope="module")
 def dry(tmp_path_factory):
     to = tmp_path_factory.mktemp("accelerator")
-    done = run("--device", "cpu", "--dry", "--budget", 300, "--to", to, "--commit", "abc")
+    done = run("--device", "cpu", "--dry", "--budget", 150, "--to", to, "--commit", "abc")
     return done, to, json.loads((to / "accelerator.json").read_text(encoding="utf-8"))
 
 

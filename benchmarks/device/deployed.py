@@ -44,7 +44,7 @@ def measure(task: Task) -> Iterator[Row]:
         reference: Tensor | None = None
         for settings, precision in _contestants(task):
             name = f"{settings['name']} {precision}, batch {batch}"
-            needed = (1.0 if task.dry else 4.0) if settings["name"] != "compile" else (20.0 if task.dry else 30.0)
+            needed = (1.0 if task.dry else 4.0) if settings["name"] != "compile" else (40.0 if task.dry else 30.0)
             if task.left < needed:
                 yield out_of_time(name, needed, task.left)
                 continue

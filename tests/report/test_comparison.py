@@ -256,3 +256,16 @@ def test_whole_report_is_published_with_table_and_figures(tmp_path: Path) -> Non
     assert {"tradeoff-macs.svg", "tradeoff-latency.svg", "differences-1.svg"} <= {
         path.name for path in (folder / "figures").iterdir()
     }
+
+
+def test_ranks_need_seeds_and_then_name_who_is_not_told_apart(report: Report, tmp_path: Path) -> None:
+    assert "Ranks need 5 seeds" in report.section("ranks")
+    store = build_comparison(tmp_path / "store", seeds=(201, 202, 203, 204, 205, 206))
+    page = open_report(store.root, "comparison", tmp_path / "out").section("ranks")
+    scores = {cell: [score(cell, seed, ALL) for seed in range(201, 207)] for cell in SYSTEMS}
+    ranks = {c: np.mean([1 + sum(scores[o][s] > scores[c][s] for o in SYSTEMS) for s in range(6)]) for c in SYSTEMS}
+    best = min(ranks, key=lambda cell: ranks[cell])
+    assert f"First: {best}, mean rank {ranks[best]:.1f}" in page
+    assert f"critical difference {3.031 * (8 * 9 / (6 * 6)) ** 0.5:.1f}" in page  # q of 8 systems, Demšar's table 5
+    drawing = (tmp_path / "out" / "figures" / "ranks-1.svg").read_text()
+    assert all(f"<!-- {cell} ({ranks[cell]:.1f}) -->" in drawing for cell in SYSTEMS)

@@ -7,6 +7,7 @@ _NAMES = {
     "scores": ("overview", "ablation", "scores", "accuracy_against_cost"),
     "effects": ("summary", "effects", "differences"),
     "systems": ("systems",),
+    "ranks": ("ranks",),
     "text": ("text",),
     "costs": ("costs", "roofline"),
     "training": ("budget", "training"),

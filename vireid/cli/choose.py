@@ -100,7 +100,8 @@ def _table(choice: DeploymentChoice, accuracy_key: AccuracyKey | None) -> Table:
     text, sizes = ("", "model", "runtime", "fit"), ("file MB", "RSS MB", "mAP %", "interval", "seeds")
     table.add_columns(*text, "p50 ms", "p90 ms", "p99 ms", *sizes, "exceeds", text=(*text, "exceeds"))
     for candidate in choice.shown:
-        table.add_row(*_row(candidate, choice), style=_style(candidate, choice))
+        style = "bright_black" if choice.limits.exceeded(candidate) else None
+        table.add_row(*_row(candidate, choice), style="bold green" if candidate == choice.best else style)
     return table
 
 
@@ -119,12 +120,6 @@ def _row(candidate: Deployable, choice: DeploymentChoice) -> list[str]:
         ", ".join(map(str, accuracy.seeds)),
         "; ".join(choice.limits.exceeded(candidate)),
     ]
-
-
-def _style(candidate: Deployable, choice: DeploymentChoice) -> str | None:
-    if candidate == choice.best:
-        return "bold green"
-    return "bright_black" if choice.limits.exceeded(candidate) else None
 
 
 def _say_unmeasured(deployment: DeploymentView, deployables: list[Deployable], choice: DeploymentChoice) -> None:

@@ -99,7 +99,7 @@ def plan_table(plan: Plan) -> Table:
     for seed in plan.seeds:
         table.add_column(f"fit, seed {seed}", no_wrap=True)
     for number, cell in enumerate(plan.cells, start=1):
-        fits = {run.seed: run.fit for run in plan.runs_of(cell.name)}
+        fits = {run.seed: run.fit for run in plan.runs if run.cell == cell.name}
         table.add_row(str(number), *cell.factors.values(), *(fits[seed] for seed in plan.seeds))
     if plan.aliases:
         table.caption = "cannot be told apart: " + "; ".join(plan.aliases)

@@ -91,7 +91,8 @@ def read_image(root: Path, path: str) -> Image.Image:
         _refuse_depth(image, file)
         image.load()  # TIFF is turned by this already, and says so from here on
         turn = _TURNS.get(_orientation(image))
-        colours = _opaque(image, file) if _may_be_transparent(image) else image.convert("RGB")
+        alpha = image.mode in _WITH_ALPHA or "transparency" in image.info
+        colours = _opaque(image, file) if alpha else image.convert("RGB")
         return colours if turn is None else colours.transpose(turn)
 
 
@@ -153,10 +154,6 @@ def _orientation(image: Image.Image) -> int:
     except Exception:  # damaged metadata fail in any way; viewers show such an image as it is stored
         return 1
     return orientation if orientation in _TURNS else 1
-
-
-def _may_be_transparent(image: Image.Image) -> bool:
-    return image.mode in _WITH_ALPHA or "transparency" in image.info
 
 
 def _opaque(image: Image.Image, file: Path) -> Image.Image:

@@ -34,11 +34,6 @@ from vireid.data.layout import (
 NAMES = {Modality.VISIBLE: "rgb", Modality.INFRARED: "ir"}
 
 
-def has_arrays(root: Path) -> bool:
-    """Whether the two image arrays lie in ``root``."""
-    return all((root / f"train_{name}_resized_img.npy").is_file() for name in NAMES.values())
-
-
 def array_entries(root: Path, everyone: Sequence[int], wanted: frozenset[int]) -> list[Entry]:
     """Return the entries of the ``wanted`` identities; ``everyone`` are the sorted identities that labels count.
 
@@ -104,7 +99,8 @@ class SYSUMM01(Layout):
         identities = self._identities("train")
         if part == "final":
             identities = sorted({*identities, *self._identities("val")})
-        if not self._has_images() and has_arrays(self.root):
+        arrays = [self.root / f"train_{name}_resized_img.npy" for name in NAMES.values()]
+        if not self._has_images() and all(file.is_file() for file in arrays):
             everyone = sorted({*self._identities("train"), *self._identities("val")})
             entries = array_entries(self.root, everyone, frozenset(identities))
         else:

@@ -97,15 +97,14 @@ def _unwrap(where: str, content: Any) -> dict[str, Tensor]:
         state = {str(key).removeprefix(_PREFIX): value for key, value in content.items() if isinstance(value, Tensor)}
         if not state:
             break
-        return {key: value.reshape(()) if _is_counter(key, value) else value for key, value in state.items()}
+        return {
+            key: value.reshape(()) if key.endswith(COUNTER) and value.numel() == 1 else value
+            for key, value in state.items()
+        }
     raise UserError(
         f"{where}: not a state dict (a mapping of names to tensors, alone or under "
         f"{', '.join(repr(key) for key in _WRAPPERS)}); save model.state_dict()"
     )
-
-
-def _is_counter(key: str, value: Tensor) -> bool:
-    return key.endswith(COUNTER) and value.numel() == 1
 
 
 SOURCE = "pretrained weights"

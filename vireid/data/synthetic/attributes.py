@@ -119,7 +119,8 @@ def wardrobe(seed: int) -> dict[str, tuple[tuple[Garment, ...], tuple[Garment, .
         rng = generator(seed, "synthetic/wardrobe", style)
         count = difficulty.GARMENTS_PER_STYLE
         uppers = tuple(_upper(_UPPER_KINDS[style][i % len(_UPPER_KINDS[style])], rng) for i in range(count))
-        lowers = tuple(_lower(_LOWER_KINDS[style][i % len(_LOWER_KINDS[style])], rng) for i in range(count))
+        kinds = [_LOWER_KINDS[style][i % len(_LOWER_KINDS[style])] for i in range(count)]
+        lowers = tuple(_garment(kind, "none", pick(rng, _LOWER_PATTERNS[kind]), rng) for kind in kinds)
         shelves[style] = uppers, lowers
     return shelves
 
@@ -134,10 +135,6 @@ def _upper(kind: str, rng: np.random.Generator) -> Garment:
     # A coat with a print on the chest is rare in any street; long garments carry patterns that cover them.
     patterns = tuple(p for p in _PATTERNS if p != "print") if kind in ("coat", "dress") else _PATTERNS
     return _garment(kind, pick(rng, _SLEEVES[kind]), "plain" if plain else pick(rng, patterns), rng)
-
-
-def _lower(kind: str, rng: np.random.Generator) -> Garment:
-    return _garment(kind, "none", pick(rng, _LOWER_PATTERNS[kind]), rng)
 
 
 def _garment(kind: str, sleeves: str, pattern: str, rng: np.random.Generator) -> Garment:

@@ -171,12 +171,8 @@ def rand_perm_cam(counts: Mapping[tuple[int, int], int], max_identity: int, seed
         cells[camera - 1, 0] = inner
     buffer = io.BytesIO()
     savemat(buffer, {"rand_perm_cam": cells}, do_compression=True)
-    return _without_date(buffer.getvalue())
-
-
-def _without_date(content: bytes) -> bytes:
-    """Replace the 116-byte free text at the head of a MATLAB 5 file, which holds the time of writing."""
-    return b"MATLAB 5.0 MAT-file, synthetic dataset".ljust(116) + content[116:]
+    # MATLAB 5 files begin with 116 bytes of free text, which hold the time of writing: replaced.
+    return b"MATLAB 5.0 MAT-file, synthetic dataset".ljust(116) + buffer.getvalue()[116:]
 
 
 def _comma_separated(identities: Any) -> str:

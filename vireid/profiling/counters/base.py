@@ -61,14 +61,6 @@ def _attention(inputs: Sequence[Any], _: Shape) -> int:
     return int(prod(query[:-1]) * key[-2] * (query[-1] + value[-1]))
 
 
-def _per_output(_: Sequence[Any], output: Shape) -> int:
-    return output.numel
-
-
-def _per_input(inputs: Sequence[Any], _: Shape) -> int:
-    return int(inputs[0].numel)
-
-
 def _softmax(_: Sequence[Any], output: Shape) -> int:
     """Maximum, subtraction, exponential, sum, division."""
     return 5 * output.numel
@@ -121,8 +113,8 @@ _REDUCTIONS = """
 """.split()  # noqa: SIM905
 
 ELEMENTWISE_RULES: Mapping[str, Rule] = {
-    **dict.fromkeys(_ARITHMETIC, _per_output),
-    **dict.fromkeys(_REDUCTIONS, _per_input),
+    **dict.fromkeys(_ARITHMETIC, lambda _, output: output.numel),
+    **dict.fromkeys(_REDUCTIONS, lambda inputs, _: int(inputs[0].numel)),
     **dict.fromkeys(("softmax", "_softmax", "log_softmax", "_log_softmax"), _softmax),
     **dict.fromkeys(("max_pool2d", "max_pool2d_with_indices", "avg_pool2d"), _window),
     **dict.fromkeys(("batch_norm", "instance_norm", "native_batch_norm"), _batch_norm),

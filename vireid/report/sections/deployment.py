@@ -18,7 +18,6 @@ from vireid.report.figures.canvas import place_labels
 from vireid.report.html import Column, Html, bullets, join, paragraph, table, tag, unfilled
 from vireid.report.page import Report
 from vireid.report.records.choose import (
-    Accuracy,
     Deployable,
     candidates,
     evaluations_under,
@@ -69,7 +68,8 @@ def extreme_keys(candidates: Sequence[Deployable]) -> list[TimingKey]:
 def _front_figure(
     deployment: DeploymentView, group: Sequence[Deployable], key: AccuracyKey, out: Path, name: str
 ) -> Html:
-    scored = [(c, c.accuracy, _point(c, c.accuracy)) for c in group if c.accuracy is not None]
+    points = ((c, c.accuracy) for c in group if c.accuracy is not None)
+    scored = [(c, accuracy, (c.timing.ms(50), 100 * accuracy.mean_ap)) for c, accuracy in points]  # ms and percent
     best = front(group)
     first = [(c, accuracy, point) for c, accuracy, point in scored if c in best]
     first.sort(key=lambda entry: best.index(entry[0]))
@@ -113,11 +113,6 @@ def _front_figure(
             f"query identities.{as_sentence(key.note)}"
         )
         return canvas.publish(figure, name, caption, out)
-
-
-def _point(candidate: Deployable, accuracy: Accuracy) -> tuple[float, float]:
-    """Milliseconds and percent."""
-    return candidate.timing.ms(50), 100 * accuracy.mean_ap
 
 
 def _paint(position: int) -> dict[str, Any]:

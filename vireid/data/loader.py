@@ -4,6 +4,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 import torch
@@ -135,6 +136,7 @@ def _images_per_identity(batch_size: int, identities: int) -> int:
 Captions = Callable[[IntArray, int, int], Sequence[str]]  # rows of the index, epoch, step -> what is said of each
 
 
+@dataclass(eq=False)
 class TrainingLoader:
     """Augmented batches of an image cache.
 
@@ -152,34 +154,23 @@ class TrainingLoader:
         captions: what is said of the images at given rows in a step; those of ``index`` by default.
     """
 
-    def __init__(
-        self,
-        array: ByteArray,
-        index: ImageIndex,
-        sampler: IdentitySampler,
-        augmentation: Augmentation,
-        *,
-        seed: int,
-        workers: int = 1,
-        prefetch: int = 3,
-        strength: Callable[[int], float] | None = None,
-        captions: Captions | None = None,
-    ) -> None:
-        if len(array) != len(index):
-            raise ValueError(f"the cache holds {len(array)} images, the index {len(index)}")
-        self.array = array
-        self.index = index
-        self.sampler = sampler
-        self.augmentation = augmentation
-        self.seed = seed
-        self.workers = workers
-        self.prefetch = prefetch
-        self.strength = strength
-        self.captions = captions
-        self.num_classes = index.num_identities
-        self._labels = torch.from_numpy(index.labels())
-        self._modality = torch.from_numpy(index.modality)
-        self._camera = torch.from_numpy(index.camera)
+    array: ByteArray
+    index: ImageIndex
+    sampler: IdentitySampler
+    augmentation: Augmentation
+    _: KW_ONLY
+    seed: int
+    workers: int = 1
+    prefetch: int = 3
+    strength: Callable[[int], float] | None = None
+    captions: Captions | None = None
+
+    def __post_init__(self) -> None:
+        _check_size(self.array, self.index)
+        self.num_classes = self.index.num_identities
+        self._labels = torch.from_numpy(self.index.labels())
+        self._modality = torch.from_numpy(self.index.modality)
+        self._camera = torch.from_numpy(self.index.camera)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -219,20 +210,20 @@ class TrainingLoader:
         return _ahead(tasks, self.workers, self.prefetch)
 
 
+@dataclass(eq=False)
 class EvaluationLoader:
     """All images in the order of the index, normalised; the last batch may be smaller."""
 
-    def __init__(
-        self, array: ByteArray, index: ImageIndex, *, batch_size: int = 128, workers: int = 1, prefetch: int = 2
-    ) -> None:
-        if len(array) != len(index):
-            raise ValueError(f"the cache holds {len(array)} images, the index {len(index)}")
-        self.array = array
-        self.index = index
-        self.batch_size = batch_size
-        self.workers = workers
-        self.prefetch = prefetch
-        self._labels = index.labels()
+    array: ByteArray
+    index: ImageIndex
+    _: KW_ONLY
+    batch_size: int = 128
+    workers: int = 1
+    prefetch: int = 2
+
+    def __post_init__(self) -> None:
+        _check_size(self.array, self.index)
+        self._labels = self.index.labels()
 
     def __len__(self) -> int:
         return -(-len(self.index) // self.batch_size)
@@ -257,6 +248,11 @@ class EvaluationLoader:
             view=torch.zeros(len(images), dtype=torch.int64),
             captions=None if captions is None else captions[rows],
         )
+
+
+def _check_size(array: ByteArray, index: ImageIndex) -> None:
+    if len(array) != len(index):
+        raise ValueError(f"the cache holds {len(array)} images, the index {len(index)}")
 
 
 def _call(function: Callable[..., Batch], *arguments: int) -> Callable[[], Batch]:

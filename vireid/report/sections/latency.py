@@ -9,16 +9,7 @@ import numpy as np
 
 from vireid.core.messages import DASH
 from vireid.core.records import LatencyRecord
-from vireid.report.figures.canvas import (
-    OKABE_ITO,
-    colour,
-    light_grid,
-    milliseconds_axis,
-    new_figure,
-    publish,
-    small_multiples,
-    styled,
-)
+from vireid.report.figures import canvas
 from vireid.report.html import Column, Html, absent, bullets, join, table, tag, unfilled
 from vireid.report.page import Report
 from vireid.report.records.deployment import DeploymentView
@@ -70,14 +61,14 @@ def _samples_figure(view: StudyView, out: Path) -> Html:
     panels = [(block, view.graphs_in(block)) for block in view.latency]
     rows = max(len(graphs) for _, graphs in panels)
     same = len({tuple(label for label, _ in graphs) for _, graphs in panels}) == 1
-    with styled():
-        drawn = small_multiples(len(panels), 2, (4.6, 1.1 + 0.36 * rows), (0.6, 0.0), sharey=same)
+    with canvas.styled():
+        drawn = canvas.small_multiples(len(panels), 2, (4.6, 1.1 + 0.36 * rows), (0.6, 0.0), sharey=same)
         for axes, (block, graphs) in zip(drawn.panels, panels, strict=True):
-            light_grid(axes, "x")
+            canvas.light_grid(axes, "x")
             reach = 1.3e3 * max(float(np.percentile(timing.seconds, 95)) for _, timing in graphs)
             for y, (_, timing) in enumerate(graphs):
                 values = 1e3 * np.asarray(timing.seconds, dtype=float)
-                shade = colour(y)
+                shade = canvas.colour(y)
                 spread = np.linspace(-0.28, 0.28, len(values)) if len(values) > 1 else np.zeros(1)
                 axes.scatter(values, y + spread, s=7, color=shade, alpha=0.45, linewidth=0)
                 low, middle, high = np.percentile(values, [5, 50, 95])
@@ -98,7 +89,7 @@ def _samples_figure(view: StudyView, out: Path) -> Html:
             "bar: median, line: 5th to 95th percentile; samples far beyond are counted at the edge. "
             f"Measured on {devices}.{view.note}"
         )
-        return publish(drawn.figure, "latency", caption, out)
+        return canvas.publish(drawn.figure, "latency", caption, out)
 
 
 GRAPH_LINE = 40  # characters of a graph's name before it goes on in the next line
@@ -126,30 +117,30 @@ def _machine_figure(deployment: DeploymentView, group: Sequence[Timing], out: Pa
     lanes = {key: sorted({timing.runtime for timing in timings}) for key, timings in groups.items()}
     heights = [0.14 * max(3, len(lanes[key])) * len(graphs) + 0.6 for key, graphs in rows.items()]
     scale = ""
-    with styled():
-        figure = new_figure(9.0, sum(heights) + 0.8 + 0.22 * (len(runtimes) // 3))
+    with canvas.styled():
+        figure = canvas.new_figure(9.0, sum(heights) + 0.8 + 0.22 * (len(runtimes) // 3))
         panels = figure.subplots(len(groups), 1, squeeze=False, sharex=True, height_ratios=heights)[:, 0]
         for axes, (key, timings) in zip(panels, groups.items(), strict=True):
-            light_grid(axes, "x")
+            canvas.light_grid(axes, "x")
             graphs, own_lanes = rows[key], lanes[key]
             for timing in timings:
                 lane = runtimes.index(timing.runtime)
                 offset = own_lanes.index(timing.runtime) - (len(own_lanes) - 1) / 2
                 y = graphs.index(deployment.graph_name(timing)) + offset * 0.8 / len(own_lanes)
                 middle, high = timing.ms(50), timing.ms(90)
-                axes.plot([middle, high], [y, y], color=colour(lane), linewidth=1.4)
-                mark = "o" if lane < len(OKABE_ITO) else "D"
+                axes.plot([middle, high], [y, y], color=canvas.colour(lane), linewidth=1.4)
+                mark = "o" if lane < len(canvas.OKABE_ITO) else "D"
                 axes.scatter(
-                    middle, y, s=26, marker=mark, color=colour(lane), edgecolor="white", linewidth=0.5, zorder=3
+                    middle, y, s=26, marker=mark, color=canvas.colour(lane), edgecolor="white", linewidth=0.5, zorder=3
                 )
-            scale = milliseconds_axis(axes, [t.ms(p) for t in group for p in (50, 90)])
+            scale = canvas.milliseconds_axis(axes, [t.ms(p) for t in group for p in (50, 90)])
             axes.set_yticks(range(len(graphs)), [fill(graph, GRAPH_LINE) for graph in graphs])
             axes.tick_params(axis="y", length=0)
             axes.set_ylim(len(graphs) - 0.45, -0.55)
             axes.set_title(key.heading)
         panels[-1].set_xlabel(f"milliseconds per image, batch 1{scale}")
         handles = [
-            panels[0].plot([], [], "o" if n < len(OKABE_ITO) else "D", color=colour(n), label=runtime)[0]
+            panels[0].plot([], [], "o" if n < len(canvas.OKABE_ITO) else "D", color=canvas.colour(n), label=runtime)[0]
             for n, runtime in enumerate(runtimes)
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=2)  # names are long: three would be cut off
@@ -157,7 +148,7 @@ def _machine_figure(deployment: DeploymentView, group: Sequence[Timing], out: Pa
             f"Latency of one image on {group[0].key.device}: median (point) and 90th percentile (end of the line), "
             f"one row per deployed graph.{as_sentence(*deployment.notes)}"
         )
-        return publish(figure, name, caption, out)
+        return canvas.publish(figure, name, caption, out)
 
 
 def _machine_table(deployment: DeploymentView, group: Sequence[Timing]) -> Html:
@@ -235,24 +226,24 @@ def render_query_pipeline(report: Report) -> Html:
 def _stages_figure(
     deployment: DeploymentView, key: TimingKey, group: list[LatencyRecord], out: Path, name: str
 ) -> Html:
-    with styled():
+    with canvas.styled():
         names = [fill(_bar_name(deployment, record), BAR_LINE) for record in group]
-        figure = new_figure(8.8, 1.2 + 0.22 * sum(1 + name.count("\n") for name in names) + 0.14 * len(group))
+        figure = canvas.new_figure(8.8, 1.2 + 0.22 * sum(1 + name.count("\n") for name in names) + 0.14 * len(group))
         axes = figure.add_subplot()
-        light_grid(axes, "x")
+        canvas.light_grid(axes, "x")
         for number, stage in enumerate(STAGES):
             lengths = [_stage_ms(record, stage) or 0.0 for record in group]
             if not any(lengths):
                 continue
             lefts = [sum(_stage_ms(record, before) or 0.0 for before in STAGES[:number]) for record in group]
-            axes.barh(range(len(group)), lengths, 0.66, left=lefts, color=colour(number), label=stage)
+            axes.barh(range(len(group)), lengths, 0.66, left=lefts, color=canvas.colour(number), label=stage)
         axes.set_yticks(range(len(group)), names)
         axes.tick_params(axis="y", length=0)
         axes.set_ylim(len(group) - 0.5, -0.5)
         axes.set_xlabel("median milliseconds of each stage")
         figure.legend(loc="outside lower center", ncols=6)
         caption = f"From a JPEG file to a ranked list on {key}; bars end at the sum of the stages' medians."
-        return publish(figure, name, caption + as_sentence(*deployment.notes), out)
+        return canvas.publish(figure, name, caption + as_sentence(*deployment.notes), out)
 
 
 def _stages_table(deployment: DeploymentView, groups: dict[TimingKey, list[LatencyRecord]]) -> Html:

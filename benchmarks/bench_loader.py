@@ -13,9 +13,8 @@ from PIL import Image
 
 from vireid.core.types import ImageIndex
 from vireid.data import AUGMENTATIONS
-from vireid.data.loader import TrainingLoader
-from vireid.data.sampler import IdentitySampler
-from vireid.data.transforms import MEAN, STD
+from vireid.data.augmentation import MEAN, STD
+from vireid.data.loader import IdentitySampler, TrainingLoader
 
 IMAGES, HEIGHT, WIDTH, BATCH = 1024, 288, 144, 64
 

@@ -276,8 +276,8 @@ def _parsed(text: str, where: str) -> tuple[str, Any]:
     try:
         override = _override(text)
     except HydraException as error:
-        if (found := _as_yaml(text)) is not None:
-            return override_key(text), found
+        if (parsed := _as_yaml(text)) is not None:
+            return override_key(text), parsed
         raise UserError(f"{where}: '{text}': {str(error).splitlines()[0]}") from error
     if override.is_delete() or override.is_sweep_override():
         raise UserError(f"{where}: '{text}': only key=value is understood; sweeps belong into a study's factors")
@@ -293,23 +293,23 @@ def _override(text: str) -> Override:
 def _as_yaml(text: str) -> dict[str, Any] | list[Any] | None:
     """A mapping or list that Hydra's grammar refuses, for a path in it, say; None where it is none in YAML either."""
     try:
-        found = yaml.safe_load(text.partition("=")[2])
+        parsed = yaml.safe_load(text.partition("=")[2])
     except yaml.YAMLError:
         return None
-    return found if isinstance(found, dict | list) else None
+    return parsed if isinstance(parsed, dict | list) else None
 
 
 def _types_at(key: str, tree: DictConfig) -> frozenset[Any]:
     """The types that the schema allows at a key; none where it has no such key."""
     schema: Any = ExperimentConfig
-    parts = key.split(".")
+    keys = key.split(".")
     types: frozenset[Any] = frozenset()
-    for position, part in enumerate(parts):
+    for position, part in enumerate(keys):
         field = schema.model_fields.get(part) if schema is not None else None
         if field is None:
             return frozenset()
         types = frozenset(_plain_types(field.annotation))
-        here = ".".join(parts[: position + 1])
+        here = ".".join(keys[: position + 1])
         schema = next((kind for kind in types if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
         if here in _COMPONENTS:
             try:

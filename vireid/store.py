@@ -112,8 +112,8 @@ class Store:
         """
         matches = sorted(p.stem for p in self.runs.glob(f"{prefix}*.json") if is_run_id(p.stem))
         if len(matches) != 1:
-            found = f"{len(matches)} records match" if matches else "no record matches"
-            raise UserError(f"run '{prefix}': {found} in {self.runs}; `vireid results list` shows what is there")
+            matched = f"{len(matches)} records match" if matches else "no record matches"
+            raise UserError(f"run '{prefix}': {matched} in {self.runs}; `vireid results list` shows what is there")
         record = self.get(matches[0])
         assert record is not None
         return record

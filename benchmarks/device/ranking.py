@@ -10,8 +10,8 @@ import torch
 from device.task import Row, Task, failed, float32_as, ok, out_of_time
 from ranking.scale import clustered
 
+from vireid.evaluation.features import rank_features
 from vireid.evaluation.metrics import Labels
-from vireid.evaluation.search import rank_features
 
 ITEMS, WIDTH = 50_000, 2048  # half of them queries, half gallery
 REPEATS = 3

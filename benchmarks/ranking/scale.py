@@ -14,9 +14,9 @@ import time
 import numpy as np
 
 from vireid.core.seeding import generator
+from vireid.evaluation.features import rank_features
 from vireid.evaluation.metrics import Labels
 from vireid.evaluation.protocols import KReciprocal
-from vireid.evaluation.search import rank_features
 
 IMAGES_PER_IDENTITY = 10
 NOISE = 4.0

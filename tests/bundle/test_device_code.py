@@ -18,8 +18,8 @@ from vireid.bundle.device import features, isolation, machine, record
 from vireid.core.config import canonical_json
 from vireid.core.environment import MACHINE_IDENTITY, Environment
 from vireid.core.identity import run_id
-from vireid.data.transforms import MEAN, STD
-from vireid.data.transforms import normalise as normalise_torch
+from vireid.data.augmentation import MEAN, STD
+from vireid.data.augmentation import normalise as normalise_torch
 from vireid.profiling.complexity import example_images as example_torch
 from vireid.profiling.device import describe_device, device_identity
 from vireid.profiling.export.formats import difference

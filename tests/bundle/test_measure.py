@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.bundle.conftest import QUICK
-from vireid.bundle.records import read_records
+from vireid.bundle.write import read_records
 
 ROOT = Path(__file__).parents[2]
 

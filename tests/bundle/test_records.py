@@ -6,7 +6,7 @@ import pytest
 
 from tests.bundle.conftest import QUICK
 from vireid.bundle.device.record import digest_of, run_id
-from vireid.bundle.records import add_records, read_records
+from vireid.bundle.write import add_records, read_records
 from vireid.core.errors import UserError
 from vireid.core.records import CostRecord, LatencyRecord
 from vireid.store import Store

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.models.public_state import GOLDEN, shapes
-from vireid.external.checkpoints import load_imported
+from vireid.external.audit import load_imported
 from vireid.models.importers.load import import_state
 
 

@@ -8,9 +8,8 @@ from vireid.core.errors import UserError
 from vireid.core.seeding import generator
 from vireid.core.types import Modality
 from vireid.data import AUGMENTATIONS
-from vireid.data.augmentation import FullAugmentation
+from vireid.data.augmentation import LUMINANCE, MEAN, STD, FullAugmentation, draw_flip_and_shift, normalise
 from vireid.data.config import ForkConfig, FullConfig
-from vireid.data.transforms import LUMINANCE, MEAN, STD, draw_flip_and_shift, normalise
 
 FORK_SECOND = ForkConfig().channel_erasing.model_dump()
 KEY = (7, "augmentation", 0, 0)

@@ -13,7 +13,7 @@ from vireid.core.errors import UserError
 from vireid.data import cache
 from vireid.data.cache import cached_images
 from vireid.data.config import SYSUConfig
-from vireid.data.files import fingerprint
+from vireid.data.layout import fingerprint
 from vireid.data.sysu import SYSUMM01
 
 

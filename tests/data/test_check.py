@@ -33,15 +33,15 @@ def test_real_counts_are_compared_with_the_literature(sysu_root):
     assert not report.wrong
     assert report.synthetic is None
     row = found["training identities"]
-    assert (row.found, row.expected, row.ok) == (6, 395, False)
+    assert (row.count, row.expected, row.ok) == (6, 395, False)
     assert row.note == "differs from what it should be by -389"
-    assert found["query images (infrared)"].found == 2 * 2 * 2
-    assert found["gallery images, all-search, single-shot"].found == 2 * 4
-    assert found["gallery images, indoor, single-shot"].found == 2 * 2
-    assert found["gallery images, all-search, 10-shot"].found == 2 * 8
+    assert found["query images (infrared)"].count == 2 * 2 * 2
+    assert found["gallery images, all-search, single-shot"].count == 2 * 4
+    assert found["gallery images, indoor, single-shot"].count == 2 * 2
+    assert found["gallery images, all-search, 10-shot"].count == 2 * 8
     assert found["permutation trials"].ok
     assert found["permuted images without a file"].ok
-    assert found["training images, camera 3, infrared"].found == 6 * 2
+    assert found["training images, camera 3, infrared"].count == 6 * 2
 
 
 def test_literature_counts_do_not_apply_to_synthetic_data(sysu_root):
@@ -80,7 +80,7 @@ def test_problems_are_named(llcm_root):
 def test_a_missing_split_file_is_a_row_not_a_crash(regdb_root):
     report = check(regdb_root)
     found = rows(report)
-    assert found["training identities"].found == 5
+    assert found["training identities"].count == 5
     assert found["ten splits"].ok is False
     assert "train_visible_3.txt is missing" in found["ten splits"].note
     for split in range(3, 11):
@@ -92,13 +92,13 @@ def test_a_missing_split_file_is_a_row_not_a_crash(regdb_root):
     assert found["splits whose counts differ from split 1"].ok
     (regdb_root / "idx" / "test_visible_7.txt").write_text((regdb_root / "idx" / "train_visible_7.txt").read_text())
     found = rows(check(regdb_root))
-    assert found["images both in training and test of a split"].found == 10
+    assert found["images both in training and test of a split"].count == 10
 
 
 def test_permutations_must_name_images_that_exist(sysu_root):
     (sysu_root / "cam1" / "0006" / "0002.jpg").unlink()
     row = rows(check(sysu_root))["permuted images without a file"]
-    assert (row.found, row.ok) == (1, False)
+    assert (row.count, row.ok) == (1, False)
 
 
 def one_of_each(root):
@@ -169,11 +169,11 @@ def test_a_sample_is_decoded_and_all_headers_are_read(sysu_root, monkeypatch):
     monkeypatch.setattr(pixels, "SAMPLE", 5)
     report = check(sysu_root)
     found = rows(report)
-    total = sum(row.found for row in report.rows if row.name.startswith("images of mode"))
-    assert (found["images of mode RGB"].found, total) == (found["image sizes"].found * total, total)
+    total = sum(row.count for row in report.rows if row.name.startswith("images of mode"))
+    assert (found["images of mode RGB"].count, total) == (found["image sizes"].count * total, total)
     assert found["image sizes"].note == f"width×height 24×48: {total}"
-    assert (found["images decoded"].found, found["images decoded"].note) == (
+    assert (found["images decoded"].count, found["images decoded"].note) == (
         5,
         f"a sample of {total}; --decode decodes all",
     )
-    assert rows(check(sysu_root, decode=True))["images decoded"].found == total
+    assert rows(check(sysu_root, decode=True))["images decoded"].count == total

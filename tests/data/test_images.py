@@ -8,11 +8,11 @@ import pytest
 from PIL import Image, ImageOps
 
 from vireid.core.errors import UserError
-from vireid.data import cache, files
+from vireid.data import cache, layout
 from vireid.data.cache import cached_images
 from vireid.data.config import SYSUConfig
-from vireid.data.files import images_in
 from vireid.data.images import read_header, read_image
+from vireid.data.layout import images_in
 from vireid.data.sysu import SYSUMM01
 
 THERMAL = np.linspace(20000, 35300, 64).astype(np.uint16).reshape(8, 8)
@@ -129,13 +129,13 @@ def test_turned_images_reach_the_cache_and_one_made_before_is_not_used(sysu_root
 
 def test_the_fingerprint_of_turned_images_is_not_that_of_their_files(sysu_root, tmp_path, monkeypatch):
     index = SYSUMM01(SYSUConfig(), sysu_root).training("final")
-    upright = files.fingerprint(index, tmp_path)
+    upright = layout.fingerprint(index, tmp_path)
     turn(index.root / index.paths[0])
-    turned = files.fingerprint(index, tmp_path)
+    turned = layout.fingerprint(index, tmp_path)
     assert turned != upright
     header = read_header(index.root, index.paths[0])
-    monkeypatch.setattr(files, "read_header", lambda *_: header._replace(orientation=1))
-    assert files.fingerprint(index) not in (turned, upright)  # as an earlier version read the same file
+    monkeypatch.setattr(layout, "read_header", lambda *_: header._replace(orientation=1))
+    assert layout.fingerprint(index) not in (turned, upright)  # as an earlier version read the same file
 
 
 def test_the_fingerprint_names_images_that_cannot_be_used(sysu_root, tmp_path):
@@ -143,7 +143,7 @@ def test_the_fingerprint_names_images_that_cannot_be_used(sysu_root, tmp_path):
     name = "cam1/0002/0003.png"
     Image.fromarray(THERMAL).save(sysu_root / name)
     with pytest.raises(UserError, match=f"{name} is 16-bit"):
-        files.fingerprint(replace(index, paths=(name, *index.paths[1:])), tmp_path)
+        layout.fingerprint(replace(index, paths=(name, *index.paths[1:])), tmp_path)
 
 
 def test_leftovers_are_no_images(tmp_path):

@@ -7,11 +7,9 @@ import torch
 
 from vireid.core.errors import UserError
 from vireid.core.types import ImageIndex, Modality
-from vireid.data.augmentation import BaseAugmentation, FullAugmentation, NoAugmentation
+from vireid.data.augmentation import BaseAugmentation, FullAugmentation, NoAugmentation, normalise
 from vireid.data.config import BaseConfig, FullConfig, NoConfig
-from vireid.data.loader import EvaluationLoader, TrainingLoader
-from vireid.data.sampler import IdentitySampler
-from vireid.data.transforms import normalise
+from vireid.data.loader import EvaluationLoader, IdentitySampler, TrainingLoader
 
 N = 48
 

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vireid.core.errors import UserError
-from vireid.data.sampler import IdentitySampler
+from vireid.data.loader import IdentitySampler
 
 COUNTS = st.lists(st.tuples(st.integers(1, 7), st.integers(1, 7)), min_size=1, max_size=9)
 

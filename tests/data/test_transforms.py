@@ -7,8 +7,7 @@ import pytest
 import torch
 import torchvision.transforms.functional as tvf
 
-from vireid.data.config import Erasing
-from vireid.data.transforms import (
+from vireid.data.augmentation import (
     MEAN,
     STD,
     draw_boxes,
@@ -19,6 +18,7 @@ from vireid.data.transforms import (
     normalise,
     replicate_channel,
 )
+from vireid.data.config import Erasing
 
 
 def images(count=6, height=17, width=11, seed=0):

@@ -11,7 +11,7 @@ from vireid.evaluation import neighbours, reranking
 from vireid.evaluation.neighbours import QueryDistances, nearest
 from vireid.evaluation.protocols import KReciprocal
 from vireid.evaluation.reranking import rerank, rerank_features
-from vireid.evaluation.scorers import squared_euclidean
+from vireid.evaluation.scorers import squared_distances
 
 from . import naive
 
@@ -20,7 +20,7 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 
 def reranked(query, gallery, **parameters):
     q, g = torch.as_tensor(query), torch.as_tensor(gallery)
-    distances = squared_euclidean(q, q), squared_euclidean(q, g), squared_euclidean(g, g)
+    distances = squared_distances(q, q), squared_distances(q, g), squared_distances(g, g)
     return rerank(*(d.numpy() for d in distances), KReciprocal(**parameters))
 
 
@@ -65,10 +65,10 @@ def test_trials_that_share_query_distances_equal_single_ones(variant):
     data = np.load(GOLDEN / "case_a.npz")
     query, gallery = (torch.from_numpy(data[side].astype(np.float64)) for side in ("query", "gallery"))
     config = KReciprocal(name=variant)
-    shared = QueryDistances(squared_euclidean(query, query).numpy())
+    shared = QueryDistances(squared_distances(query, query).numpy())
     for part in (slice(0, 40), slice(20, 70)):
         chosen = gallery[part]
-        across, within = squared_euclidean(query, chosen).numpy(), squared_euclidean(chosen, chosen).numpy()
+        across, within = squared_distances(query, chosen).numpy(), squared_distances(chosen, chosen).numpy()
         alone = reranked(query.numpy(), chosen.numpy(), name=variant)
         np.testing.assert_allclose(rerank(shared, across, within, config), alone, atol=1e-12)
 

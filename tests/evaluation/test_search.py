@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vireid.core.errors import UserError
-from vireid.evaluation import scorers, search
+from vireid.evaluation import features, scorers
+from vireid.evaluation.features import rank_features
 from vireid.evaluation.metrics import CAMERA_RULES, Labels, rank_queries
 from vireid.evaluation.protocols import KReciprocal
 from vireid.evaluation.scorers import cosine
-from vireid.evaluation.search import rank_features
 
 from . import naive
 
@@ -52,7 +52,7 @@ def test_equals_a_naive_loop_with_ties(problem, rule, cmc, normalise, dtype, blo
     distances = ((a[:, None] - b[None]) ** 2).sum(-1)
     expected = naive.rank(-distances, query_labels, gallery_labels, rule, cmc)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(search, "READ_CELLS", blocks[1])
+        patch.setattr(features, "READ_CELLS", blocks[1])
         found = rank_features(
             query.astype(dtype),
             gallery.astype(dtype),

@@ -10,7 +10,7 @@ from vireid.experiment.data import training_loader
 from vireid.experiment.fit import fit_step
 from vireid.experiment.identity import RunIds, component_stamps
 from vireid.experiment.reload import config_of_fit
-from vireid.experiment.sources import stale_components
+from vireid.experiment.sources import stale_parts
 from vireid.store import Store
 
 RAMP = ("curriculum=ramp", "curriculum.end=1.0", "recipe.epochs=3", "recipe.stages=null")
@@ -51,7 +51,7 @@ def test_a_ramped_fit_records_effective_weights_and_can_be_reloaded(rendered, tm
         assert weights[2]["csa1_inter"] == pytest.approx(2 * weights[1]["csa1_inter"])
     if weighting == "gradnorm":
         assert weights[0]["id_shared"] != weights[2]["id_shared"]
-    assert stale_components(record) == []
+    assert not stale_parts([record])
     assert RunIds(config_of_fit(record, [], rendered, store)).fit == record.id
 
 

@@ -26,7 +26,7 @@ from vireid.experiment.identity import RunIds
 from vireid.experiment.images import RootNotSetError
 from vireid.experiment.records import failed_fit
 from vireid.experiment.reload import config_of_fit, weights_file
-from vireid.experiment.sources import stale_components
+from vireid.experiment.sources import stale_parts
 from vireid.explain.step import explain_step, protocol_without_text
 from vireid.report.records.keys import data_label, data_note
 from vireid.store import Store
@@ -50,7 +50,7 @@ def test_fit_record_says_what_was_trained_on_what(trained):
     assert fit.peak_memory_bytes > 0
     assert weights_file(store, fit.id).is_file()
     assert store.get(fit.id) == fit
-    assert stale_components(fit) == []
+    assert not stale_parts([fit])
 
 
 def test_evaluations_link_to_the_fit_and_keep_every_query(trained):

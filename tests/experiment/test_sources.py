@@ -8,7 +8,7 @@ import pytest
 from vireid.core import registry
 from vireid.core.records import ComponentStamp, read_record
 from vireid.experiment import sources
-from vireid.experiment.sources import equivalents, part_stamp, same_results, stale_components
+from vireid.experiment.sources import equivalents, part_stamp, same_results, stale_parts
 
 ROOT = Path(__file__).parents[2]
 OLD = ROOT / "tests" / "historic_records"
@@ -26,10 +26,9 @@ def _covered(part):
 
 
 def test_what_decides_a_result_is_covered():
-    both = {"core/seeding.py", "data/cache.py", "data/loader.py", "data/images.py", "data/transforms.py"}
+    both = {"core/seeding.py", "data/cache.py", "data/loader.py", "data/images.py", "data/augmentation.py"}
     training = {
         *both,
-        "data/sampler.py",
         *(f"training/{name}.py" for name in ("run", "loop", "optimisers", "schedules")),
     }
     names = ("metrics", "ranks", "trials", "extraction", "reranking", "evaluate")
@@ -53,20 +52,24 @@ def _record(kind, **parts):
     return record.model_copy(update={"components": {**known, **parts}})
 
 
+def _stale(record):
+    return stale_parts([record]).get(record.id, [])
+
+
 def test_a_changed_evaluator_marks_evaluations_and_a_changed_trainer_both():
     now = {part: part_stamp(part) for part in ("trainer", "evaluator")}
     other = ComponentStamp(name="evaluator", version="1", digest="tree:000000000000")
-    assert stale_components(_record("evaluation", **now)) == []
-    assert stale_components(_record("evaluation", **{**now, "evaluator": other})) == ["evaluator"]
-    assert stale_components(_record("fit", trainer=now["trainer"])) == []
-    assert stale_components(_record("fit")) == ["trainer (not recorded)"], "too old to say what trained it"
-    assert stale_components(_record("cost")) == [], "a cost rests on the model alone"
+    assert _stale(_record("evaluation", **now)) == []
+    assert _stale(_record("evaluation", **{**now, "evaluator": other})) == ["evaluator"]
+    assert _stale(_record("fit", trainer=now["trainer"])) == []
+    assert _stale(_record("fit")) == ["trainer (not recorded)"], "too old to say what trained it"
+    assert _stale(_record("cost")) == [], "a cost rests on the model alone"
 
 
 def test_a_part_that_is_unknown_now_is_stale():
     other = ComponentStamp(name="gone", version="1", digest="tree:000000000000")
-    assert "model gone" in stale_components(_record("fit", model=other))
-    assert "sensor gone" in stale_components(_record("fit", sensor=other))
+    assert "model gone" in _stale(_record("fit", model=other))
+    assert "sensor gone" in _stale(_record("fit", sensor=other))
 
 
 def test_a_declaration_counts_for_the_source_it_was_made_with(monkeypatch):

@@ -24,7 +24,7 @@ from vireid.experiment.fit import evaluate_step, fit_step
 from vireid.experiment.identity import RunIds
 from vireid.experiment.reload import config_of_fit, weights_file
 from vireid.experiment.start import check_teacher
-from vireid.external.checkpoints import save_imported
+from vireid.external.audit import save_imported
 from vireid.models.idkl import IDKL, IDKLConfig
 from vireid.models.importers.load import Imported
 from vireid.store import Store

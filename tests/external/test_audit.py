@@ -46,7 +46,7 @@ def test_what_is_known_of_public_code_names_protocols_that_exist():
 def test_readings_are_the_protocols_own_numbers(read):
     layout, index, features, readings = read
     assert len(readings) == 6 * 2 * 3
-    prescribed = [reading for reading in readings if reading.own]
+    prescribed = [reading for reading in readings if reading.prescribed]
     assert len(prescribed) == 6
     for reading in prescribed:
         wanted = evaluate(features, index, reading.config, layout.permutations())

@@ -13,8 +13,8 @@ from torch import nn
 from vireid.config import compose
 from vireid.core.errors import UserError
 from vireid.core.types import Batch
-from vireid.experiment.model_card import CARD, ModelCard
-from vireid.external.checkpoints import embed_file, load_imported, save_imported
+from vireid.experiment.identity import MODEL_CARD, ModelCard
+from vireid.external.audit import embed_file, load_imported, save_imported
 from vireid.external.features import ImageArray, loss_terms_of_file
 from vireid.losses.terms import evaluate_terms
 from vireid.models.agw import AGW
@@ -94,7 +94,7 @@ def test_the_image_that_is_not_finite_is_named(tmp_path, images, value):
 
 
 def test_embeddings_are_those_of_the_deployed_branch(tmp_path, model, images, monkeypatch):
-    monkeypatch.setattr("vireid.external.checkpoints._PIXELS_PER_BATCH", 3 * 32 * 16)
+    monkeypatch.setattr("vireid.external.audit._PIXELS_PER_BATCH", 3 * 32 * 16)
     np.savez(tmp_path / "in.npz", images=images)
     assert embed_file(model, tmp_path / "in.npz", tmp_path / "out.npz") == (7, 64)
     with torch.no_grad():
@@ -106,7 +106,7 @@ def test_embeddings_are_those_of_the_deployed_branch(tmp_path, model, images, mo
 
 
 def test_models_with_a_path_per_modality_ask_for_modalities(tmp_path, images, monkeypatch):
-    monkeypatch.setattr("vireid.external.checkpoints._PIXELS_PER_BATCH", 3 * 32 * 16)
+    monkeypatch.setattr("vireid.external.audit._PIXELS_PER_BATCH", 3 * 32 * 16)
     torch.manual_seed(0)
     model = AGW(AGWConfig(backbone="resnet18", width=0.125, nonlocal_blocks=(0, 0, 0, 0)), 5).eval()
     source, target = tmp_path / "in.npz", tmp_path / "out.npz"
@@ -132,14 +132,14 @@ def test_a_kept_model_comes_back_bit_by_bit(tmp_path, model, images):
     imported = Imported(model, 5, {"deployed": 1, "training_only": 2, "dead": 3}, {"part": 3})
     save_imported(imported, tmp_path / "public.pth", "idkl", tmp_path / "kept")
     batch = torch.from_numpy(images)
-    for place in (tmp_path / "kept", tmp_path / "kept" / CARD):
+    for place in (tmp_path / "kept", tmp_path / "kept" / MODEL_CARD):
         loaded = load_imported(place)
         assert isinstance(loaded, nn.Module)
         assert not loaded.training
         assert torch.equal(loaded.embedder(batch), model.embedder(batch))
         trainable = [name for name, p in model.named_parameters() if p.requires_grad]
         assert [name for name, p in loaded.named_parameters() if p.requires_grad] == trainable
-    card = ModelCard.model_validate(json.loads((tmp_path / "kept" / CARD).read_text()))
+    card = ModelCard.model_validate(json.loads((tmp_path / "kept" / MODEL_CARD).read_text()))
     assert card.model == SMALL
     assert (card.num_classes, card.source_file, card.dead) == (5, "public.pth", {"part": 3})
 
@@ -150,14 +150,14 @@ def test_kept_models_that_are_damaged_are_refused(tmp_path, model):
     with pytest.raises(UserError, match=r"model.json: not a readable model card; write one with `vireid import"):
         load_imported(kept)
     save_imported(Imported(model, 5, {}, {}), tmp_path / "public.pth", "idkl", kept)
-    card = (kept / CARD).read_text()
-    (kept / CARD).write_text(card.replace('"num_classes": 5', '"num_classes": 6'))
+    card = (kept / MODEL_CARD).read_text()
+    (kept / MODEL_CARD).write_text(card.replace('"num_classes": 5', '"num_classes": 6'))
     with pytest.raises(UserError, match=r"not of the model in model.json .*import the checkpoint again"):
         load_imported(kept)
-    (kept / CARD).write_text(card.replace('"arch"', '"arhc"'))
+    (kept / MODEL_CARD).write_text(card.replace('"arch"', '"arhc"'))
     with pytest.raises(UserError, match="unknown key 'arhc'; did you mean 'arch'"):
         load_imported(kept)
-    (kept / CARD).write_text(card)
+    (kept / MODEL_CARD).write_text(card)
     weights = kept / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-10])
     with pytest.raises(UserError, match="missing, corrupt"):

@@ -15,7 +15,7 @@ from vireid.losses.numeric import euclidean
 from vireid.losses.weighted_triplet import weighted_triplet
 from vireid.models.agw import AGW
 from vireid.models.agw_config import AGWConfig
-from vireid.models.pooling import OffsetGeM
+from vireid.models.heads import OffsetGeM
 from vireid.models.resnet import Branch, Stem
 from vireid.models.two_stream import NonLocal
 

@@ -23,9 +23,8 @@ from vireid.core.config import parse
 from vireid.core.errors import UserError
 from vireid.core.types import Batch, Modality
 from vireid.losses.distillation import feature_distillation, logit_distillation, relation_distillation
-from vireid.models.compact import Compact, CompactConfig
+from vireid.models.compact import Compact, CompactConfig, Teacher
 from vireid.models.idkl import IDKL, IDKLConfig
-from vireid.models.teacher import Teacher
 from vireid.profiling.complexity import parameter_counts
 
 CLASSES = 11

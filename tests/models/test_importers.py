@@ -17,9 +17,8 @@ from tests.models.public_state import GOLDEN, batch_arrays, filled, shapes, unif
 from vireid.core.errors import UserError
 from vireid.core.types import Batch
 from vireid.models.importers import IMPORTERS
-from vireid.models.importers.layout import is_parameter
-from vireid.models.importers.load import convert_state, import_state
-from vireid.models.importers.state_file import read_state
+from vireid.models.importers.load import convert_state, import_state, is_parameter
+from vireid.models.pretrained import read_state
 
 ARCHS = {"idkl": "idkl", "idkl_fork": "fork"}
 # Parameters that a fresh public model counts at 395 classes.

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from vireid.models.norm import ChannelsLastInstanceNorm, InstanceNorm2d
+from vireid.models.resnet import ChannelsLastInstanceNorm, InstanceNorm2d
 
 
 def norms(channels: int, tracking: bool) -> tuple[InstanceNorm2d, nn.InstanceNorm2d]:

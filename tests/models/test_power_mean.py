@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vireid.models.pooling import FLOOR, GeM, PowerMean, power_mean
+from vireid.models.heads import FLOOR, GeM, PowerMean, power_mean
 
 
 @pytest.mark.parametrize("p", [1.0, 2.5, 3.0, 8.0])

@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from vireid.core.errors import UserError
-from vireid.models.importers.layout import Entry, faults
-from vireid.models.importers.state_file import read_state
+from vireid.models.importers.load import Entry, faults
+from vireid.models.pretrained import read_state
 
 STATE = {
     f"module.{key}": value for key, value in nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)).state_dict().items()

@@ -9,6 +9,7 @@ from typing import Any, get_args
 import pytest
 import torch
 
+from tests.profiling.models import without_gradient
 from vireid.core.config import parse
 from vireid.core.errors import UserError
 from vireid.core.types import Batch, Modality
@@ -17,7 +18,7 @@ from vireid.losses.pairs import pair_rows
 from vireid.models.idkl import IDKL, IDKLConfig
 from vireid.models.idkl_config import MHA_WEIGHTS, RELEASED_WEIGHTS, SPECIFIC_TERMS, MHAKind
 from vireid.models.trunk import IBNKind
-from vireid.profiling.complexity import parameter_counts, without_gradient
+from vireid.profiling.complexity import parameter_counts
 
 MakeBatch = Callable[..., Batch]
 CLASSES = 9

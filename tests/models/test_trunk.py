@@ -11,11 +11,10 @@ import torchvision
 from torch import nn
 
 from vireid.core.errors import UserError
-from vireid.models.norm import IBN, InstanceNorm2d
-from vireid.models.pooling import GeM
+from vireid.models.heads import GeM
 from vireid.models.pretrained import load_trunk
 from vireid.models.purifier import Purifier
-from vireid.models.resnet import Branch, Stem
+from vireid.models.resnet import IBN, Branch, InstanceNorm2d, Stem
 from vireid.models.trunk import TrunkSpec
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -80,3 +82,17 @@ class SharedConvolution(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.blocks(self.stem(images)).mean(dim=(-1, -2))
+
+
+def without_gradient(model: nn.Module, loss: Callable[[], Tensor]) -> set[str]:
+    """Names of the trainable parameters that one training step leaves without a gradient: a check on declared roles.
+
+    Args:
+        model: model whose gradients are cleared, filled and cleared again.
+        loss: computes the total loss of one step. Take a step in which every term is active.
+    """
+    model.zero_grad(set_to_none=True)
+    loss().backward()
+    names = {name for name, p in model.named_parameters() if p.requires_grad and p.grad is None}
+    model.zero_grad(set_to_none=True)
+    return names

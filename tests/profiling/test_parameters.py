@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.profiling.models import without_gradient
 from vireid.core.errors import UserError
-from vireid.profiling.complexity import parameter_counts, size_bytes, without_gradient
+from vireid.profiling.complexity import parameter_counts, size_bytes
 
 
 class Method(nn.Module):

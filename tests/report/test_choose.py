@@ -8,19 +8,17 @@ import pytest
 
 from tests.report.deployments import BOARD, HERE, INT8, Deployed, build_deployment, graph, int8_file
 from vireid.core.records import LatencyRecord
-from vireid.report.records.candidates import Accuracy, Deployable, candidates, find_accuracy_key
 from vireid.report.records.choose import (
+    Accuracy,
+    Deployable,
     DeploymentChoice,
     Limits,
-    against_runner_up,
-    bundle_note,
+    candidates,
     choose,
-    commands,
+    find_accuracy_key,
     key_for,
     measuring,
-    nearest_misses,
     overlapping,
-    sentence,
 )
 from vireid.report.records.deployment import store_deployment, study_deployment
 from vireid.report.records.study import StudyView
@@ -87,9 +85,9 @@ def test_size_of_an_unmeasured_file_is_that_of_its_weights(store: Store) -> None
 def test_intervals_say_whether_the_choice_is_shown(store: Store) -> None:
     choice = chosen(store, Limits())
     assert choice.overlap is True  # [27, 37] and [22, 32] share a point
-    assert "do not show" in against_runner_up(choice)
+    assert "do not show" in choice.against_runner_up
     assert "mAP 32.0 % [27.0, 37.0] (mean over seeds 1, 2; the commands take the first) at 30.00 ms (p50), 90.0 MB" in (
-        sentence(choice)
+        choice.sentence
     )
     assert chosen(store, Limits(ms=5.5)).overlap is None
 
@@ -120,7 +118,7 @@ def test_the_shown_rows_hold_choice_and_front(store: Store) -> None:
 def test_nothing_fits_names_the_nearest_miss_of_each_limit(store: Store) -> None:
     choice = chosen(store, Limits(ms=2, mb=50, rss_mb=500))
     assert choice.best is None
-    assert nearest_misses(choice) == (
+    assert choice.nearest_misses == (
         "Nothing evaluated fits all limits; "
         "latency (p50): at least 3.00 ms, of compact, onnxruntime_int8 (quantiser nncf) int8, against 2 ms; "
         "file: at least 3.00 MB, of compact, onnxruntime_int8 (quantiser nncf) int8, against 50 MB (within it); "
@@ -143,8 +141,8 @@ def test_only_the_machine_way_and_threads_of_the_record_count(store: Store) -> N
 def test_commands_make_the_artefact(store: Store) -> None:
     found = {(c.label, c.timing.short): c for c in every(store) if c.accuracy is not None}
     fit = StudyView(store, "hardware").runs[2].planned.fit
-    assert commands(found["compact", "onnxruntime fp32"]) == [f"vireid bundle {fit} --to deployed-bundle"]
-    assert commands(found["compact", "onnxruntime_int8 int8"]) == [
+    assert found["compact", "onnxruntime fp32"].commands == [f"vireid bundle {fit} --to deployed-bundle"]
+    assert found["compact", "onnxruntime_int8 int8"].commands == [
         f"vireid quantise {fit} --to deployed",
         "vireid bundle --file deployed/model-int8.onnx --to deployed-bundle",
     ]
@@ -152,7 +150,7 @@ def test_commands_make_the_artefact(store: Store) -> None:
     write.time(graph("compact"), [0.002], runtime)
     write.score("compact", 1, 0.25, int8_file("compact", runtime=runtime))
     found = {(c.label, c.timing.short): c for c in every(store) if c.accuracy is not None}
-    assert commands(found["compact", "openvino int8"]) == [f"vireid quantise {fit} --to deployed"]
+    assert found["compact", "openvino int8"].commands == [f"vireid quantise {fit} --to deployed"]
 
 
 def test_a_bundle_of_another_runtime_says_what_it_takes(store: Store) -> None:
@@ -160,10 +158,10 @@ def test_a_bundle_of_another_runtime_says_what_it_takes(store: Store) -> None:
     write.time(graph("idkl"), [0.02], {"name": "openvino", "precision": "fp32"}, size_bytes=90_000_000)
     choice = chosen(store, Limits(ms=25))
     assert name(choice.best) == ("idkl", "openvino fp32")
-    assert bundle_note(choice) == (
+    assert choice.bundle_note == (
         "A bundle runs on onnxruntime, where this network takes 30.00 ms, over the limits: latency (p50) 30.00 ms > 25."
     )
-    assert bundle_note(chosen(store, Limits(ms=6))) == ""
+    assert chosen(store, Limits(ms=6)).bundle_note == ""
 
 
 def test_sustained_runs_and_own_processes_are_places_of_their_own(store: Store) -> None:

@@ -27,7 +27,7 @@ from vireid.ablation.publish import publish_study
 from vireid.core.records import CostRecord, FitRecord, LatencyRecord
 from vireid.experiment.compare import _evaluations
 from vireid.report.page import open_report
-from vireid.report.records.candidates import Deployable, candidates, find_accuracy_key, front
+from vireid.report.records.choose import Deployable, candidates, find_accuracy_key, front
 from vireid.report.records.deployment import DeploymentView, cost_of_fit, store_deployment, study_deployment
 from vireid.report.records.keys import TimingKey
 from vireid.report.records.study import StudyView

@@ -7,7 +7,7 @@ import pytest
 
 from tests.report.comparisons import build_comparison
 from vireid.core.errors import UserError
-from vireid.report.records.published import PUBLISHED, published_records
+from vireid.core.records import PUBLISHED, published_records
 from vireid.report.records.study import StudyView
 from vireid.report.sections.protocols import published_tables
 

@@ -1,22 +1,24 @@
-"""A bundle: files, manifest, and how they come into a folder or ZIP file, whole and the same bytes each time."""
+"""A bundle: files and manifest in a folder or ZIP file, whole and the same bytes each time; records that come back."""
 
 import hashlib
 import io
 import json
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import vireid
-from vireid.bundle.device.record import canonical_json
-from vireid.core.config import Strict
+from vireid.bundle.device.record import FORMAT, SPECIFIED, VERSION, canonical_json, digest_of
+from vireid.core.config import Strict, parse
+from vireid.core.environment import MACHINE_IDENTITY
 from vireid.core.errors import UserError
-from vireid.core.records import DataKind
-from vireid.store import unwritable, write_atomically
+from vireid.core.identity import run_id
+from vireid.core.records import CostRecord, DataKind, LatencyRecord
+from vireid.store import Store, unwritable, write_atomically
 
-FORMAT, VERSION = "vireid bundle", 1
 MANIFEST = "bundle.json"
 
 
@@ -77,8 +79,8 @@ class BundledModel(Strict):
 def manifest(models: list[BundledModel], files: Mapping[str, bytes]) -> dict[str, Any]:
     """Content of ``bundle.json``: the models, size and SHA-256 of every file, and the digest of all that."""
     content: dict[str, Any] = {
-        "format": FORMAT,
-        "version": VERSION,
+        "format": "vireid bundle",
+        "version": 1,
         "vireid": vireid.__version__,
         "models": [model.model_dump(mode="json") for model in models],
         "files": {
@@ -163,3 +165,80 @@ def _folder(target: Path, content: Mapping[str, bytes]) -> None:
             (folder / "new").rename(target)
     except OSError as error:
         raise unwritable(target, error) from error
+
+
+@dataclass
+class Added:
+    """What became of the records of some files, by id."""
+
+    new: list[LatencyRecord] = field(default_factory=list)
+    known: list[LatencyRecord] = field(default_factory=list)
+    refused: list[LatencyRecord] = field(default_factory=list)  # another record of that id is in the store and stays
+    without_cost: list[LatencyRecord] = field(default_factory=list)  # of the new ones: no cost record names the graph
+
+
+def read_records(path: Path) -> list[LatencyRecord]:
+    """Read and check a record file.
+
+    Raises:
+        UserError: it cannot be read, is of another format or version, holds what is no latency record, or a record
+            that was changed after it was made.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise UserError(f"{path}: not JSON ({error}); copy the file from the device again") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT or not isinstance(content.get("records"), list):
+        raise UserError(f"{path}: not a record file of a bundle (`measure.py` writes them)")
+    if content.get("version") != VERSION:
+        raise UserError(
+            f"{path}: version {content.get('version')} of record files, and this vireid reads {VERSION}; update vireid"
+        )
+    return [_checked(entry, f"{path}: record {number}") for number, entry in enumerate(content["records"], 1)]
+
+
+def _checked(entry: Any, where: str) -> LatencyRecord:
+    expected = {"specification": dict, "digest": str, "record": dict}
+    if not isinstance(entry, dict) or any(not isinstance(entry.get(key), kind) for key, kind in expected.items()):
+        raise UserError(f"{where}: has no {', '.join(expected)}; copy the file from the device again")
+    plain, specified = entry["record"], entry["specification"]
+    if plain.get("kind") != "latency":
+        raise UserError(f"{where}: of kind '{plain.get('kind')}'; devices make latency records alone")
+    record = parse(LatencyRecord, plain, where)
+    if run_id(specified) != record.id:
+        raise UserError(f"{where}: its id {record.id} does not match its specification ({run_id(specified)}): edited")
+    machine = {key: record.environment.device.get(key) for key in MACHINE_IDENTITY}
+    claimed = {**{key: plain.get(key) for key in SPECIFIED}, "device": machine}
+    for key, value in claimed.items():
+        if specified.get(key) != value:
+            raise UserError(f"{where}: its {key} is not the one that its id {record.id} is of: edited")
+    if digest_of(plain) != entry["digest"]:
+        raise UserError(f"{where}: record {record.id} was changed after it was made")
+    return record
+
+
+def add_records(store: Store, records: Sequence[LatencyRecord]) -> Added:
+    """Merge records into a store, each written whole; one that is there is never replaced."""
+    added = Added()
+    with store.lock("records"):
+        failures = [failed.model_dump() for failed in store.failures()]
+        graphs = {record.artefact for record in store.records() if isinstance(record, CostRecord)}
+        for record in records:
+            if record.status == "failed":
+                there, same = None, record.model_dump() in failures
+            else:
+                there = store.get(record.id)
+                same = there is not None and there.model_dump() == record.model_dump()
+            if same:
+                added.known.append(record)
+            elif there is not None:
+                added.refused.append(record)
+            else:
+                store.put(record)
+                failures += [record.model_dump()] if record.status == "failed" else []
+                added.new.append(record)
+                if record.artefact not in graphs:
+                    added.without_cost.append(record)
+    return added

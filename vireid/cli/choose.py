@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from vireid.cli import DEFAULT_STORE, StoreOption, app
+from vireid.cli import DEFAULT_STORE, StoreOption, app, opened
 from vireid.cli.show import console
 from vireid.core.errors import UserError
 from vireid.core.messages import DASH, Table
 
 if TYPE_CHECKING:
-    from vireid.report.records.candidates import Deployable
-    from vireid.report.records.choose import DeploymentChoice
+    from vireid.report.records.choose import Deployable, DeploymentChoice
     from vireid.report.records.deployment import DeploymentView
     from vireid.report.records.keys import AccuracyKey, TimingKey
 
@@ -43,58 +41,42 @@ def choose(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Choose the artefact of highest mAP within limits; exit code 1 where none fits or none was measured there."""
-    from vireid.report.records.candidates import candidates, find_accuracy_key
-    from vireid.report.records.choose import Limits, choose, key_for
+    from vireid.report.records.choose import Limits, candidates, choose, find_accuracy_key, key_for
+    from vireid.report.records.deployment import store_deployment, study_deployment
+    from vireid.report.records.study import StudyView
 
-    record = _record(store, device)
-    deployment = _deployment(store, study)
+    records = opened(store)
+    record = records.find(device)
+    if record.kind != "latency":
+        raise UserError(
+            f"--device {device}: record {record.id} is of kind '{record.kind}'; name a latency record made on the "
+            "device (`vireid results list --kind latency`)"
+        )
+    deployment = store_deployment(records) if study is None else study_deployment(StudyView(records, study))
     timed = key_for(record, threads, deployment.machines)
     accuracy_key = find_accuracy_key(deployment, protocol, timed)
-    found = candidates(deployment, accuracy_key)
+    deployables = candidates(deployment, accuracy_key)
     limits = Limits(max_ms, max_mb, max_rss_mb, float(percentile))
-    choice = choose(found, timed, limits)
+    choice = choose(deployables, timed, limits)
     if as_json:
         typer.echo(json.dumps(_as_json(choice, accuracy_key), indent=1, ensure_ascii=False))
     elif not choice.considered:
-        _say_unmeasured(deployment, found, choice)
+        _say_unmeasured(deployment, deployables, choice)
     else:
         _show(choice, accuracy_key)
     if choice.best is None:
         raise typer.Exit(1)
 
 
-def _record(store: Path, device: str) -> Any:
-    from vireid.store import Store
-
-    record = Store(store).find(device)
-    if record.kind != "latency":
-        raise UserError(
-            f"--device {device}: record {record.id} is of kind '{record.kind}'; name a latency record made on the "
-            "device (`vireid results list --kind latency`)"
-        )
-    return record
-
-
-def _deployment(root: Path, study: str | None) -> DeploymentView:
-    from vireid.report.records.deployment import store_deployment, study_deployment
-    from vireid.report.records.study import StudyView
-    from vireid.store import Store
-
-    store = Store(root)
-    return store_deployment(store) if study is None else study_deployment(StudyView(store, study))
-
-
 def _show(choice: DeploymentChoice, accuracy_key: AccuracyKey | None) -> None:
-    from vireid.report.records.choose import against_runner_up, bundle_note, commands, nearest_misses, sentence
-
     console.print(_table(choice, accuracy_key))
     if choice.unevaluated:
-        words = f"Measured, but without an accuracy of their own under this protocol: {_listed(choice.unevaluated)}."
-        console.print(words, style="dim", soft_wrap=True)
+        remark = f"Measured, but without an accuracy of their own under this protocol: {_listed(choice.unevaluated)}."
+        console.print(remark, style="dim", soft_wrap=True)
     if choice.best is None:
-        console.print(nearest_misses(choice), style="bold", soft_wrap=True)
+        console.print(choice.nearest_misses, style="bold", soft_wrap=True)
         return
-    lines = [sentence(choice), against_runner_up(choice)]
+    lines = [choice.sentence, choice.against_runner_up]
     if choice.limits.mb is not None:
         lines.append("The file counts as it lies on disk; where no fp32 file was measured, its weights do.")
     if accuracy_key is not None and accuracy_key.card.split == "test":
@@ -102,11 +84,11 @@ def _show(choice: DeploymentChoice, accuracy_key: AccuracyKey | None) -> None:
     for candidate in filter(None, (choice.best, choice.runner_up)):
         if candidate.timing.notes:
             lines.append(f"The profiler noted of {candidate}: {'; '.join(candidate.timing.notes)}.")
-    if note := bundle_note(choice):
+    if note := choice.bundle_note:
         lines.append(note)
     for line in lines:
         console.print(line, soft_wrap=True)
-    for command in commands(choice.best):
+    for command in choice.best.commands:
         console.print(f"  {command}", soft_wrap=True, style="bold")
 
 
@@ -115,13 +97,11 @@ def _table(choice: DeploymentChoice, accuracy_key: AccuracyKey | None) -> Table:
     table = Table(title=f"Front of mAP against latency, {choice.key}\n{title}")
     if accuracy_key is not None and accuracy_key.note:
         table.caption = accuracy_key.note
-    for name in ("", "model", "runtime", "fit"):
-        table.add_column(name)
-    for name in ("p50 ms", "p90 ms", "p99 ms", "file MB", "RSS MB", "mAP %", "interval", "seeds"):
-        table.add_column(name, justify="right")
-    table.add_column("exceeds")
+    text, sizes = ("", "model", "runtime", "fit"), ("file MB", "RSS MB", "mAP %", "interval", "seeds")
+    table.add_columns(*text, "p50 ms", "p90 ms", "p99 ms", *sizes, "exceeds", text=(*text, "exceeds"))
     for candidate in choice.shown:
-        table.add_row(*_row(candidate, choice), style=_style(candidate, choice))
+        style = "bright_black" if choice.limits.exceeded(candidate) else None
+        table.add_row(*_row(candidate, choice), style="bold green" if candidate == choice.best else style)
     return table
 
 
@@ -142,22 +122,16 @@ def _row(candidate: Deployable, choice: DeploymentChoice) -> list[str]:
     ]
 
 
-def _style(candidate: Deployable, choice: DeploymentChoice) -> str | None:
-    if candidate == choice.best:
-        return "bold green"
-    return "bright_black" if choice.limits.exceeded(candidate) else None
-
-
-def _say_unmeasured(deployment: DeploymentView, found: list[Deployable], choice: DeploymentChoice) -> None:
+def _say_unmeasured(deployment: DeploymentView, deployables: list[Deployable], choice: DeploymentChoice) -> None:
     """Where candidates were measured, and how to measure them here."""
     from vireid.report.records.choose import measuring
 
     if choice.unevaluated:
-        words = f"Candidates were measured on {choice.key}, but none of them was evaluated: "
-        console.print(words + _listed(choice.unevaluated), soft_wrap=True)
+        remark = f"Candidates were measured on {choice.key}, but none of them was evaluated: "
+        console.print(remark + _listed(choice.unevaluated), soft_wrap=True)
         return
     timed: dict[TimingKey, int] = {}
-    for candidate in found:
+    for candidate in deployables:
         timed[candidate.timing.key] = timed.get(candidate.timing.key, 0) + 1
     there = "; ".join(f"{key}: {count}" for key, count in sorted(timed.items())) or "nowhere yet"
     console.print(f"No candidate was measured on {choice.key}. Measured: {there}.", style="bold", soft_wrap=True)
@@ -168,14 +142,12 @@ def _say_unmeasured(deployment: DeploymentView, found: list[Deployable], choice:
         console.print(f"  {command}", style="bold", soft_wrap=True)
 
 
-def _listed(found: Sequence[Deployable], most: int = 6) -> str:
-    more = f"; and {len(found) - most} more" if len(found) > most else ""
-    return "; ".join(map(str, found[:most])) + more
+def _listed(candidates: Sequence[Deployable], most: int = 6) -> str:
+    more = f"; and {len(candidates) - most} more" if len(candidates) > most else ""
+    return "; ".join(map(str, candidates[:most])) + more
 
 
 def _as_json(choice: DeploymentChoice, accuracy_key: AccuracyKey | None) -> dict[str, Any]:
-    from vireid.report.records.choose import commands, nearest_misses
-
     limits = choice.limits
     return {
         "place": {"device": choice.key.device, "way": choice.key.mode, "threads": choice.key.threads},
@@ -185,8 +157,8 @@ def _as_json(choice: DeploymentChoice, accuracy_key: AccuracyKey | None) -> dict
         "best": None if choice.best is None else _entry(choice.best, choice),
         "runner_up": None if choice.runner_up is None else _entry(choice.runner_up, choice),
         "intervals_overlap": choice.overlap,
-        "commands": [] if choice.best is None else commands(choice.best),
-        "reason": nearest_misses(choice) if choice.best is None else None,
+        "commands": [] if choice.best is None else choice.best.commands,
+        "reason": choice.nearest_misses if choice.best is None else None,
         "candidates": [_entry(candidate, choice) for candidate in choice.considered],
         "not_evaluated": [_entry(candidate, choice) for candidate in choice.unevaluated],
     }

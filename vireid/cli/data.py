@@ -76,11 +76,10 @@ def check(
     with bars() as progress:
         report = check_dataset(root, dataset, decode=decode, progress=partial(progress, "look at images"))
     table = Table(title=f"{report.dataset} in {report.root}" + (f" ({report.synthetic})" if report.synthetic else ""))
-    for column in ("what", "found", "expected", "", "note"):
-        table.add_column(column, justify="right" if column in ("found", "expected") else "left")
+    table.add_columns("what", "found", "expected", "", "note", text=("what", "", "note"))
     for row in report.rows:
         mark = {True: Text("ok", "green"), False: Text("differs", "red"), None: Text()}[row.ok]
-        table.add_row(row.name, _number(row.found), _number(row.expected), mark, row.note)
+        table.add_row(row.name, _number(row.count), _number(row.expected), mark, row.note)
     console.print(table)
     for finding in report.findings:
         label, style = ("problem", "red") if finding.wrong else ("note", "dim")
@@ -128,7 +127,7 @@ def caption(
     device: DeviceOption = "auto",
 ) -> None:
     """Describe every image of a modality that has no caption yet; a killed run takes up where it stopped."""
-    from vireid.data.captioning.blip import Captioner
+    from vireid.data.captioning.generators import Captioner
     from vireid.data.captioning.run import caption_images, finetuning_captions
 
     if (finetune is None) != (keep is None):
@@ -168,7 +167,7 @@ def rephrase(
 ) -> None:
     """Say every caption in other words; infrared ones stay free of colours. A killed run takes up where it stopped."""
     from vireid.core.types import Modality
-    from vireid.data.captioning.rephrase import Rephraser
+    from vireid.data.captioning.generators import Rephraser
     from vireid.data.captioning.run import rephrase_captions
 
     spectrum = _modality(modality)
@@ -204,8 +203,7 @@ def _write_credibility(root: Path, out: Path) -> None:
     content = {name: figure.model_dump() for name, figure in figures.items()}
     write_atomically(out, json.dumps(content, indent=1) + "\n")
     table = Table(title="What identifies a person here, and what does not (rank-1, %)")
-    for column in ("shortcut", "rank-1", "chance", "queries", "gallery"):
-        table.add_column(column, justify="left" if column == "shortcut" else "right")
+    table.add_columns("shortcut", "rank-1", "chance", "queries", "gallery", text=("shortcut",))
     for name, figure in figures.items():
         values = (f"{100 * figure.rank1:.1f}", f"{100 * figure.chance:.1f}", str(figure.queries), str(figure.gallery))
         table.add_row(name, *values)

@@ -91,8 +91,7 @@ def _export_table(result: exports.Export, folder: Path) -> Table:
     weights = "initial weights" if result.run is None else f"fit {result.run}"
     table = Table(title=f"{folder}: {weights}")
     table.add_column("file", no_wrap=True)
-    table.add_column("MB", justify="right")
-    table.add_column("difference to eager", justify="right")
+    table.add_columns("MB", "difference to eager")
     for file in result.files:
         same = file.format == "safetensors"
         table.add_row(file.path.name, f"{file.size_bytes / 1e6:.1f}", "none" if same else f"{file.difference:.1e}")
@@ -153,8 +152,7 @@ def _candidates(quantised: Quantised) -> Table:
     artefact = quantised.records[0].artefact
     assert artefact is not None
     table = Table(title=f"{quantised.runtime.name}, int8: settings on {quantised.candidates[0]['split']}")
-    for name in ("setting", "cosine", "top-10 overlap", "mAP %"):
-        table.add_column(name, justify="left" if name == "setting" else "right")
+    table.add_columns("setting", "cosine", "top-10 overlap", "mAP %", text=("setting",))
     for candidate in quantised.candidates:
         kept = candidate["cosine"] == artefact.cosine
         setting = ", ".join(f"{key} {value}" for key, value in candidate["quantisation"].items()) or "defaults"
@@ -206,8 +204,7 @@ def bundle(
 
 def _bundle_table(result: bundles.Bundled, to: Path) -> Table:
     table = Table(title=f"{to}: {result.size_bytes / 1e6:.1f} MB")
-    for name in ("model", "weights", "MB", "mAP %"):
-        table.add_column(name, justify="right" if name in ("MB", "mAP %") else "left")
+    table.add_columns("model", "weights", "MB", "mAP %", text=("model", "weights"))
     for model in result.models:
         known = model.accuracy[0] if model.accuracy else None
         table.add_row(

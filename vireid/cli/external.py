@@ -48,7 +48,7 @@ def import_(
     ] = None,
 ) -> None:
     """Read a public implementation's checkpoint strictly, say what it holds, and keep or run it as our model."""
-    from vireid.external.checkpoints import embed_file, save_imported
+    from vireid.external.audit import embed_file, save_imported
     from vireid.models.importers.load import import_state
 
     imported = import_state(file, arch)
@@ -75,8 +75,7 @@ def loss_terms(
         typer.echo(json.dumps(terms, indent=1))
         return
     table = Table(title=f"Loss terms of {arch}, unweighted")
-    table.add_column("term")
-    table.add_column("value", justify="right")
+    table.add_columns("term", "value", text=("term",))
     for name, value in terms.items():
         table.add_row(name, f"{value:.8g}")
     console.print(table)
@@ -153,8 +152,7 @@ def audit(
 def _summary(imported: Imported, file: Path, arch: str) -> Table:
     """Parameters of the file by role, and what of it never runs."""
     table = Table(title=f"{file.name}: {arch}, {imported.num_classes} classes")
-    table.add_column("part")
-    table.add_column("parameters", justify="right")
+    table.add_columns("part", "parameters", text=("part",))
     for role, count in imported.parameters.items():
         table.add_row(role.replace("_", "-"), f"{count:,}", end_section=role == "dead")
     for part, count in imported.dead.items():
@@ -170,16 +168,15 @@ def _audit_table(title: str, readings: Sequence[Reading], synthetic: bool) -> Ta
 
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left", pad_edge=False)
     table.add_column("%", no_wrap=True)
-    for name in COLUMNS:
-        table.add_column(name.replace(" ", "\n"), justify="right", no_wrap=True)
+    table.add_columns(*(name.replace(" ", "\n") for name in COLUMNS), no_wrap=True)
     known = list(dict.fromkeys(reading.known for reading in readings if reading.known))
     for heading, section in groupby(readings, key=lambda reading: _heading(reading.config)):
         table.add_row(heading, style="cyan")
         for reading in section:
             label = f"  {'L2' if reading.config.normalise else 'raw'}{_reranked(reading.config)}"
-            label += " *" if reading.own else ""
+            label += " *" if reading.prescribed else ""
             label += f" {MARKS[known.index(reading.known)]}" if reading.known else ""
-            table.add_row(label, *_cells(reading), style="bold" if reading.own else None)
+            table.add_row(label, *_cells(reading), style="bold" if reading.prescribed else None)
         table.add_section()
     notes = ["L2, raw: features normalised or not; R1 is the same with either CMC", "* what the protocol prescribes"]
     notes += [f"{MARKS[number]} read so by the {code}" for number, code in enumerate(known)]
@@ -217,9 +214,9 @@ def _span(readings: Sequence[Reading]) -> list[str]:
     """One line per task: the lowest and the highest reading of the same weights."""
     lines = []
     for task in dict.fromkeys(_task(reading.config) for reading in readings):
-        own = [reading for reading in readings if reading.results and _task(reading.config) == task]
+        of_task = [reading for reading in readings if reading.results and _task(reading.config) == task]
         for metric in ("r1", "mAP"):
-            ordered = sorted(own, key=lambda reading: reading.results["dedup"].metrics[metric])
+            ordered = sorted(of_task, key=lambda reading: reading.results["dedup"].metrics[metric])
             low, high = (
                 f"{100 * end.results['dedup'].metrics[metric]:.1f} ({_convention(end.config)})"
                 for end in (ordered[0], ordered[-1])

@@ -55,10 +55,8 @@ def _count() -> None:
 
 def _costs(facts: list[SystemFacts]) -> Table:
     table = Table(title="Systems, as model=… names them: parameters in millions, MACs of one image")
-    for column in ("model", "source"):
-        table.add_column(column)
-    for column in ("deployed", "training-only", "dead", "size", "GMAC"):
-        table.add_column(column, justify="right", no_wrap=True)
+    table.add_columns("model", "source", text=("model", "source"))
+    table.add_columns("deployed", "training-only", "dead", "size", "GMAC", no_wrap=True)
     table.add_column("importer")
     for fact in facts:
         importer = fact.system.importer or "no"
@@ -90,8 +88,7 @@ def _costs(facts: list[SystemFacts]) -> Table:
 
 def _published(facts: list[SystemFacts]) -> Table:
     table = Table(title="Published numbers (%), as their authors report them on real data")
-    for column in ("model", "protocol", "R1", "mAP", "citation"):
-        table.add_column(column, justify="right" if column in ("R1", "mAP") else "left")
+    table.add_columns("model", "protocol", "R1", "mAP", "citation", text=("model", "protocol", "citation"))
     for fact in facts:
         for record in fact.published:
             table.add_row(

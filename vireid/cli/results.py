@@ -72,7 +72,7 @@ def add(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Add what was measured on other machines; every file is checked before anything is added."""
-    from vireid.bundle.records import add_records, read_records
+    from vireid.bundle.write import add_records, read_records
 
     target = opened(store)
     read = {file: read_records(file) for file in files}

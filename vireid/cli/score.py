@@ -107,7 +107,7 @@ def _with_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options of ``Options`` to a command, which gets them as one: typer reads signatures alone."""
     names = [field.name for field in fields(Options)]
     hints = get_type_hints(Options, include_extras=True)
-    own = inspect.signature(command, eval_str=True).parameters
+    parameters = inspect.signature(command, eval_str=True).parameters
     added = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=getattr(Options, name), annotation=hints[name])
         for name in names
@@ -118,7 +118,7 @@ def _with_options(command: Callable[..., None]) -> Callable[..., None]:
         options = Options(**{name: values.pop(name) for name in names})
         command(options=options, **values)
 
-    kept = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own.values()]
+    kept = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters.values()]
     signature = inspect.Signature([*(p for p in kept if p.name != "options"), *added])
     called.__signature__ = signature  # type: ignore[attr-defined]
     called.__annotations__ = {name: parameter.annotation for name, parameter in signature.parameters.items()}

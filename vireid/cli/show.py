@@ -38,10 +38,8 @@ def reranking_label(settings: Mapping[str, Any], plain: str = "plain") -> str:
 def evaluation_table(records: Iterable[EvaluationRecord]) -> Table:
     """Metrics in percent, one row per protocol."""
     table = Table(title="Evaluation (%)")
-    table.add_column("protocol")
     shown = [metric for metric in METRICS if metric != "r5"]
-    for metric in shown:
-        table.add_column(metric, justify="right")
+    table.add_columns("protocol", *shown, text=("protocol",))
     for record in records:
         if record.data_kind == "synthetic":
             table.caption = SYNTHETIC
@@ -55,8 +53,7 @@ def evaluation_table(records: Iterable[EvaluationRecord]) -> Table:
 def deployed_table(records: Iterable[EvaluationRecord]) -> Table:
     """Accuracy of deployed files in percent, without re-ranking, and how near they are to the trained model."""
     table = Table(title="As deployed (%)")
-    for name in ("file", "protocol", "r1", "mAP", "cosine", "top-10 overlap", "MB"):
-        table.add_column(name, justify="left" if name in ("file", "protocol") else "right")
+    table.add_columns("file", "protocol", "r1", "mAP", "cosine", "top-10 overlap", "MB", text=("file", "protocol"))
     for record in records:
         if (file := record.artefact) is None or not record.card.is_plain:
             continue
@@ -76,9 +73,7 @@ def cost_table(record: CostRecord) -> Table:
     """Parameters, and MACs by every counter."""
     height, width = record.resolution
     table = Table(title=f"Cost of {record.model['name']} at {height}×{width}, 1 image per forward")
-    table.add_column("what")
-    table.add_column("value", justify="right")
-    table.add_column("note")
+    table.add_columns("what", "value", "note", text=("what", "note"))
     for role, count in record.parameters.items():
         table.add_row(
             f"parameters, {role.replace('_', '-')}", f"{count / 1e6:.3f} M", f"at {record.num_classes} classes"
@@ -100,13 +95,11 @@ def cost_table(record: CostRecord) -> Table:
 def plan_table(plan: Plan) -> Table:
     """Cells × seeds with the ids of their fits."""
     table = Table(title=f"{plan.name}: {len(plan.cells)} cells × {len(plan.seeds)} seeds, {plan.design}")
-    table.add_column("cell")
-    for factor in plan.factors:
-        table.add_column(factor)
+    table.add_columns("cell", *plan.factors, text=("cell", *plan.factors))
     for seed in plan.seeds:
         table.add_column(f"fit, seed {seed}", no_wrap=True)
     for number, cell in enumerate(plan.cells, start=1):
-        fits = {run.seed: run.fit for run in plan.runs_of(cell.name)}
+        fits = {run.seed: run.fit for run in plan.runs if run.cell == cell.name}
         table.add_row(str(number), *cell.factors.values(), *(fits[seed] for seed in plan.seeds))
     if plan.aliases:
         table.caption = "cannot be told apart: " + "; ".join(plan.aliases)
@@ -126,8 +119,8 @@ def record_lines(records: Sequence[Record], stale: Mapping[str, list[str]], widt
     rows = [("id", "kind", "status", "data", "ended", "result", "what", "stale")]
     for record in records:
         what, result = _summary(record)
-        parts = ", ".join(stale.get(record.id, []))
-        rows.append((record.id, record.kind, record.status, record.data_kind, record.ended[:16], result, what, parts))
+        changed = ", ".join(stale.get(record.id, []))
+        rows.append((record.id, record.kind, record.status, record.data_kind, record.ended[:16], result, what, changed))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
     return lines if width is None else [line if len(line) <= width else line[: width - 1] + "…" for line in lines]
@@ -168,8 +161,7 @@ def latency_table(records: Iterable[LatencyRecord]) -> Table:
     shown, table = list(records), Table(title="Latency")
     names = ("runtime", "precision", "threads", "batch", "p50 ms", "p90 ms", "p99 ms", "images/s")
     filled = [column for column in optional if any(column[2](record) is not None for record in shown)]
-    for name in (*names, *(name for name, *_ in filled), "samples"):
-        table.add_column(name, justify="left" if name in ("runtime", "precision") else "right")
+    table.add_columns(*names, *(name for name, *_ in filled), "samples", text=("runtime", "precision"))
     for record in shown:
         head = (latency_condition(record), record.precision, str(record.threads), str(record.batch))
         if record.status != "ok":
@@ -191,8 +183,7 @@ def stages_table(record: LatencyRecord) -> Table:
     import numpy as np
 
     table = Table(title="From JPEG to ranked list")
-    for name in ("stage", "p50 ms", "p90 ms", "share %"):
-        table.add_column(name, justify="left" if name == "stage" else "right")
+    table.add_columns("stage", "p50 ms", "p90 ms", "share %", text=("stage",))
     whole = sum(statistics.fmean(seconds) for seconds in record.stages.values())
     for name, seconds in record.stages.items():
         p50, p90 = np.percentile(seconds, [50, 90])
@@ -310,8 +301,7 @@ def _metrics_grid(title: str) -> Table:
         title=title, box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left", pad_edge=False, min_width=70
     )
     table.add_column("%", overflow="fold")
-    for name in METRICS:
-        table.add_column(name, justify="right", no_wrap=True)
+    table.add_columns(*METRICS, no_wrap=True)
     return table
 
 

@@ -169,5 +169,5 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 
 
 def _failed(reason: str, log: Path) -> dict[str, Any]:
-    last_words = log.read_text(encoding="utf-8", errors="replace").strip()[-LOG_CHARACTERS:]
-    return {"status": "failed", "reason": f"{reason}; last words: {last_words}" if last_words else reason}
+    last_output = log.read_text(encoding="utf-8", errors="replace").strip()[-LOG_CHARACTERS:]
+    return {"status": "failed", "reason": f"{reason}; last words: {last_output}" if last_output else reason}

@@ -67,8 +67,8 @@ def component(registry: Registry) -> Any:
         return config_class.model_validate(data)
 
     def schema(_: Any, handler: Any) -> dict[str, Any]:
-        own = {name: handler(registry.config(name).__pydantic_core_schema__) for name in registry.names()}
-        choices = [{"allOf": [known, {"properties": {"name": {"const": name}}}]} for name, known in own.items()]
+        schemas = {name: handler(registry.config(name).__pydantic_core_schema__) for name in registry.names()}
+        choices = [{"allOf": [known, {"properties": {"name": {"const": name}}}]} for name, known in schemas.items()]
         plug_in = {"properties": {"name": {"pattern": ":"}}, "description": "module:Class of your own"}
         return {"anyOf": [*choices, {"type": "object", "required": ["name"], **plug_in}]}
 

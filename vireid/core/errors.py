@@ -1,7 +1,9 @@
-"""The one exception that reaches a user as a message instead of a traceback."""
+"""The one exception that reaches a user as a message instead of a traceback, and optional packages, which need one."""
 
 import difflib
+import importlib
 from collections.abc import Iterable
+from typing import Any
 
 
 class UserError(Exception):
@@ -19,3 +21,28 @@ def did_you_mean(given: str, valid: Iterable[str]) -> str:
     if near:
         return f"; did you mean '{near[0]}'?"
     return f"; valid: {', '.join(names)}" if names else ""
+
+
+_PACKAGES = {"open_clip": "open_clip_torch"}  # where a package's name is not its module's
+
+
+def optional_module(module: str, extra: str | None, otherwise: str = "") -> Any:
+    """Import a module of an optional package.
+
+    Args:
+        module: its full name.
+        extra: of ``pyproject.toml``, that brings the package; None where it belongs to every installation.
+        otherwise: what else a user can do, for the message.
+
+    Raises:
+        UserError: the package is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        top = module.partition(".")[0]
+        remedy = "install vireid again with what it depends on" if extra is None else f"pip install 'vireid[{extra}]'"
+        raise UserError(
+            f"this needs the package '{_PACKAGES.get(top, top)}', which is not installed: {remedy}"
+            + (f", or {otherwise}" if otherwise else "")
+        ) from error

@@ -7,6 +7,7 @@ off, in lines, tables, titles and progress alike; colour comes from the ``style`
 
 import os
 import sys
+from collections.abc import Collection
 from typing import Any
 
 from rich import table
@@ -30,3 +31,8 @@ class Table(table.Table):
     def add_column(self, *arguments: Any, **settings: Any) -> None:
         """As rich's, with ``overflow="fold"`` unless another is given."""
         super().add_column(*arguments, **{"overflow": "fold", **settings})
+
+    def add_columns(self, *names: str, text: Collection[str] = (), **settings: Any) -> None:
+        """Columns of numbers, but of ``text`` where they are named there."""
+        for name in names:
+            self.add_column(name, justify="left" if name in text else "right", **settings)

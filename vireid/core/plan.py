@@ -58,7 +58,3 @@ class Plan(Strict):
     """Of a fraction of a factorial: which effects it cannot tell apart, one group a line."""
     study: dict[str, Any]
     """The study file as read."""
-
-    def runs_of(self, cell: str) -> list[PlannedRun]:
-        """Planned runs of a cell, in order of seed."""
-        return [run for run in self.runs if run.cell == cell]

@@ -1,9 +1,7 @@
 """The protocol card, typed: what a score was measured under, as records hold it and reports print it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -47,12 +45,12 @@ class ProtocolCard(BaseModel):
         """The entries that were given."""
         return self.model_dump(exclude_unset=True)
 
-    def without(self, *names: str) -> ProtocolCard:
+    def without(self, *names: str) -> Self:
         """The card without some of its entries."""
-        return ProtocolCard.model_validate({key: value for key, value in self.entries.items() if key not in names})
+        return self.model_validate({key: value for key, value in self.entries.items() if key not in names})
 
     @property
-    def comparable(self) -> ProtocolCard:
+    def comparable(self) -> Self:
         """The card without re-ranking and counts: scores whose cards agree in it may stand in one table."""
         return self.without("reranking", *COUNTS)
 

@@ -2,10 +2,11 @@
 
 A record's ``id`` hashes what decides it (see ``vireid.core.identity``). Links go by id: an evaluation names its fit; a
 cost names the digest of the deployed graph (``artefact``) and latencies name that artefact, so that settings which
-leave the deployed graph alone share their latency.
+leave the deployed graph alone share their latency. Published numbers are records too, each with its citation.
 """
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -14,6 +15,7 @@ from vireid.core.config import Strict
 from vireid.core.environment import Environment
 from vireid.core.errors import UserError
 from vireid.core.protocol_card import ProtocolCard
+from vireid.core.shipped import shipped
 
 Status = Literal["ok", "failed", "skipped"]
 DataKind = Literal["real", "synthetic"]
@@ -246,3 +248,22 @@ def read_record(text: str | bytes, where: str) -> Record:
         raise UserError(
             f"{where}: not a readable record ({key}: {first['msg']}); move the file away or update vireid"
         ) from error
+
+
+PUBLISHED = shipped("results/published")
+
+
+def published_records(folder: Path = PUBLISHED) -> list[EvaluationRecord | CostRecord]:
+    """Published accuracies and costs in order of file name; none where the folder is absent.
+
+    Raises:
+        UserError: a file is not a record, or does not say where its number comes from.
+    """
+    records: list[EvaluationRecord | CostRecord] = []
+    for path in sorted(folder.glob("*.json")):
+        record = read_record(path.read_bytes(), str(path))
+        if record.source.kind != "published" or not record.source.citation:
+            raise UserError(f"{path}: a published record needs source.kind 'published' and a citation")
+        if isinstance(record, EvaluationRecord | CostRecord):
+            records.append(record)
+    return records

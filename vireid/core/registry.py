@@ -214,7 +214,7 @@ def _plain(node: Any, top: str) -> Any:
     if not isinstance(node, ast.AST):
         return node
     fields = {name: value for name, value in ast.iter_fields(node) if value is not None}
-    if _is_own_import(node, top):  # within a function: what it imports, wherever that lies now
+    if _is_internal_import(node, top):  # within a function: what it imports, wherever that lies now
         fields = {"names": fields["names"]}
     plain = {name: _plain(value, top) for name, value in fields.items()}
     return (type(node).__name__, *((name, value) for name, value in plain.items() if value != []))
@@ -227,10 +227,10 @@ def _is_text(node: Any) -> bool:
 
 def _is_plain_import(node: Any, top: str) -> bool:
     """An import from the own package under the names given there; one that renames says what a name means here."""
-    return _is_own_import(node, top) and all(alias.asname is None for alias in node.names)
+    return _is_internal_import(node, top) and all(alias.asname is None for alias in node.names)
 
 
-def _is_own_import(node: Any, top: str) -> bool:
+def _is_internal_import(node: Any, top: str) -> bool:
     if isinstance(node, ast.ImportFrom):
         return node.level > 0 or (node.module or "").partition(".")[0] in (top, "__future__")
     return isinstance(node, ast.Import) and all(alias.name.partition(".")[0] == top for alias in node.names)

@@ -18,8 +18,11 @@ if TYPE_CHECKING:  # whoever plans or lists needs the words, not the library
     import torch
     from torch import Tensor, nn
 
-IntArray = npt.NDArray[np.int64]
+Array = npt.NDArray[Any]
+BoolArray = npt.NDArray[np.bool_]
+ByteArray = npt.NDArray[np.uint8]
 FloatArray = npt.NDArray[np.floating[Any]]
+IntArray = npt.NDArray[np.int64]
 
 
 class Modality(IntEnum):
@@ -55,7 +58,7 @@ class ImageIndex:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def select(self, rows: npt.NDArray[Any]) -> Self:
+    def select(self, rows: Array) -> Self:
         """Return the images at ``rows`` (integer positions or a boolean mask), in that order."""
         rows = np.flatnonzero(rows) if rows.dtype == bool else rows
         return replace(
@@ -201,7 +204,7 @@ class LearnsFromTeacher(Protocol):
     """What a model with the configuration key ``teacher`` fulfils."""
 
     def learn_from(self, teacher: Any) -> None:
-        """Take the frozen teacher (``vireid.models.teacher.Teacher``) that its distillation terms compare with."""
+        """Take the frozen teacher (``vireid.models.compact.Teacher``) that its distillation terms compare with."""
         ...
 
 

@@ -14,16 +14,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from vireid.core.errors import UserError
-from vireid.core.types import ImageIndex
-from vireid.data.files import Progress, fingerprint
+from vireid.core.types import ByteArray, ImageIndex
 from vireid.data.images import READER, read_image
+from vireid.data.layout import Progress, fingerprint
 
 RULE = "pillow-bilinear"  # Pillow's BILINEAR: a triangle filter, widened when shrinking (antialiased)
-ByteArray = npt.NDArray[np.uint8]
 
 
 def decode(root: Path, path: str, height: int, width: int) -> ByteArray:

@@ -159,11 +159,11 @@ def rerooted(entries: Mapping[str, Any], paths: Collection[str]) -> dict[str, An
     by_end: dict[str, Any] = {}
     ends: Counter[str] = Counter()
     for key, row in entries.items():
-        parts = key.replace("\\", "/").split("/")
-        match = next((p for start in range(len(parts)) if (p := "/".join(parts[start:])) in wanted), None)
+        segments = key.replace("\\", "/").split("/")
+        match = next((p for start in range(len(segments)) if (p := "/".join(segments[start:])) in wanted), None)
         if match is not None:
             relative[match] = row
-        end = "/".join(parts[-2:])
+        end = "/".join(segments[-2:])
         by_end[end] = row
         ends[end] += 1
     for path in wanted - relative.keys():

@@ -15,9 +15,8 @@ from vireid.core.errors import UserError
 from vireid.core.seeding import generator
 from vireid.core.types import ImageIndex, Modality
 from vireid.data import DATASETS
-from vireid.data.files import SUFFIXES, Progress, left_behind
 from vireid.data.images import Header, RefusedImageError, file_of, read_header, read_image
-from vireid.data.layout import Counts, Layout
+from vireid.data.layout import SUFFIXES, Counts, Layout, Progress, left_behind
 
 SAMPLE = 400  # images decoded without being asked to decode all
 FLAT = 2  # grey levels between the darkest and the brightest pixel of an image that shows nothing
@@ -41,7 +40,7 @@ class CheckRow(Strict):
     """One count; ``ok`` is None where there is nothing to compare with."""
 
     name: str
-    found: int | None
+    count: int | None
     expected: int | None = None
     ok: bool | None = None
     note: str = ""
@@ -60,74 +59,74 @@ class Finding(Strict):
         return f"{self.what}: {self.count:,} ({'' if self.count == 1 else 'such as '}{self.example}); {self.remedy}"
 
 
-class Look(NamedTuple):
+class CheckedImage(NamedTuple):
     """What one image file turned out to be."""
 
     path: str
     header: Header | None  # None of stored arrays and of files that could not be read
     trouble: str | None  # kind
-    said: str  # the reader's message, where it refused the file
+    message: str  # the reader's message, where it refused the file
     decoded: bool
 
 
-def look_at(root: Path, paths: Sequence[str], *, decode: bool, progress: Progress | None) -> list[Look]:
+def check_images(root: Path, paths: Sequence[str], *, decode: bool, progress: Progress | None) -> list[CheckedImage]:
     """Read the header of every image, and decode all or a seeded sample."""
     count = len(paths)
     sample = set(generator("data check", count).permutation(count)[: count if decode else SAMPLE].tolist())
     with ThreadPoolExecutor(4) as pool:
-        looks = []
-        for look in pool.map(lambda row: _look(root, paths[row], row in sample), range(count)):
-            looks.append(look)
+        images = []
+        for image in pool.map(lambda row: _check_image(root, paths[row], row in sample), range(count)):
+            images.append(image)
             if progress is not None:
-                progress(len(looks), count)
-    return looks
+                progress(len(images), count)
+    return images
 
 
-def _look(root: Path, path: str, decode: bool) -> Look:
+def _check_image(root: Path, path: str, decode: bool) -> CheckedImage:
     file = root / file_of(path)
     header = None
     try:
         if not file.is_file() or not file.stat().st_size:
-            return Look(path, None, "missing", f"image {file} is missing or empty", decode)
+            return CheckedImage(path, None, "missing", f"image {file} is missing or empty", decode)
         if file.suffix != ".npy":
             header = read_header(root, path)
         flat = decode and int(np.ptp(np.asarray(read_image(root, path)), axis=(0, 1)).max()) <= FLAT
     except RefusedImageError as error:
-        return Look(path, header, error.kind, str(error), decode)
+        return CheckedImage(path, header, error.kind, str(error), decode)
     except UserError as error:
-        return Look(path, header, "unreadable", str(error), decode)
-    return Look(path, header, "flat" if flat else None, "", decode)
+        return CheckedImage(path, header, "unreadable", str(error), decode)
+    return CheckedImage(path, header, "flat" if flat else None, "", decode)
 
 
-def pixel_rows(looks: Sequence[Look]) -> list[CheckRow]:
+def pixel_rows(images: Sequence[CheckedImage]) -> list[CheckRow]:
     """Modes and sizes of the images, and how many of them were decoded."""
-    headers = [look.header for look in looks if look.header is not None]
+    headers = [image.header for image in images if image.header is not None]
     modes, sizes = Counter(header.mode for header in headers), Counter((h.width, h.height) for h in headers)
-    rows = [CheckRow(name=f"images of mode {mode}", found=found) for mode, found in modes.most_common()]
+    rows = [CheckRow(name=f"images of mode {mode}", count=count) for mode, count in modes.most_common()]
     if sizes:
-        shown = ", ".join(f"{width}×{height}: {found:,}" for (width, height), found in sizes.most_common(3))
+        shown = ", ".join(f"{width}×{height}: {count:,}" for (width, height), count in sizes.most_common(3))
         note = f"width×height {shown}{'' if len(sizes) <= 3 else ' …'}"
-        rows.append(CheckRow(name="image sizes", found=len(sizes), note=note))
-    decoded = sum(look.decoded for look in looks)
-    note = "" if decoded == len(looks) else f"a sample of {len(looks):,}; --decode decodes all"
-    return [*rows, CheckRow(name="images decoded", found=decoded, note=note)]
+        rows.append(CheckRow(name="image sizes", count=len(sizes), note=note))
+    decoded = sum(image.decoded for image in images)
+    note = "" if decoded == len(images) else f"a sample of {len(images):,}; --decode decodes all"
+    return [*rows, CheckRow(name="images decoded", count=decoded, note=note)]
 
 
-def pixel_findings(root: Path, looks: Sequence[Look]) -> list[Finding]:
+def pixel_findings(root: Path, images: Sequence[CheckedImage]) -> list[Finding]:
     """Every kind of trouble among the images, with its count, an example and its remedy."""
-    troubles: dict[str, list[Look]] = {}
-    for look in looks:
-        if look.trouble is not None:
-            troubles.setdefault(look.trouble, []).append(look)
+    troubles: dict[str, list[CheckedImage]] = {}
+    for image in images:
+        if image.trouble is not None:
+            troubles.setdefault(image.trouble, []).append(image)
     findings = []
     for kind, group in troubles.items():
         example = str(root / group[0].path)
         if kind in _WORDS:
-            sampled = kind in ("unreadable", "transparent", "flat") and not all(look.decoded for look in looks)
+            sampled = kind in ("unreadable", "transparent", "flat") and not all(image.decoded for image in images)
             what = _WORDS[kind] + (" in the sample" if sampled else "")
             findings.append(Finding(what=what, count=len(group), example=example, remedy=_REMEDIES[kind]))
         else:
-            reason = group[0].said.partition(" is ")[2].partition("): ")
+            reason = group[0].message.partition(" is ")[2].partition("): ")
             findings.append(
                 Finding(
                     what=f"{kind} images, which are refused",
@@ -136,7 +135,7 @@ def pixel_findings(root: Path, looks: Sequence[Look]) -> list[Finding]:
                     remedy=reason[2],
                 )
             )
-    turned = [look for look in looks if look.header is not None and look.header.orientation != 1]
+    turned = [image for image in images if image.header is not None and image.header.orientation != 1]
     if turned:
         remedy = "nothing to do: they are turned as viewers show them (records made before that was so are refused)"
         example = str(root / turned[0].path)
@@ -229,8 +228,8 @@ def check(
     synthetic = _synthetic(root)
     rows = [row for section in layout.sections().items() for row in _section(*section, layout, synthetic is not None)]
     findings = [
-        Finding(what=found.what, count=len(found.folders), example=str(root / found.folders[0]), remedy=found.expected)
-        for found in layout.misplaced()
+        Finding(what=m.what, count=len(m.folders), example=str(root / m.folders[0]), remedy=m.expected)
+        for m in layout.misplaced()
     ]
     paths: dict[str, None] = {}
     unlisted = []
@@ -244,28 +243,28 @@ def check(
         rows += _cameras(index, part)
         findings += _one_sided(index, part)
         paths.update(dict.fromkeys(index.paths))
-    looks = look_at(root, list(paths), decode=decode, progress=progress)
+    images = check_images(root, list(paths), decode=decode, progress=progress)
     return CheckReport(
         dataset=name,
         root=str(root),
         synthetic=synthetic,
-        rows=(*rows, *pixel_rows(looks)),
-        findings=(*findings, *pixel_findings(root, looks), *leftovers(root)),
+        rows=(*rows, *pixel_rows(images)),
+        findings=(*findings, *pixel_findings(root, images), *leftovers(root)),
         unlisted=tuple(unlisted),
     )
 
 
-def _section(title: str, count: Callable[[], Counts], layout: Layout, synthetic: bool) -> list[CheckRow]:
+def _section(title: str, read: Callable[[], Counts], layout: Layout, synthetic: bool) -> list[CheckRow]:
     try:
-        counts = count()
+        counts = read()
     except UserError as error:
-        return [CheckRow(name=title, found=None, ok=False, note=str(error))]
+        return [CheckRow(name=title, count=None, ok=False, note=str(error))]
     rows = []
-    for name, found in counts.items():
+    for name, count in counts.items():
         expected = layout.invariants.get(name, None if synthetic else layout.expected.get(name))
-        ok = None if expected is None else found == expected
-        note = "" if ok is not False else f"differs from what it should be by {found - (expected or 0):+d}"
-        rows.append(CheckRow(name=name, found=found, expected=expected, ok=ok, note=note))
+        ok = None if expected is None else count == expected
+        note = "" if ok is not False else f"differs from what it should be by {count - (expected or 0):+d}"
+        rows.append(CheckRow(name=name, count=count, expected=expected, ok=ok, note=note))
     return rows
 
 
@@ -274,14 +273,14 @@ def _attempt(load: Callable[[], ImageIndex], rows: list[CheckRow]) -> ImageIndex
         return load()
     except UserError as error:
         if all(row.note != str(error) for row in rows):  # a section may have met it already
-            rows.append(CheckRow(name="images", found=None, ok=False, note=str(error)))
+            rows.append(CheckRow(name="images", count=None, ok=False, note=str(error)))
         return None
 
 
 def _cameras(index: ImageIndex, part: str) -> list[CheckRow]:
     pairs, counts = np.unique(np.stack([index.camera, index.modality]), axis=1, return_counts=True)
     return [
-        CheckRow(name=f"{part} images, camera {camera or 'unknown'}, {Modality(modality).name.lower()}", found=count)
+        CheckRow(name=f"{part} images, camera {camera or 'unknown'}, {Modality(modality).name.lower()}", count=count)
         for camera, modality, count in zip(*pairs.tolist(), counts.tolist(), strict=True)
     ]
 

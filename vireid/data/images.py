@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from PIL import ExifTags, Image
 
 from vireid.core.errors import UserError
+from vireid.core.types import Array
 
 READER = "2"  # raised when a file may give other pixels than before: caches of decoded images carry it
 _ARRAY = ".npy#"
@@ -91,7 +91,8 @@ def read_image(root: Path, path: str) -> Image.Image:
         _refuse_depth(image, file)
         image.load()  # TIFF is turned by this already, and says so from here on
         turn = _TURNS.get(_orientation(image))
-        colours = _opaque(image, file) if _may_be_transparent(image) else image.convert("RGB")
+        alpha = image.mode in _WITH_ALPHA or "transparency" in image.info
+        colours = _opaque(image, file) if alpha else image.convert("RGB")
         return colours if turn is None else colours.transpose(turn)
 
 
@@ -126,14 +127,14 @@ def _refuse_depth(image: Image.Image, file: Path) -> None:
         kind = "16-bit"
     else:
         kind = "32-bit" if image.mode == "I" else image.mode
-    said, example = "", "rescale all images of the dataset by one rule"
+    span, example = "", "rescale all images of the dataset by one rule"
     if image.mode[0] in "IF":
         values = np.asarray(image)
         low, high = values.min(), values.max()
-        said = f", values {low:.7g}–{high:.7g}"
+        span = f", values {low:.7g}–{high:.7g}"
         example = f"for example np.clip((a - {low:.7g}) / {max(high - low, 1):.7g} * 255, 0, 255).astype(np.uint8)"
     raise RefusedImageError(
-        f"image {file} is {kind} (mode {image.mode}{said}): which of these values are black and white is for you to "
+        f"image {file} is {kind} (mode {image.mode}{span}): which of these values are black and white is for you to "
         f"say, by one rule for the whole dataset; write eight-bit images first, {example}",
         kind,
     )
@@ -155,10 +156,6 @@ def _orientation(image: Image.Image) -> int:
     return orientation if orientation in _TURNS else 1
 
 
-def _may_be_transparent(image: Image.Image) -> bool:
-    return image.mode in _WITH_ALPHA or "transparency" in image.info
-
-
 def _opaque(image: Image.Image, file: Path) -> Image.Image:
     rgba = image.convert("RGBA")
     if np.asarray(rgba.getchannel("A")).min() < 255:
@@ -172,7 +169,7 @@ def _opaque(image: Image.Image, file: Path) -> Image.Image:
 
 
 @lru_cache(maxsize=8)
-def open_array(file: Path) -> npt.NDArray[Any]:
+def open_array(file: Path) -> Array:
     """Memory-map a stored array N×H×W×3 of uint8.
 
     Raises:
@@ -184,14 +181,14 @@ def open_array(file: Path) -> npt.NDArray[Any]:
     return array
 
 
-def load_plain(file: Path) -> npt.NDArray[Any]:
+def load_plain(file: Path) -> Array:
     """Memory-map a ``.npy`` file without ever unpickling it.
 
     Raises:
         UserError: missing, damaged or pickled.
     """
     try:
-        array: npt.NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
+        array: Array = np.load(file, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError as error:
         raise UserError(f"array {file} is missing: write the four train_*_resized_*.npy files again") from error
     except (OSError, ValueError, EOFError) as error:

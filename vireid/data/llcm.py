@@ -9,7 +9,6 @@ import numpy as np
 from vireid.core.errors import UserError
 from vireid.core.types import ImageIndex, Modality
 from vireid.data.config import LLCMConfig
-from vireid.data.files import folders_in, holds_images, images_in, read_identities, read_list
 from vireid.data.layout import (
     Counts,
     Entry,
@@ -18,9 +17,14 @@ from vireid.data.layout import (
     Misplaced,
     TrainingPart,
     build_index,
+    folders_in,
     held_out,
+    holds_images,
+    images_in,
     modality_counts,
     only,
+    read_identities,
+    read_list,
     require_both_modalities,
     unpadded,
 )
@@ -38,7 +42,6 @@ class LLCM(Layout):
     """
 
     Config = LLCMConfig
-    version = LLCMConfig.version
     title = "LLCM"
     marks = ("test_vis", "idx/train_vis.txt", "idx/test_id.txt")
     expected: ClassVar[dict[str, int]] = {"training identities": 713, "test identities": 351}
@@ -60,11 +63,11 @@ class LLCM(Layout):
                     directory = f"test_{name}/cam{camera}/{identity:04d}"
                     names = images_in(self.root / directory)
                     entries += [Entry(f"{directory}/{name}", identity, modality, camera) for name in names]
-        places = (f"test_{FOLDERS[side]}/cam{camera}" for side, cameras in CAMERAS.items() for camera in cameras)
-        return build_index(self.root, entries, "test_vis/ and test_nir/", places)
+        folders = (f"test_{FOLDERS[side]}/cam{camera}" for side, cameras in CAMERAS.items() for camera in cameras)
+        return build_index(self.root, entries, "test_vis/ and test_nir/", folders)
 
     def misplaced(self) -> list[Misplaced]:  # noqa: D102
-        found, known = [], []
+        unread, known = [], []
         for modality, name in FOLDERS.items():
             directory, cameras = f"test_{name}", {f"cam{camera}" for camera in CAMERAS[modality]}
             known += [f"{directory}/{camera}" for camera in sorted(cameras)]
@@ -75,8 +78,8 @@ class LLCM(Layout):
                 if camera not in cameras and holds_images(self.root / directory / camera)
             )
             expected = f"{directory} has {', '.join(sorted(cameras))}; number yours so, or move these folders away"
-            found += [Misplaced(others, "folders that are no camera", expected)] if others else []
-        return found + unpadded(self.root, known)
+            unread += [Misplaced(others, "folders that are no camera", expected)] if others else []
+        return unread + unpadded(self.root, known)
 
     def test_list(self) -> frozenset[str]:  # noqa: D102 - the lists name vis/ and nir/, the test folders hold the files
         files = (self.root / "idx" / f"test_{name}.txt" for name in FOLDERS.values())

@@ -5,7 +5,6 @@ from typing import ClassVar
 
 from vireid.core.types import ImageIndex, Modality
 from vireid.data.config import SPLITS, RegDBConfig
-from vireid.data.files import read_list
 from vireid.data.layout import (
     Counts,
     Entry,
@@ -16,6 +15,7 @@ from vireid.data.layout import (
     held_out,
     modality_counts,
     only,
+    read_list,
     require_both_modalities,
 )
 
@@ -30,7 +30,6 @@ class RegDB(Layout):
     """
 
     Config = RegDBConfig
-    version = RegDBConfig.version
     title = "RegDB"
     marks = ("Visible", "Thermal")
     expected: ClassVar[dict[str, int]] = {

@@ -12,7 +12,6 @@ import scipy.io
 from vireid.core.errors import UserError
 from vireid.core.types import ImageIndex, Modality
 from vireid.data.config import SYSUConfig
-from vireid.data.files import folders_in, holds_images, images_in, read_identities
 from vireid.data.images import load_plain, open_array, row_path
 from vireid.data.layout import (
     Counts,
@@ -23,17 +22,16 @@ from vireid.data.layout import (
     Permutations,
     TrainingPart,
     build_index,
+    folders_in,
+    holds_images,
+    images_in,
     modality_counts,
+    read_identities,
     require_both_modalities,
     unpadded,
 )
 
 NAMES = {Modality.VISIBLE: "rgb", Modality.INFRARED: "ir"}
-
-
-def has_arrays(root: Path) -> bool:
-    """Whether the two image arrays lie in ``root``."""
-    return all((root / f"train_{name}_resized_img.npy").is_file() for name in NAMES.values())
 
 
 def array_entries(root: Path, everyone: Sequence[int], wanted: frozenset[int]) -> list[Entry]:
@@ -83,7 +81,6 @@ class SYSUMM01(Layout):
     """
 
     Config = SYSUConfig
-    version = SYSUConfig.version
     title = "SYSU-MM01"
     marks = ("cam1", "cam3", "train_rgb_resized_img.npy")
     expected: ClassVar[dict[str, int]] = {
@@ -102,7 +99,8 @@ class SYSUMM01(Layout):
         identities = self._identities("train")
         if part == "final":
             identities = sorted({*identities, *self._identities("val")})
-        if not self._has_images() and has_arrays(self.root):
+        arrays = [self.root / f"train_{name}_resized_img.npy" for name in NAMES.values()]
+        if not self._has_images() and all(file.is_file() for file in arrays):
             everyone = sorted({*self._identities("train"), *self._identities("val")})
             entries = array_entries(self.root, everyone, frozenset(identities))
         else:
@@ -130,8 +128,8 @@ class SYSUMM01(Layout):
             "this layout has visible cameras cam1, cam2, cam4 and cam5 and infrared cameras cam3 and cam6; number "
             "yours so, or move these folders out of the root"
         )
-        found = [Misplaced(tuple(others), "camera folders of other numbers", expected)] if others else []
-        return found + unpadded(self.root, sorted(known))
+        misnumbered = [Misplaced(tuple(others), "camera folders of other numbers", expected)] if others else []
+        return misnumbered + unpadded(self.root, sorted(known))
 
     def permutations(self) -> Permutations:
         """Return ``exp/rand_perm_cam.mat``: per (camera, identity) an array trials × images of 1-based file numbers.

@@ -94,20 +94,21 @@ def evaluate(
     labels = Labels(index.identity, index.camera)
     trials = plan_trials(config, index, permutations, listed)
     _require_comparable(rows, index, trials, config)
-    found: list[list[QueryMetrics]] = [[] for _ in trials]
-    places: list[list[IntArray]] = [[] for _ in trials]
+    measured: list[list[QueryMetrics]] = [[] for _ in trials]
+    positions: list[list[IntArray]] = [[] for _ in trials]
     recalls: list[float] = []
     top = []
     for number, at, by_image in _scores(rows, trials, config, recalls):
         trial, rule = trials[number], config.spec.rule
         query, gallery = labels[trial.query[at]], labels[trial.gallery]
-        places[number].append(at)
+        positions[number].append(at)
         if number == 0 and top_k > 0:
             best = top_matches(by_image.T, query, gallery, top_k, rule=rule)
             top.append(_top_frame(index, trial.query[at], trial.gallery, best))
-        found[number].append(rank_by_image(by_image, query, gallery, rule=rule, cmc=config.cmc))
+        measured[number].append(rank_by_image(by_image, query, gallery, rule=rule, cmc=config.cmc))
     per_query = [
-        QueryMetrics.concatenate(parts)[np.argsort(np.concatenate(at))] for parts, at in zip(found, places, strict=True)
+        QueryMetrics.concatenate(pieces)[np.argsort(np.concatenate(at))]
+        for pieces, at in zip(measured, positions, strict=True)
     ]
     for trial, metrics in zip(trials, per_query, strict=True):
         require_matches(metrics, labels[trial.query], labels[trial.gallery], config.spec.rule)
@@ -213,10 +214,10 @@ def _reranked_scores(
         yield number, np.arange(len(query)), np.negative(distances.T, order="C")
 
 
-def _union(parts: list[IntArray]) -> tuple[IntArray, list[IntArray]]:
+def _union(row_sets: list[IntArray]) -> tuple[IntArray, list[IntArray]]:
     """Distinct rows of all parts, ascending, and where each part's rows are among them."""
-    union = np.unique(np.concatenate(parts))
-    return union, [np.searchsorted(union, part) for part in parts]
+    union = np.unique(np.concatenate(row_sets))
+    return union, [np.searchsorted(union, part) for part in row_sets]
 
 
 def _spread(per_trial: list[dict[str, float]]) -> dict[str, float]:
@@ -230,10 +231,10 @@ def _intervals(labels: Labels, trials: list[Trial], per_query: list[QueryMetrics
     valid = [identity[queries.valid] for identity, queries in zip(identities, per_query, strict=True)]
     if len(np.unique(np.concatenate(valid))) < 2:
         return {}
-    found = identity_intervals([TrialMetrics(*pair) for pair in zip(identities, per_query, strict=True)])
+    by_metric = identity_intervals([TrialMetrics(*pair) for pair in zip(identities, per_query, strict=True)])
     return {
         name: MetricInterval(low=interval.low, high=interval.high, level=LEVEL, resamples=DRAWS)
-        for name, interval in found.items()
+        for name, interval in by_metric.items()
     }
 
 

@@ -55,7 +55,7 @@ def extract(
     target = torch.device(device)
     if target.type == "cpu" and not emulate and (reason := emulated(precision)) is not None:
         raise UserError(f"extraction with precision={precision}: {reason}: use precision=fp32, or emulate=True")
-    parts: list[Tensor] = []
+    blocks: list[Tensor] = []
     start = 0
     with (
         _evaluating([e for e in embedders.values() if isinstance(e, nn.Module)], target),
@@ -72,11 +72,11 @@ def extract(
                     f"feature of image {row} (from 0, in loading order) is not finite at precision {precision}; "
                     "check the checkpoint's weights or extract with precision=fp32"
                 )
-            parts.append(features)
+            blocks.append(features)
             start += len(batch)
-    if not parts:
+    if not blocks:
         raise UserError("there are no images to extract features from; check the split and the data root")
-    return np.asarray(torch.cat(parts).numpy())
+    return np.asarray(torch.cat(blocks).numpy())
 
 
 def _embed(embedders: Mapping[Modality, Embedder], batch: Batch) -> Tensor:
@@ -88,9 +88,9 @@ def _embed(embedders: Mapping[Modality, Embedder], batch: Batch) -> Tensor:
     if len(present) == 1:
         return embedders[present[0]](batch.images).float()
     rows = [(batch.modality == int(modality)).nonzero()[:, 0] for modality in present]
-    parts = [embedders[modality](batch.images[at]).float() for modality, at in zip(present, rows, strict=True)]
-    features = parts[0].new_empty(len(batch), parts[0].shape[1])
-    for at, part in zip(rows, parts, strict=True):
+    blocks = [embedders[modality](batch.images[at]).float() for modality, at in zip(present, rows, strict=True)]
+    features = blocks[0].new_empty(len(batch), blocks[0].shape[1])
+    for at, part in zip(rows, blocks, strict=True):
         features[at] = part
     return features
 

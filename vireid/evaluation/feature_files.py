@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -18,12 +18,11 @@ import torch
 from torch import Tensor
 
 from vireid.core.errors import UserError, did_you_mean
-from vireid.core.types import FloatArray, IntArray
+from vireid.core.types import Array, FloatArray, IntArray
 from vireid.evaluation.metrics import Labels, is_junk
 from vireid.evaluation.protocols import CameraRule
 
 FeatureRule = Literal["sysu", "none", "same-id-same-cam"]
-Array = npt.NDArray[Any]
 ArrayLike = npt.ArrayLike | Tensor
 
 ARRAYS = ("query", "gallery", "query_id", "gallery_id", "query_cam", "gallery_cam")

@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 
 from vireid.core.errors import UserError, did_you_mean
-from vireid.core.types import FloatArray, IntArray
+from vireid.core.types import BoolArray, FloatArray, IntArray
 from vireid.evaluation.neighbours import blocks, in_threads
 from vireid.evaluation.protocols import CameraRule, CmcConvention
-from vireid.evaluation.ranks import BoolArray, GalleryLayout, rank_hits
+from vireid.evaluation.ranks import GalleryLayout, rank_hits
 
 BLOCK_CELLS = 500_000  # scores handled at once by a thread: what its cache holds
 
@@ -223,8 +223,8 @@ def rank_block(
     removed = removed_images(query, gallery, rule)
     if removed is not None:
         np.copyto(values, -np.inf, where=removed)
-    found = rank_hits(values, query.identity, removed, layout, dedup=cmc == "dedup")
-    return QueryMetrics(found.ap, found.inp, found.first, found.valid)
+    hits = rank_hits(values, query.identity, removed, layout, dedup=cmc == "dedup")
+    return QueryMetrics(hits.ap, hits.inp, hits.first, hits.valid)
 
 
 def filtered_counts(query: Labels, gallery: Labels, rule: CameraRule) -> tuple[IntArray, IntArray]:

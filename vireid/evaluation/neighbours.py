@@ -80,11 +80,11 @@ def _nearest(distance: FloatArray, k: int) -> IntArray:
     # Minima over strided parts of a row bound its k-th smallest value from above, so that only the few values within
     # the bound are sorted.
     count, width = distance.shape
-    parts = min(STRIDES, width // (2 * k))
-    if parts < 2:
+    strides = min(STRIDES, width // (2 * k))
+    if strides < 2:
         return np.argsort(distance, axis=1, kind="stable")[:, :k].astype(np.int64)
-    length = width // parts
-    minima = distance[:, : length * parts].reshape(count, parts, length).min(axis=1)
+    length = width // strides
+    minima = distance[:, : length * strides].reshape(count, strides, length).min(axis=1)
     bound = np.partition(minima, k - 1, axis=1)[:, k - 1 : k]
     row, column = np.divmod(np.flatnonzero(distance <= bound), width)
     by_value = np.lexsort((distance[row, column], row))  # stable: equal values stay in column order
@@ -179,7 +179,7 @@ class FeatureDistances:
     def neighbours(self, k: int, *, queries_only: bool) -> IntArray:  # noqa: D102
         size = len(self._features)
         candidates = self.num_query if queries_only else size
-        found, near = np.empty((size, k), dtype=np.int64), []
+        closest, near = np.empty((size, k), dtype=np.int64), []
         farthest = []
         step = max(1, BLOCK_CELLS // size)
         for start in range(0, size, step):
@@ -187,13 +187,13 @@ class FeatureDistances:
             rows = np.arange(len(block))
             block[rows, start + rows] = 0.0  # rounding must not hide an image from itself
             farthest.append(block.max(axis=1))
-            found[start : start + step] = at = nearest(
+            closest[start : start + step] = at = nearest(
                 block if candidates == size else np.ascontiguousarray(block[:, :candidates]), k
             )
             near.append(np.take_along_axis(block, at, axis=1))
         self._farthest = np.concatenate(farthest)
-        self._remember(found, np.concatenate(near))
-        return found
+        self._remember(closest, np.concatenate(near))
+        return closest
 
     def farthest(self) -> FloatArray:  # noqa: D102
         if self._farthest is None:
@@ -267,8 +267,8 @@ def fidelity(features: FloatArray, reference: FloatArray, modality: IntArray) ->
     if not infrared.any() or not visible.any():
         raise UserError("neighbours across modalities need visible and infrared images; one of them is missing")
     k = min(NEIGHBOURS, int(visible.sum()))
-    found, expected = (nearest(-(unit[infrared] @ unit[visible].T), k) for unit in (ours, theirs))
-    shared = [len(np.intersect1d(one, other)) / k for one, other in zip(found, expected, strict=True)]
+    ranked, expected = (nearest(-(unit[infrared] @ unit[visible].T), k) for unit in (ours, theirs))
+    shared = [len(np.intersect1d(one, other)) / k for one, other in zip(ranked, expected, strict=True)]
     return Fidelity(float((ours * theirs).sum(axis=1).mean()), float(np.mean(shared)))
 
 

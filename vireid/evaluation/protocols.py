@@ -35,7 +35,7 @@ class KReciprocal(Strict):
     """Who finds the neighbours; faiss needs the extra, and only its exact kind finds them all."""
 
     @property
-    def words(self) -> dict[str, Any]:
+    def card_entry(self) -> dict[str, Any]:
         """Variant and parameters as protocol cards name them."""
         named = {"name": self.name, "k1": self.k1, "k2": self.k2, "lambda": self.lambda_value}
         return named if self.search == "exact" else {**named, "search": self.search}
@@ -280,7 +280,7 @@ def card(
         "trials": config.trials,
         "cmc": config.cmc,
         "camera_rule": config.spec.rule,
-        "reranking": {"name": "none"} if isinstance(reranking, NoReranking) else reranking.words,
+        "reranking": {"name": "none"} if isinstance(reranking, NoReranking) else reranking.card_entry,
         "test_time_augmentation": test_time_augmentation,
         "feature_normalisation": "L2" if config.normalise else "none",
         "score": config.score,

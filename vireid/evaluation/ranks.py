@@ -11,14 +11,10 @@ Shapes: G gallery images sorted by identity, B queries, H largest number of gall
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from vireid.core.types import FloatArray, IntArray
-
-BoolArray = npt.NDArray[np.bool_]
+from vireid.core.types import Array, BoolArray, FloatArray, IntArray
 
 SORTED_FROM = 16  # matches per query from which one sort of the values is cheaper than counting for each
 MANY_IMAGES = 64  # images of one identity from which marks are reduced by segment instead of image by image
@@ -151,7 +147,7 @@ def _tied_before(values: FloatArray, hits: FloatArray, order: IntArray, rows: In
     return np.asarray((values == hits) & (order[:, None] < order[rows]))
 
 
-def _count(marks: npt.NDArray[Any]) -> IntArray:
+def _count(marks: Array) -> IntArray:
     """Number of marks in each column; short integers keep the addition in vector registers."""
     dtype = np.int16 if len(marks) < 2**15 else np.int32
     return np.asarray(np.add.reduce(marks.view(np.int8), axis=0, dtype=dtype), dtype=np.int64)

@@ -36,20 +36,20 @@ def encode(neighbours: IntArray, distance: Callable[[IntArray, IntArray], FloatA
     size = len(neighbours)
     full, half = _reciprocal(neighbours), _reciprocal(neighbours[:, : round(k1 / 2) + 1])
     half_size = np.diff(half.indptr)
-    parts = []
+    blocks = []
     for start in range(0, size, ENCODED_ROWS):
-        own = full[start : start + ENCODED_ROWS]
+        block = full[start : start + ENCODED_ROWS]
         # overlap[i, c] = |half set of c ∩ full set of i| for the candidates c in the full set of i.
-        overlap = own.multiply(own @ half.T).tocoo()
+        overlap = block.multiply(block @ half.T).tocoo()
         taken = overlap.data * 3 > half_size[overlap.col] * 2
         ones = np.ones(int(taken.sum()), dtype=np.int32)
-        accepted = sparse.csr_matrix((ones, (overlap.row[taken], overlap.col[taken])), shape=own.shape)
-        expanded = (own + accepted @ half).tocoo()
+        accepted = sparse.csr_matrix((ones, (overlap.row[taken], overlap.col[taken])), shape=block.shape)
+        expanded = (block + accepted @ half).tocoo()
         columns = expanded.col.astype(np.int64)
         weights = np.exp(-distance(start + expanded.row.astype(np.int64), columns).astype(np.float64))
-        totals = np.bincount(expanded.row, weights, minlength=own.shape[0])
-        parts.append(sparse.csr_matrix((weights / totals[expanded.row], (expanded.row, columns)), shape=own.shape))
-    encoding = parts[0] if len(parts) == 1 else sparse.vstack(parts, format="csr")
+        totals = np.bincount(expanded.row, weights, minlength=block.shape[0])
+        blocks.append(sparse.csr_matrix((weights / totals[expanded.row], (expanded.row, columns)), shape=block.shape))
+    encoding = blocks[0] if len(blocks) == 1 else sparse.vstack(blocks, format="csr")
     return encoding if k2 == 1 else _average(neighbours[:, :k2]) @ encoding
 
 
@@ -59,11 +59,11 @@ def _reciprocal(neighbours: IntArray) -> Any:
     narrow = neighbours.astype(np.int32) if size < 2**31 else neighbours
     rows, columns = [], []
     for start in range(0, size, ENCODED_ROWS):
-        own = narrow[start : start + ENCODED_ROWS]
-        back = narrow[own] == np.arange(start, start + len(own))[:, None, None]
+        block = narrow[start : start + ENCODED_ROWS]
+        back = narrow[block] == np.arange(start, start + len(block))[:, None, None]
         row, slot = np.nonzero(back.any(axis=2))
         rows.append(row + start)
-        columns.append(own[row, slot])
+        columns.append(block[row, slot])
     row, column = np.concatenate(rows), np.concatenate(columns)
     return sparse.csr_matrix((np.ones(len(row), dtype=np.int32), (row, column)), shape=(size, size))
 

@@ -13,8 +13,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 ONE_DNN: Any = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
 TILE = 1024  # rows of a symmetric product computed at once
@@ -43,7 +42,7 @@ class Multiplied:
         if ONE_DNN is not None and first.device.type == "cpu" and first.dtype == torch.float32 and len(first):
             product: Tensor = ONE_DNN(first.contiguous(), self._features, bias, "none", [], "")
             return product
-        return F.linear(first, self._features, bias)
+        return nn.functional.linear(first, self._features, bias)
 
     @cached_property
     def _lengths(self) -> Tensor:
@@ -117,37 +116,16 @@ class Scorer:
         return self.compare(self.prepare(query.detach().clone()), self.prepare(gallery.detach().clone()))
 
 
-def squared_euclidean(query: Tensor, gallery: Tensor) -> Tensor:
-    """Squared Euclidean distance (Q×G, at least 0) of Q×D and G×D features."""
-    return squared_distances(query, gallery)
-
-
-def _as_is(features: Tensor) -> Tensor:
-    return features
-
-
-def _negative(query: Tensor, gallery: Tensor) -> Tensor:
-    return squared_distances(query, gallery).neg_()
-
-
-def _without_direction(features: Tensor) -> Tensor:
-    return ~features.any(dim=1)
-
-
-def _without_squares(features: Tensor) -> Tensor:
-    return squares_lost(features.norm(dim=1)) & features.any(dim=1)
-
-
 cosine = Scorer(
     unit_,
     inner,
-    _without_direction,
+    lambda features: ~features.any(dim=1),
     "zero throughout and so without a direction; extract again, or leave the images out",
 )
 negative_squared_euclidean = Scorer(
-    _as_is,
-    _negative,
-    _without_squares,
+    lambda features: features,
+    lambda query, gallery: squared_distances(query, gallery).neg_(),
+    lambda features: squares_lost(features.norm(dim=1)) & features.any(dim=1),
     "too long or too short for squared distances in their type; scale all features by one number, write float64, or "
     "normalise them",
 )

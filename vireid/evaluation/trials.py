@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from vireid.core.errors import UserError
-from vireid.core.types import ImageIndex, IntArray
+from vireid.core.types import BoolArray, ImageIndex, IntArray
 from vireid.evaluation.protocols import ProtocolConfig
-from vireid.evaluation.ranks import BoolArray
 
 # (camera, identity) -> trials × n image numbers, 1-based, as rand_perm_cam.mat of SYSU-MM01 holds them
 Permutations = Mapping[tuple[int, int], IntArray]
@@ -142,7 +141,7 @@ def _by_permutation(
             )
         for trial in range(config.trials):
             chosen[trial].append(rows[rows_named[trial]])
-    return [np.concatenate(parts) for parts in chosen]
+    return [np.concatenate(drawn) for drawn in chosen]
 
 
 def _require_folders(

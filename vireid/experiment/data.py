@@ -4,8 +4,6 @@ List files (gallery permutations, test lists) are taken by what is read, not by 
 decide nothing, and a user's own layout is covered.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
@@ -18,13 +16,12 @@ from vireid.core.config import canonical_json
 from vireid.core.errors import UserError
 from vireid.core.records import EvaluationRecord, FitRecord
 from vireid.core.seeding import generator
-from vireid.core.types import ImageIndex, Modality
+from vireid.core.types import ByteArray, ImageIndex, Modality
 from vireid.data import AUGMENTATIONS
-from vireid.data.cache import ByteArray, cached_images
+from vireid.data.cache import cached_images
 from vireid.data.captions import CaptionDraw
 from vireid.data.layout import EvaluationPart, Layout
-from vireid.data.loader import EvaluationLoader, TrainingLoader
-from vireid.data.sampler import CROSS_MODAL, IdentitySampler
+from vireid.data.loader import CROSS_MODAL, EvaluationLoader, IdentitySampler, TrainingLoader
 from vireid.evaluation.protocols import ProtocolConfig, ProtocolSpec
 from vireid.evaluation.trials import Trial, plan_trials
 from vireid.experiment.context import RunContext

@@ -1,31 +1,31 @@
 """Which ids a configuration's records have. Pure: reads no data and builds no model, so planning costs nothing."""
 
+import hashlib
 import json
 import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
 from vireid import evaluation
 from vireid.config import ExperimentConfig, compose, override_key
-from vireid.core.config import Component, deciding, parse, resolved
+from vireid.core.config import Component, Strict, canonical_json, component, deciding, parse, resolved
 from vireid.core.errors import UserError
-from vireid.core.files import by_content
+from vireid.core.files import by_content, file_digest
 from vireid.core.identity import run_id
 from vireid.core.records import ComponentStamp, DataKind
 from vireid.core.registry import Registry
 from vireid.data import AUGMENTATIONS, DATASETS
-from vireid.data.synthetic.card import read_card
+from vireid.data.synthetic.config import read_card
 from vireid.evaluation.protocols import ProtocolConfig
-from vireid.experiment.model_card import exported_digest
 from vireid.models import MODELS
-from vireid.models.base import declared
-from vireid.models.teacher_config import TeacherConfig
+from vireid.models.base import TeacherConfig, declared
 from vireid.profiling import RUNTIMES
+from vireid.training import WEIGHTS
 from vireid.weighting import CURRICULA, WEIGHTINGS
 
 _OF_THE_STUDENT = ("data", "evaluation", "profile", "runtime")
@@ -256,3 +256,64 @@ def component_stamps(config: ExperimentConfig) -> dict[str, ComponentStamp]:
         name = config.data.dataset.name if kind == "dataset" else getattr(config, kind).name
         stamps[kind] = ComponentStamp(name=name, version=registry.version(name), digest=registry.source_digest(name))
     return stamps
+
+
+MODEL_CARD = "model.json"
+
+
+class ModelCard(Strict):
+    """What an imported model is and where it came from; written as ``model.json`` beside its weights."""
+
+    schema_version: Literal[1] = 1
+    arch: str
+    """Name in IMPORTERS."""
+    model: component(MODELS)  # type: ignore[valid-type]
+    num_classes: int
+    source_file: str
+    source_sha256: str
+    parameters: dict[str, int]
+    """Of the source file: deployed, training_only, dead."""
+    dead: dict[str, int]
+    """Its stages and blocks that never run or never train -> parameters."""
+
+
+def read_model_card(directory: Path) -> ModelCard:
+    """Card of an imported model.
+
+    Raises:
+        UserError: missing or unreadable.
+    """
+    file = directory / MODEL_CARD
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{file}: not a readable model card; write one with `vireid import FILE --arch … --output {directory}`"
+        ) from error
+    return parse(ModelCard, data, str(file))
+
+
+def exported_digest(file: Path) -> str:
+    """SHA-256 of what an exported model computes: its weights, its configuration, its classes.
+
+    Raises:
+        UserError: it is not there, or not one that `vireid import --output` wrote.
+    """
+    directory = file if file.is_dir() else file.parent
+    card, weights = directory / MODEL_CARD, directory / WEIGHTS
+    for needed in (card, weights):
+        if not needed.is_file():
+            raise UserError(
+                f"model.teacher.file = {file}: no {needed.name} in {directory}; give a directory that "
+                "`vireid import … --output DIR` wrote"
+            )
+    stamps = ((path.stat().st_mtime_ns, path.stat().st_size) for path in (card, weights))
+    return _digest(directory, *stamps)
+
+
+@lru_cache(maxsize=32)
+def _digest(directory: Path, *_: tuple[int, int]) -> str:
+    card = read_model_card(directory)
+    model = {**card.model.model_dump(mode="json"), "version": MODELS.version(card.model.name)}
+    content = {"weights": file_digest(directory / WEIGHTS), "model": model, "num_classes": card.num_classes}
+    return hashlib.sha256(canonical_json(content).encode()).hexdigest()

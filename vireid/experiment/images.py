@@ -10,8 +10,7 @@ from vireid.core.identity import run_id
 from vireid.core.types import ImageIndex, Modality
 from vireid.data import DATASETS
 from vireid.data.captions import captions_digest, describe
-from vireid.data.files import fingerprint
-from vireid.data.layout import Layout
+from vireid.data.layout import Layout, fingerprint
 from vireid.data.synthetic.dataset import write_dataset
 from vireid.experiment.progress import ProgressCallback
 

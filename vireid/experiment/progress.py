@@ -15,18 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol, Self
 
+from rich import progress as widgets
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    SpinnerColumn,
-    Task,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-)
 from rich.text import Text
 
 from vireid.core.messages import printer
@@ -112,17 +102,17 @@ class Bars:
     """Bars with counts, elapsed time and time left."""
 
     def __init__(self, console: Console) -> None:
-        self._progress = Progress(
-            SpinnerColumn(finished_text="✓"),
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=20),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
+        self._progress = widgets.Progress(
+            widgets.SpinnerColumn(finished_text="✓"),
+            widgets.TextColumn("{task.description}", markup=False),
+            widgets.BarColumn(bar_width=20),
+            widgets.MofNCompleteColumn(),
+            widgets.TimeElapsedColumn(),
             _TimeLeft(),
-            TextColumn("{task.fields[note]}", style="dim", markup=False),
+            widgets.TextColumn("{task.fields[note]}", style="dim", markup=False),
             console=console,
         )
-        self._whole: TaskID | None = None
+        self._whole: widgets.TaskID | None = None
 
     def __enter__(self) -> Self:
         """Begin to draw."""
@@ -148,19 +138,19 @@ class Bars:
         self._progress.update(self._whole, completed=done, total=total)
 
 
-class _TimeLeft(ProgressColumn):
+class _TimeLeft(widgets.ProgressColumn):
     """What a task says of its own time left, else what its speed says."""
 
-    def render(self, task: Task) -> Text:
+    def render(self, task: widgets.Task) -> Text:
         left = task.fields.get("left")
         seconds = left() if left is not None else task.time_remaining
         return Text("" if seconds is None or task.finished else f"{as_text(seconds)} left", style="cyan")
 
 
 class _BarsOfJob:
-    def __init__(self, progress: Progress, prefix: str) -> None:
+    def __init__(self, progress: widgets.Progress, prefix: str) -> None:
         self._progress, self._prefix = progress, prefix
-        self._tasks: dict[str, TaskID] = {}
+        self._tasks: dict[str, widgets.TaskID] = {}
 
     def __call__(self, phase: str, done: int, total: int, note: str = "") -> None:
         if phase not in self._tasks:

@@ -46,7 +46,7 @@ def config_of_fit(record: Record, protocols: Sequence[str], root: Path | None, s
         "recipe": made["recipe"],
         "evaluation": {"protocols": [protocol_mapping(text) for text in protocols] or _protocols_for(specification)},
         **{
-            kind: _without_version(made[kind])
+            kind: {key: value for key, value in made[kind].items() if key != "version"}
             for kind in ("augmentation", "model", "weighting", "curriculum")
             if kind in made
         },
@@ -133,10 +133,6 @@ def _files_by_name(config: ExperimentConfig) -> list[str]:
         components["model"] = config.model.model_copy(update={"teacher": None})
     components["data.dataset"] = config.data.dataset
     return [file for key, component in components.items() for file in without_digest(component, key)]
-
-
-def _without_version(component: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in component.items() if key != "version"}
 
 
 def protocol_mapping(text: str) -> Any:

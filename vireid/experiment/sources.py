@@ -18,7 +18,6 @@ _PARTS = {
     "trainer": (
         "vireid.training.loop",
         "vireid.data.loader",
-        "vireid.data.sampler",
         "vireid.data.cache",
         "vireid.core.seeding",
         "vireid.experiment.fit:build_model",
@@ -73,11 +72,6 @@ def stale_parts(records: Iterable[Record]) -> dict[str, list[str]]:
         if record.source.kind != "published":
             stale[record.id] = [_label(*stamp) for stamp in _stamps(record) if not same(*stamp)]
     return {run: parts for run, parts in stale.items() if parts}
-
-
-def stale_components(record: Record) -> list[str]:
-    """Stale parts of a single record, see ``stale_parts``."""
-    return stale_parts([record]).get(record.id, [])
 
 
 def _label(kind: str, name: str, digest: str) -> str:

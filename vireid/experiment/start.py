@@ -16,13 +16,12 @@ from vireid.core.errors import UserError
 from vireid.core.records import Record
 from vireid.core.types import LearnsFromTeacher, Model
 from vireid.experiment.context import RunContext
-from vireid.experiment.identity import teacher_of, teacher_training, training_command
-from vireid.experiment.model_card import exported_digest, read_card
+from vireid.experiment.identity import exported_digest, read_model_card, teacher_of, teacher_training, training_command
 from vireid.experiment.reload import EarlierFit, config_of_fit, earlier_fit, weights_file
 from vireid.models import MODELS
 from vireid.models.base import SharedWeights, declared
+from vireid.models.compact import Teacher, head_name
 from vireid.models.pretrained import load_shared
-from vireid.models.teacher import Teacher, head_name
 from vireid.models.trunk import TRUNKS, trunk_file
 from vireid.store import Store, write_atomically
 from vireid.training import WEIGHTS
@@ -231,7 +230,7 @@ def _trained(run: RunContext) -> _Trained:
             f"model.teacher.file = {teacher.file}: its digest is {digest}, expected {teacher.digest}: another model"
         )
     directory = teacher.file if teacher.file.is_dir() else teacher.file.parent
-    card = read_card(directory)
+    card = read_model_card(directory)
     size = None if teacher.height is None or teacher.width is None else (teacher.height, teacher.width)
     return _Trained(f"teacher {directory}", card.model, card.num_classes, directory / WEIGHTS, size, None)
 

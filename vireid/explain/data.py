@@ -9,10 +9,10 @@ import torch
 
 from vireid.core.seeding import generator
 from vireid.core.types import FloatArray, ImageIndex, IntArray, Modality
+from vireid.evaluation.features import rank_features
 from vireid.evaluation.metrics import Labels, removed_images
 from vireid.evaluation.protocols import ProtocolConfig
 from vireid.evaluation.scorers import inner, unit
-from vireid.evaluation.search import rank_features
 from vireid.evaluation.trials import Trial
 
 BINS = 200

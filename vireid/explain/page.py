@@ -202,7 +202,12 @@ def identity_rows(people: pd.DataFrame, hardest: Mapping[int, str], file: str) -
         Column("Hardest query", text=True),
     ]
     rows: list[list[str]] = [
-        [str(int(identity)), str(int(queries)), *_percents(*values), hardest.get(int(identity), "")]
+        [
+            str(int(identity)),
+            str(int(queries)),
+            *(f"{100 * value:.1f}" for value in values),
+            hardest.get(int(identity), ""),
+        ]
         for identity, queries, *values in shown[["identity", "queries", "mAP", "r1", "mINP"]].to_numpy().tolist()
     ]
     caption = f"The {len(shown)} hardest of {len(people)} people."
@@ -281,7 +286,3 @@ def _tile(entry: Mapping[str, Any], kind: str, label: Html, note: str = "") -> H
     if note:
         text += [Html("<br>"), note]
     return tag("figure", tag("img", src=str(entry["image"]), alt=name, loading="lazy"), *text, class_=kind)
-
-
-def _percents(*values: float) -> list[str]:
-    return [f"{100 * value:.1f}" for value in values]

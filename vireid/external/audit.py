@@ -4,6 +4,7 @@ Two papers' numbers on one dataset may differ by ten points for reasons that are
 all readings of one model side by side: of a finished fit, or of weights that public code wrote.
 """
 
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,29 +12,39 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 
 from vireid.config import compose
+from vireid.core.config import Component
 from vireid.core.errors import UserError
-from vireid.core.types import FloatArray, ImageIndex, Model
+from vireid.core.files import file_digest
+from vireid.core.types import Batch, FloatArray, ImageIndex, Modality, Model
 from vireid.data.cache import cached_images
 from vireid.data.check import detect
 from vireid.data.layout import Layout
 from vireid.data.loader import EvaluationLoader
-from vireid.data.synthetic.card import read_card
+from vireid.data.synthetic.config import read_card
 from vireid.evaluation.evaluate import EvaluationResult, evaluate
 from vireid.evaluation.extraction import extract
 from vireid.evaluation.protocols import PROTOCOLS, CmcConvention, KReciprocal, NoReranking, ProtocolConfig, Split
 from vireid.experiment.context import RunContext
+from vireid.experiment.deploy.export import same_weights
 from vireid.experiment.fit import embeddings
+from vireid.experiment.identity import MODEL_CARD, ModelCard, read_model_card
 from vireid.experiment.progress import ProgressCallback, silent
 from vireid.experiment.records import device_of
 from vireid.experiment.reload import config_of_fit
-from vireid.external.checkpoints import load_imported
-from vireid.external.features import official_layout
+from vireid.external.features import ImageArray, official_layout
+from vireid.models import MODELS
 from vireid.models.importers import IMPORTERS
-from vireid.models.importers.load import import_state
-from vireid.store import Store
+from vireid.models.importers.load import Imported, import_state, without_memory
+from vireid.store import Store, write_atomically
+from vireid.training import WEIGHTS
+from vireid.training.checkpoint import save_weights
 
 CMCS: tuple[CmcConvention, ...] = ("dedup", "plain")
 RERANKINGS = (NoReranking(), KReciprocal(name="zhong"), KReciprocal(name="query-only"))
@@ -60,7 +71,7 @@ class Reading:
     reason: str = ""
 
     @property
-    def own(self) -> bool:
+    def prescribed(self) -> bool:
         """Whether this is what the protocol itself prescribes."""
         return self.config.normalise == self.config.spec.normalise and self.config.reranking.name == "none"
 
@@ -123,7 +134,7 @@ def to_table(readings: Sequence[Reading]) -> pd.DataFrame:
                 {
                     **card,
                     "reranking": reading.config.reranking.name,
-                    "prescribed": reading.own and cmc == reading.config.spec.cmc[0],
+                    "prescribed": reading.prescribed and cmc == reading.config.spec.cmc[0],
                     "known_from": KNOWN.get(
                         (reading.config.name, reading.config.normalise, reading.config.reranking.name, cmc), ""
                     ),
@@ -257,3 +268,104 @@ def _model(path: Path, arch: str | None) -> Model:
         )
     model: Model = import_state(path, arch).model
     return model
+
+
+_PIXELS_PER_BATCH = 16 * 384 * 144  # about 0.4 GB of activations
+
+
+def save_imported(imported: Imported, source: Path, arch: str, directory: Path) -> None:
+    """Write ``model.safetensors`` and ``model.json`` into ``directory``.
+
+    Raises:
+        UserError: the directory cannot be written.
+    """
+    card = ModelCard(
+        arch=arch,
+        model=imported.model.config,
+        num_classes=imported.num_classes,
+        source_file=source.name,
+        source_sha256=file_digest(source),
+        parameters=imported.parameters,
+        dead=imported.dead,
+    )
+    write_atomically(directory / MODEL_CARD, card.model_dump_json(indent=2) + "\n")
+    save_weights(imported.model, directory)
+
+
+def load_imported(path: Path) -> Model:
+    """Load a model that ``save_imported`` (``vireid import … --output DIR``) wrote, in evaluation mode on the CPU.
+
+    Args:
+        path: that directory, or one of the two files in it.
+
+    Raises:
+        UserError: a file is missing or unreadable, or the weights do not fit the configuration.
+    """
+    directory = path if path.is_dir() else path.parent
+    card = read_model_card(directory)
+    config: Component = card.model
+    with without_memory():
+        model = MODELS.load(config.name)(config, card.num_classes)
+    weights = directory / WEIGHTS
+    try:
+        model.load_state_dict(load_file(weights), strict=True, assign=True)
+    except (OSError, SafetensorError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"{weights}: missing, corrupt or not of the model in {MODEL_CARD} ({reason}); import the checkpoint again"
+        ) from error
+    loaded: Model = model.eval()
+    return loaded
+
+
+def embed_file(model: Model, source: Path, target: Path) -> tuple[int, int]:
+    """Embed the array ``images`` (N×3×H×W, normalised) of an ``.npz`` file into array ``embedding`` of another.
+
+    A second array ``modality`` (N; 0 visible, 1 infrared) sends every image through its modality's path; it is needed
+    where the model has one for each. The embedding (N×D, float32) is the feature that is ranked at test time, after its
+    neck and *not* L2-normalised. Memory is bounded: images are read and run batch by batch, whatever their number.
+
+    Returns:
+        N and D.
+
+    Raises:
+        UserError: a missing, corrupt or unwritable file, images of another shape or with NaN, modalities missing where
+            they matter or of another shape or value.
+    """
+    images = ImageArray(source)
+    paths = {modality: model.deployable(modality) for modality in Modality}
+    modalities = _modalities(source, images.shape[0])
+    if modalities is None and not same_weights(*paths.values()):
+        raise UserError(
+            f"{source}: the model has a path for visible and one for infrared images; add an array 'modality' "
+            f"({images.shape[0]} integers: 0 visible, 1 infrared)"
+        )
+    if not target.parent.is_dir():
+        raise UserError(f"{target}: the folder {target.parent} does not exist; make it first")
+    size = max(1, _PIXELS_PER_BATCH // (images.shape[2] * images.shape[3]))
+    features = extract(paths, _batches(images, modalities, size))
+    content = io.BytesIO()
+    np.savez(content, embedding=features)
+    write_atomically(target, content.getvalue())
+    return features.shape[0], features.shape[1]
+
+
+def _modalities(source: Path, count: int) -> torch.Tensor | None:
+    with np.load(source, allow_pickle=False) as file:
+        if "modality" not in file.files:
+            return None
+        values = file["modality"]
+    if values.shape != (count,) or not np.isin(values, [int(modality) for modality in Modality]).all():
+        raise UserError(
+            f"{source}: array 'modality' has shape {values.shape} or other values than 0 (visible) and 1 (infrared); "
+            f"expected one for each of the {count} images"
+        )
+    return torch.from_numpy(values.astype(np.int64))
+
+
+def _batches(images: ImageArray, modalities: torch.Tensor | None, size: int) -> Iterator[Batch]:
+    if modalities is None:
+        modalities = torch.full((images.shape[0],), int(Modality.VISIBLE))
+    for start, array in zip(range(0, len(modalities), size), images.batches(size), strict=True):
+        none = torch.zeros(len(array), dtype=torch.long)
+        yield Batch(torch.tensor(array), none, modalities[start : start + size], none, none)

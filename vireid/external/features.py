@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from vireid.core.config import parse
 from vireid.core.errors import UserError, did_you_mean
-from vireid.core.types import FloatArray, ImageIndex, IntArray
+from vireid.core.types import Array, FloatArray, ImageIndex, IntArray
 from vireid.data import DATASETS
 from vireid.data.layout import Layout
-from vireid.data.synthetic.card import read_card
+from vireid.data.synthetic.config import read_card
 from vireid.evaluation.compare import trials_of_table
 from vireid.evaluation.evaluate import evaluate
 from vireid.evaluation.feature_files import FeatureFile
@@ -31,7 +30,6 @@ from vireid.experiment.reload import protocol_mapping
 from vireid.losses.terms import ARRAYS, evaluate_terms
 from vireid.models.importers import IMPORTERS
 
-Array = npt.NDArray[Any]
 _PER_ROW = ("labels", "infrared")  # one entry per image; all others are matrices
 _ALIKE = (
     ("shared", "specific"),
@@ -93,7 +91,7 @@ class ImageArray:
                 "(pixels / 255 − mean) / deviation"
             )
 
-    def batches(self, size: int) -> Iterator[npt.NDArray[np.float32]]:
+    def batches(self, size: int) -> Iterator[FloatArray]:
         """Consecutive batches of at most ``size`` images, float32.
 
         Raises:

@@ -5,8 +5,7 @@ CSA, with the teacher in the place of the specific branch. The teacher never get
 """
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from vireid.losses.choices import FeatureLoss
 from vireid.losses.csa import csa1, csa2
@@ -22,7 +21,9 @@ def feature_distillation(student: Tensor, teacher: Tensor, kind: FeatureLoss = "
     """
     if kind == "mse":
         return feature_pull(student, teacher)
-    return (1 - F.cosine_similarity(full_precision(student), full_precision(teacher).detach(), dim=1)).mean()
+    return (
+        1 - nn.functional.cosine_similarity(full_precision(student), full_precision(teacher).detach(), dim=1)
+    ).mean()
 
 
 def relation_distillation(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
@@ -42,9 +43,9 @@ def relation_distillation(student: Tensor, teacher: Tensor, temperature: float) 
     # X of TGSA holds the first half of V and of I; here the other halves make a second one, so that no row is left out.
     rows = torch.arange(2 * n, device=student.device)
     mixed = torch.cat([rows[:half], rows[n : n + n - half], rows[half:n], rows[n + n - half :]])
-    parts = tgsa_inter(ours, theirs)
+    inter = tgsa_inter(ours, theirs)
     cross = tgsa_inter(ours[mixed][:, mixed], theirs[mixed][:, mixed])
-    return torch.stack([*parts.values(), *cross.values()]).sum()
+    return torch.stack([*inter.values(), *cross.values()]).sum()
 
 
 def logit_distillation(student: Tensor, teacher: Tensor, temperature: float, per_identity: int | None = None) -> Tensor:
@@ -64,4 +65,4 @@ def logit_distillation(student: Tensor, teacher: Tensor, temperature: float, per
 
 
 def _distances(features: Tensor) -> Tensor:
-    return euclidean(F.normalize(full_precision(features), dim=1))
+    return euclidean(nn.functional.normalize(full_precision(features), dim=1))

@@ -1,7 +1,6 @@
 """Kullback–Leibler divergence from a fixed target distribution, as in knowledge distillation."""
 
-import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from vireid.losses.choices import Reduction
 from vireid.losses.numeric import full_precision
@@ -13,7 +12,7 @@ def kl_from_fixed(target: Tensor, logits: Tensor, reduction: Reduction = "batchm
     ``batchmean`` averages over rows, the definition of the divergence; ``mean`` over rows and classes, so that the
     value shrinks with the number of classes.
     """
-    log_target = F.log_softmax(full_precision(target).detach(), dim=1)
-    log_p = F.log_softmax(full_precision(logits), dim=1)
-    total = F.kl_div(log_p, log_target, reduction="sum", log_target=True)
+    log_target = nn.functional.log_softmax(full_precision(target).detach(), dim=1)
+    log_p = nn.functional.log_softmax(full_precision(logits), dim=1)
+    total = nn.functional.kl_div(log_p, log_target, reduction="sum", log_target=True)
     return total / (len(logits) if reduction == "batchmean" else logits.numel())

@@ -1,7 +1,6 @@
 """Cross-entropy over classes: the identity term, and the modality term of a two-way head."""
 
-import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from vireid.losses.numeric import full_precision
 
@@ -14,6 +13,6 @@ def cross_entropy(logits: Tensor, labels: Tensor, smoothing: float = 0.0, spread
     """
     logits = full_precision(logits)
     if spread is None or not smoothing:
-        return F.cross_entropy(logits, labels, label_smoothing=smoothing)
-    log_p = F.log_softmax(logits, dim=1)
-    return (1 - smoothing) * F.nll_loss(log_p, labels) - smoothing / spread * log_p.sum(dim=1).mean()
+        return nn.functional.cross_entropy(logits, labels, label_smoothing=smoothing)
+    log_p = nn.functional.log_softmax(logits, dim=1)
+    return (1 - smoothing) * nn.functional.nll_loss(log_p, labels) - smoothing / spread * log_p.sum(dim=1).mean()

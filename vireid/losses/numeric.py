@@ -1,8 +1,7 @@
 """Shared arithmetic of the losses: precision, Euclidean distances, symmetric Kullback–Leibler divergence."""
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 _PAIRWISE_EPS = 1e-6  # added to every component of a difference, as torch.nn.functional.pairwise_distance does
 
@@ -30,4 +29,6 @@ def symmetric_kl(log_p: Tensor, log_q: Tensor) -> Tensor:
 
 def kl2(a: Tensor, b: Tensor) -> Tensor:
     """KL2 of IDKL: symmetric KL of the row-wise softmax of two logits (n×C), ``batchmean``; nothing detached."""
-    return symmetric_kl(F.log_softmax(full_precision(a), dim=1), F.log_softmax(full_precision(b), dim=1))
+    return symmetric_kl(
+        nn.functional.log_softmax(full_precision(a), dim=1), nn.functional.log_softmax(full_precision(b), dim=1)
+    )

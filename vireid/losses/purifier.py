@@ -4,15 +4,14 @@ Purified features should be no less certain of the identity, and their modality 
 """
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from vireid.losses.numeric import full_precision
 
 
 def entropy(logits: Tensor) -> Tensor:
     """Entropy in nats of the softmax of each row (B×C → B)."""
-    log_p = F.log_softmax(full_precision(logits), dim=1)
+    log_p = nn.functional.log_softmax(full_precision(logits), dim=1)
     return -(log_p.exp() * log_p).sum(dim=1)
 
 

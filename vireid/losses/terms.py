@@ -1,13 +1,12 @@
 """Loss terms of IDKL from plain arrays: the check against reference values, free of any model."""
 
 from collections.abc import Mapping
-from typing import Any
 
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from vireid.core.errors import UserError, did_you_mean
+from vireid.core.types import Array
 from vireid.losses.csa import csa1, csa2
 from vireid.losses.numeric import euclidean
 from vireid.losses.pairs import Pairs, pair_rows
@@ -29,7 +28,7 @@ ARRAYS = (
 )
 
 
-def evaluate_terms(arrays: Mapping[str, npt.NDArray[Any]], margin: float = 1.3) -> dict[str, float]:
+def evaluate_terms(arrays: Mapping[str, Array], margin: float = 1.3) -> dict[str, float]:
     """Value of the triplet, TGSA, CSA and purifier terms.
 
     Args:

@@ -5,8 +5,7 @@ and no temperature.
 """
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from vireid.losses.numeric import symmetric_kl
 
@@ -15,7 +14,7 @@ def _graph(distances: Tensor) -> Tensor:
     """Row-wise log-softmax of a distance matrix (n×n) with each row's diagonal entry removed (n×(n−1))."""
     n = distances.shape[0]
     off_diagonal = distances.flatten()[1:].view(n - 1, n + 1)[:, :-1].reshape(n, n - 1)
-    return F.log_softmax(off_diagonal, dim=1)
+    return nn.functional.log_softmax(off_diagonal, dim=1)
 
 
 def tgsa_intra(distances: Tensor, cross: bool = True) -> dict[str, Tensor]:

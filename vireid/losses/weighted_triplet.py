@@ -3,8 +3,7 @@
 import math
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def weighted_triplet(
@@ -25,7 +24,7 @@ def weighted_triplet(
     positive = same if self_positive else same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
     farthest = _weighted_sum(distances, positive, 1.0, null_weight)
     nearest = _weighted_sum(distances, ~same, -1.0, null_weight)
-    return -F.logsigmoid(nearest - farthest).mean()  # softplus, which torch's own rounds off from 20 on
+    return -nn.functional.logsigmoid(nearest - farthest).mean()  # softplus, which torch's own rounds off from 20 on
 
 
 def _weighted_sum(distances: Tensor, mask: Tensor, sign: float, null_weight: float) -> Tensor:

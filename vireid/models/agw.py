@@ -14,8 +14,7 @@ from vireid.losses.numeric import euclidean
 from vireid.losses.weighted_triplet import weighted_triplet
 from vireid.models.agw_config import AGWConfig, AGWNetworkConfig
 from vireid.models.base import ReIDModel
-from vireid.models.heads import bn_neck, classifier
-from vireid.models.pooling import OffsetGeM
+from vireid.models.heads import OffsetGeM, bn_neck, classifier
 from vireid.models.pretrained import load_trunk
 from vireid.models.two_stream import ModalityPath, SharedTrunk, TwoStream
 
@@ -25,6 +24,7 @@ class AGWNetwork(ReIDModel, nn.Module):
 
     def __init__(self, config: AGWNetworkConfig, num_classes: int) -> None:
         super().__init__()
+        self.config = config
         spec = config.trunk
         trunk = SharedTrunk(spec, config.nonlocal_blocks, config.nonlocal_width)
         neck = bn_neck(spec.features)
@@ -35,15 +35,15 @@ class AGWNetwork(ReIDModel, nn.Module):
             self.classifier = classifier(spec.features, num_classes)
         if config.pretrained is not None:
             load_trunk(config.pretrained, self.embedder.visible, [trunk.layers, self.embedder.infrared])
-        self._trunk_lr_scale = config.trunk_lr_scale
 
-    def features(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Feature before the neck and after it (B×D each), and identity logits (B×C) where a term needs them."""
+    def forward(self, batch: Batch) -> ModelOutput:
+        """Features ``pooled`` (before the neck) and ``embedding`` (after it); logits ``id`` where a term needs them."""
         pooled, embedding = self.embedder(batch.images, batch.infrared)
-        if self.classifier is None:
-            return pooled, embedding, None
-        with torch.autocast(device_type=embedding.device.type, enabled=False):
-            return pooled, embedding, self.classifier(embedding)
+        logits = {}
+        if self.classifier is not None:
+            with torch.autocast(device_type=embedding.device.type, enabled=False):
+                logits["id"] = self.classifier(embedding)
+        return ModelOutput({"pooled": pooled, "embedding": embedding}, logits)
 
     def embed(self, batch: Batch) -> dict[str, Tensor]:
         """Feature after the neck (B×D), in evaluation mode, each row through its modality's stem."""
@@ -51,7 +51,9 @@ class AGWNetwork(ReIDModel, nn.Module):
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Trunk and heads; the trunk's rate is scaled by ``trunk_lr_scale``."""
-        return self.grouped(("trunk", ("",), self._trunk_lr_scale), ("heads", ("embedder.neck.", "classifier."), 1.0))
+        return self.grouped(
+            ("trunk", ("",), self.config.trunk_lr_scale), ("heads", ("embedder.neck.", "classifier."), 1.0)
+        )
 
     def shared_parameters(self) -> list[nn.Parameter]:
         """Those of the last block of layer 4, for weightings by gradient norms."""
@@ -69,15 +71,6 @@ class AGW(AGWNetwork):
     """Identity loss after the neck, weighted regularised triplet before it, over the rows of both modalities."""
 
     Config: ClassVar[type[AGWConfig]] = AGWConfig
-
-    def __init__(self, config: AGWConfig, num_classes: int) -> None:
-        super().__init__(config, num_classes)
-        self.config = config
-
-    def forward(self, batch: Batch) -> ModelOutput:
-        """Features ``pooled`` (before the neck) and ``embedding``; logits ``id``."""
-        pooled, embedding, logits = self.features(batch)
-        return ModelOutput({"pooled": pooled, "embedding": embedding}, {} if logits is None else {"id": logits})
 
     def loss_terms(self, output: ModelOutput, batch: Batch) -> dict[str, Tensor]:
         """``id`` and ``triplet``, unweighted; the features of the triplet are not normalised."""

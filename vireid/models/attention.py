@@ -1,7 +1,6 @@
 """The attentions of the MHA toggle: guidance and the fork's (training only), refinement (deployed)."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vireid.models.idkl_config import REDUCTION
@@ -75,7 +74,7 @@ class ForkAttention(nn.Module):
         width = specific.shape[1]
         weight, bias = self.projection.in_proj_weight[2 * width :], self.projection.in_proj_bias[2 * width :]
         with torch.no_grad():
-            projected: Tensor = self.projection.out_proj(F.linear(specific, weight, bias))
+            projected: Tensor = self.projection.out_proj(nn.functional.linear(specific, weight, bias))
         return projected
 
 
@@ -93,4 +92,4 @@ def _map(tokens: Tensor, like: Tensor) -> Tensor:
 def _attend(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
     """Multi-head attention of B×N×inner queries over B×M×inner keys and values → B×N×inner."""
     query, key, value = (x.reshape(x.shape[0], x.shape[1], heads, -1).transpose(1, 2) for x in (query, key, value))
-    return F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+    return nn.functional.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)

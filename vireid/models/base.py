@@ -13,11 +13,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from vireid.core.config import Component
+from vireid.core.config import Component, Strict
 from vireid.core.errors import did_you_mean
-from vireid.models.teacher_config import TeacherConfig
 from vireid.models.trunk import Depth, TrunkSpec, pretrained_file
 
 if TYPE_CHECKING:
@@ -28,6 +27,57 @@ if TYPE_CHECKING:
     _Module = nn.Module
 else:
     _Module = object
+
+
+class TeacherConfig(Strict):
+    """Which trained model teaches, named in one of three ways, and what it is shown.
+
+    A run's identity holds the teacher's fit id or the digest of its files, never where they lie.
+    """
+
+    run: str | None = Field(default=None, pattern=r"^[0-9a-f]{12}$")
+    """Id of a finished fit in the store."""
+    training: list[str] | None = Field(default=None, min_length=1)
+    """Overrides that choose the teacher's model and what else it does not share with its student, such as [model=idkl,
+    recipe=idkl]: the fit of these in the store, on the student's images."""
+    file: Path | None = None
+    """Directory that `vireid import --output` wrote."""
+    digest: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    """Of that; checked when given."""
+    height: int | None = Field(default=None, gt=0)
+    """Pixels of the images that the teacher was trained at.
+
+    A run's record says it; `training` takes the student's where it is not given; a file does not say, and needs it
+    unless input=student.
+    """
+    width: int | None = Field(default=None, gt=0)
+    input: Literal["own", "student"] = "own"
+    """``own``: the student's batch is resized (bilinear) to what the teacher was trained at; ``student``: as it is."""
+
+    @field_validator("run", mode="before")
+    @classmethod
+    def _is_text(cls, value: Any) -> Any:
+        if isinstance(value, int | float):
+            raise ValueError("a run's id of digits was read as a number: quote it, {run: '…'}")
+        return value
+
+    @model_validator(mode="after")
+    def _one_teacher(self) -> Self:
+        given = [name for name in ("run", "training", "file") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(
+                f"a teacher is named by one of run, training and file; given: {', '.join(given) or 'none'}"
+            )
+        if self.digest is not None and self.file is None:
+            raise ValueError("digest belongs to file")
+        if (self.height is None) != (self.width is None):
+            raise ValueError("height and width go together")
+        if self.run is not None and self.height is not None:
+            raise ValueError("height and width of a run are those in its record; leave them out, or set input=student")
+        if self.file is not None and (self.height is None) == (self.input == "own"):
+            raise ValueError("a file needs the height and width that its model was trained at, or input=student")
+        return self
+
 
 ParameterRole = Literal["deployed", "training_only", "dead"]
 SharedWeights = Mapping[str, tuple[str, ...]]
@@ -169,7 +219,7 @@ class ReIDModel(_Module):
     def grouped(self, *groups: tuple[str, tuple[str, ...], float]) -> list[dict[str, Any]]:
         """Trainable parameters in groups of a name, prefixes and a learning-rate scale; the longest prefix decides."""
         members: dict[str, list[nn.Parameter]] = {name: [] for name, _, _ in groups}
-        prefixes = {prefix: name for name, own, _ in groups for prefix in own}
+        prefixes = {prefix: name for name, starts, _ in groups for prefix in starts}
         for name, parameter in self.named_parameters():
             if parameter.requires_grad:
                 members[prefixes[max((p for p in prefixes if name.startswith(p)), key=len)]].append(parameter)

@@ -5,12 +5,14 @@ from typing import ClassVar, Literal, Self, cast
 
 from pydantic import Field, model_validator
 
+from vireid.core.errors import did_you_mean
 from vireid.losses.choices import FeatureLoss
-from vireid.models.backbones import LastStride, check_backbone
-from vireid.models.base import ModelConfig, SharedWeights
-from vireid.models.teacher_config import TeacherConfig
+from vireid.models.base import ModelConfig, SharedWeights, TeacherConfig
 from vireid.models.trunk import BLOCKS, TRUNK, Depth, IBNKind, TrunkSpec, pretrained_file
 
+MOBILENETS = ("mobilenet_v3_small", "mobilenet_v3_large")
+TIMM = "timm/"
+LastStride = Literal[1, 2]
 # Terms that a teacher adds. Relations and logits count as IDKL weighs them between its two branches (Ren & Zhang, CVPR
 # 2024); the feature term, which IDKL does not have, counts as an identity term.
 DISTILLATION_WEIGHTS: dict[str, float] = {"kd_feature": 1.0, "kd_relation": 0.6, "kd_csa1": 0.8, "kd_csa2": 0.8}
@@ -57,11 +59,23 @@ class CompactConfig(ModelConfig):
 
     @model_validator(mode="after")
     def _backbone_is_known(self) -> Self:
-        check_backbone(self.backbone, self.width, self.ibn)
+        name, width = self.backbone, self.width
+        if self.ibn != "none" and name not in BLOCKS:
+            raise ValueError(f"ibn={self.ibn} is of ResNets ({', '.join(BLOCKS)}), not of '{name}': set ibn=none")
+        if name in BLOCKS:
+            channels = 64 * width
+            if channels != int(channels) or int(channels) % 8:
+                raise ValueError(f"width {width} gives {channels:g} channels in the stem; 64·width must divide by 8")
+        elif name.startswith(TIMM):
+            if width != 1:
+                raise ValueError(f"width {width}: a network of timm has its own width; set width=1")
+        elif name not in MOBILENETS:
+            hint = did_you_mean(name, [*BLOCKS, *MOBILENETS])
+            raise ValueError(f"unknown backbone '{name}'{hint} (or give one of timm's as timm/NAME)")
         return self
 
     @model_validator(mode="after")
-    def _trunk_is_found(self) -> Self:
+    def _trunk_file_exists(self) -> Self:
         if self.trunk is not None:
             # Set past the freeze, before anyone sees the model.
             self.__dict__["pretrained"] = pretrained_file(self.pretrained, self.trunk)

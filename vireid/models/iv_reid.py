@@ -15,8 +15,8 @@ from vireid.losses.identity import cross_entropy
 from vireid.losses.numeric import euclidean
 from vireid.losses.triplet import batch_hard_triplet
 from vireid.models.base import ReIDModel
+from vireid.models.heads import AveragePool
 from vireid.models.iv_reid_config import IVREIDConfig
-from vireid.models.pooling import AveragePool
 from vireid.models.pretrained import load_trunk
 from vireid.models.resnet import Branch, Stem, match_memory
 from vireid.models.trunk import TrunkSpec

@@ -6,10 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from vireid.models.norm import InstanceNorm2d
-from vireid.models.pooling import GeM
-from vireid.models.resnet import Branch
-from vireid.models.row_chunks import at_least_single, row_chunks
+from vireid.models.heads import GeM
+from vireid.models.resnet import Branch, InstanceNorm2d, at_least_single, row_chunks
 from vireid.models.trunk import TrunkSpec
 
 Maps = tuple[Tensor, Tensor, Tensor]

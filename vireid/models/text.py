@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vireid.core.errors import UserError
-from vireid.core.extras import optional_module
-from vireid.models.importers.state_file import read_state
+from vireid.core.errors import UserError, optional_module
+from vireid.models.pretrained import read_state
 
 
 def text_library(module: str) -> Any:
@@ -180,7 +178,9 @@ def resized(projection: Tensor, features: int) -> Tensor:
     """A projection W×D₀ with its columns interpolated linearly to W×D, as TVI-LFM does."""
     if projection.shape[1] == features:
         return projection
-    return F.interpolate(projection.float()[:, None], size=features, mode="linear", align_corners=False)[:, 0]
+    return nn.functional.interpolate(projection.float()[:, None], size=features, mode="linear", align_corners=False)[
+        :, 0
+    ]
 
 
 VOCABULARY = 49408  # the last two are the start and the end of a text
@@ -208,8 +208,8 @@ def tokenize(captions: Sequence[str], context: int) -> Tensor:
 
 @lru_cache(maxsize=1 << 17)
 def _encode(caption: str, context: int) -> tuple[int, ...]:
-    words = _tokenizer().encode(caption)[: context - 2]
-    return (END - 1, *words, END)
+    tokens = _tokenizer().encode(caption)[: context - 2]
+    return (END - 1, *tokens, END)
 
 
 @lru_cache(maxsize=1)

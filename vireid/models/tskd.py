@@ -60,15 +60,9 @@ class TSKD(AGWNetwork):
 
     def __init__(self, config: TSKDConfig, num_classes: int) -> None:
         super().__init__(config, num_classes)
-        self.config = config
         self.prototypes: Prototypes | None = None
         if "self_mimic" in config.active_weights():
             self.prototypes = Prototypes(VIEWS + 1, num_classes, config.trunk.features)
-
-    def forward(self, batch: Batch) -> ModelOutput:
-        """Features ``pooled`` (z, before the neck) and ``embedding``; logits ``id``."""
-        pooled, embedding, logits = self.features(batch)
-        return ModelOutput({"pooled": pooled, "embedding": embedding}, {} if logits is None else {"id": logits})
 
     def loss_terms(self, output: ModelOutput, batch: Batch) -> dict[str, Tensor]:
         """Unweighted terms; ``self_mimic`` is 0 until there are prototypes.

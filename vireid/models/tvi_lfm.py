@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vireid.core.errors import UserError
@@ -22,8 +21,7 @@ from vireid.losses.pairs import pair_rows
 from vireid.losses.weighted_triplet import weighted_triplet
 from vireid.models.agw import RELEASED_NULL_WEIGHT
 from vireid.models.base import ReIDModel
-from vireid.models.heads import classifier
-from vireid.models.pooling import GeM
+from vireid.models.heads import GeM, classifier
 from vireid.models.pretrained import load_trunk
 from vireid.models.text import TextEncoder, TowerShape
 from vireid.models.trunk import TrunkSpec
@@ -174,8 +172,8 @@ class TVILFM(ReIDModel, nn.Module):
         partners, described = _pairs(batch)
         descriptions, captions = ([batch.captions[row] for row in part.tolist()] for part in (partners, described))
         text, fused = self._fuse(pooled.index_select(0, described), descriptions, captions)
-        parts = [pooled.index_select(0, self._kept(batch)), fused]
-        return torch.cat([*parts, text] if self.config.joint else parts)
+        features = [pooled.index_select(0, self._kept(batch)), fused]
+        return torch.cat([*features, text] if self.config.joint else features)
 
     def _fuse(self, infrared: Tensor, descriptions: Sequence[str], captions: Sequence[str]) -> tuple[Tensor, Tensor]:
         """The text feature and the fused one, B×D each, in the infrared feature's type."""
@@ -200,7 +198,9 @@ class TVILFM(ReIDModel, nn.Module):
         if not self.neck.training:
             result: Tensor = self.neck(pooled)
             return result
-        return F.batch_norm(pooled, None, None, self.neck.weight, self.neck.bias, training=True, eps=self.neck.eps)
+        return nn.functional.batch_norm(
+            pooled, None, None, self.neck.weight, self.neck.bias, training=True, eps=self.neck.eps
+        )
 
     def _triplet(self, features: Tensor, labels: Tensor) -> Tensor:
         released = self.config.triplet == "released"

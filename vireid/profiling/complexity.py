@@ -1,7 +1,7 @@
 """What a model costs before it is run: parameters by role, MACs per image by several counters side by side."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Literal
 
@@ -188,20 +188,6 @@ def parameter_counts(
             f"ones ({dead}) together; a deployable module must not add parameters"
         )
     return {"deployed": deployed, "training_only": total - deployed - dead, "dead": dead}
-
-
-def without_gradient(model: nn.Module, loss: Callable[[], Tensor]) -> set[str]:
-    """Names of the trainable parameters that one training step leaves without a gradient: a check on declared roles.
-
-    Args:
-        model: model whose gradients are cleared, filled and cleared again.
-        loss: computes the total loss of one step. Take a step in which every term is active.
-    """
-    model.zero_grad(set_to_none=True)
-    loss().backward()  # type: ignore[no-untyped-call]
-    names = {name for name, p in model.named_parameters() if p.requires_grad and p.grad is None}
-    model.zero_grad(set_to_none=True)
-    return names
 
 
 def size_bytes(module: nn.Module) -> int:

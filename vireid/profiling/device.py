@@ -152,7 +152,7 @@ def peak_gflops(threads: int, *, size: int = MATRIX, dtype: torch.dtype = torch.
     if one_dnn is not None and _has_product(dtype):
         products["oneDNN linear"] = lambda: one_dnn(first, second, None, "none", [], "")
     with thread_limit(threads), torch.inference_mode():
-        taken = {name: _repeat(way, seconds) for name, way in products.items()}
+        taken = {name: _repeat(product, seconds) for name, product in products.items()}
     best = min(taken, key=lambda name: min(taken[name]))
     return Peak(
         value=2 * size**3 / min(taken[best]) / 1e9,

@@ -116,8 +116,10 @@ class MemoryGroup:
         LimitRefusedError: there is no such group; the message says what stood in the way.
     """
 
-    def __init__(self, size: int, root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> None:
-        parent = _delegating(root, own)
+    def __init__(
+        self, size: int, root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")
+    ) -> None:
+        parent = _delegating(root, membership)
         self.path = parent / f"vireid-{os.getpid()}-{os.urandom(4).hex()}"
         try:
             self.path.mkdir()
@@ -160,11 +162,11 @@ def join_group(path: Path) -> None:
         raise LimitRefusedError(f"control group {path}: {error.strerror or error}") from error
 
 
-def _delegating(root: Path, own: Path) -> Path:
+def _delegating(root: Path, membership: Path) -> Path:
     try:
-        lines = own.read_text(encoding="ascii").splitlines()
+        lines = membership.read_text(encoding="ascii").splitlines()
     except OSError as error:
-        raise LimitRefusedError(f"no control groups here: {own}: {error.strerror or error}") from error
+        raise LimitRefusedError(f"no control groups here: {membership}: {error.strerror or error}") from error
     path = next((line[3:] for line in lines if line.startswith("0::")), None)
     if path is None or not (root / "cgroup.controllers").exists():
         raise LimitRefusedError(f"control groups of version 2 are not at {root}")
@@ -214,39 +216,39 @@ def run_isolated(
     memory_by: str | None = None
     data_bytes: int | None = None
     try:
-        own = None if limit is None else here(limit)
+        local = None if limit is None else here(limit)
     except LimitRefusedError as error:
         return Answer("skipped", str(error), {}, None, None, [])
-    if own is not None and own.memory_bytes is not None:
+    if local is not None and local.memory_bytes is not None:
         try:
-            group = MemoryGroup(own.memory_bytes)
+            group = MemoryGroup(local.memory_bytes)
             memory_by = "memory.max of a control group"
         except LimitRefusedError as error:
-            data_bytes = own.memory_bytes
+            data_bytes = local.memory_bytes
             memory_by = f"RLIMIT_DATA (private writable memory, not what is resident), since: {error}"
     request = {
         "task": task,
         "arguments": dict(arguments),
-        "cores": threads if own is None else own.cores,
-        "must_pin": own is not None,
+        "cores": threads if local is None else local.cores,
+        "must_pin": local is not None,
         "group": None if group is None else str(group.path),
         "data_bytes": data_bytes,
     }
     try:
         given = ask(__name__, request, threads=threads, timeout_seconds=timeout_seconds)
-        if given["status"] != "ok" and own is not None:
+        if given["status"] != "ok" and local is not None:
             killed = group is not None and group.killed()
-            given["reason"] = f"within '{own.name}': {'out of memory, ' if killed else ''}{given['reason']}"
+            given["reason"] = f"within '{local.name}': {'out of memory, ' if killed else ''}{given['reason']}"
     finally:
         if group is not None:
             group.close()
     process = given.get("process", {})
     applied = None
-    if own is not None and given["status"] != "skipped":
+    if local is not None and given["status"] != "skipped":
         applied = {
-            "name": own.name,
+            "name": local.name,
             "cores": process.get("affinity"),
-            "memory_bytes": own.memory_bytes,
+            "memory_bytes": local.memory_bytes,
             "memory_by": memory_by,
         }
     return Answer(

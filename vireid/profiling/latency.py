@@ -69,7 +69,25 @@ def latency(
 def _one(
     deployable: nn.Module, height: int, width: int, single: ProfileConfig, device: torch.device | str, emulate: bool
 ) -> dict[str, Any]:
-    (runtime_config,), (batch,) = single.runtimes, single.batches
+    def measured(runtime: Any) -> dict[str, Any]:
+        if single.isolated:
+            return measure_isolated(deployable, height, width, single, device)
+        images = example_images(single.batches[0], height, width, device)
+        with exact_float32(images.device):
+            session = runtime.prepare(deployable, images)
+            return {"affinity": affinity(), **measure_forward(session, lambda: deployable, images, single)}
+
+    return attempt(single, device, emulate, measured)
+
+
+def attempt(
+    single: ProfileConfig, device: torch.device | str, emulate: bool, measure: Callable[[Any], dict[str, Any]]
+) -> dict[str, Any]:
+    """What ``measure`` measures with the runtime of a profile of one combination, with ``status`` and ``reason``.
+
+    "Skipped" where the runtime cannot run here, "failed" where measuring raised: the other combinations still run.
+    """
+    (runtime_config,) = single.runtimes
     runtime = RUNTIMES.load(runtime_config.name)(runtime_config)
     result: dict[str, Any] = {
         "runtime": {**runtime_config.model_dump(mode="json"), "version": runtime.version},
@@ -81,15 +99,9 @@ def _one(
     if reason is not None:
         return {**result, "status": "skipped", "reason": reason}
     try:
-        if single.isolated:
-            return {**result, **measure_isolated(deployable, height, width, single, device)}
-        images = example_images(batch, height, width, device)
-        with exact_float32(images.device):
-            session = runtime.prepare(deployable, images)
-            found = measure_forward(session, lambda: deployable, images, single)
-    except Exception as error:  # recorded as a failed measurement; the other combinations still run
+        return {**result, "status": "ok", "reason": None, **measure(runtime)}
+    except Exception as error:  # whatever fails in there is the result
         return {**result, "status": "failed", "reason": f"{type(error).__name__}: {error}"}
-    return {**result, "status": "ok", "reason": None, "affinity": affinity(), **found}
 
 
 TASK = "vireid.profiling.latency:measure_file"

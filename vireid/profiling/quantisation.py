@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vireid.core.extras import optional_module
+from vireid.core.errors import optional_module
 from vireid.core.types import FloatArray
 from vireid.profiling.config import QuantisationConfig
 from vireid.profiling.export.formats import INPUT, save_ir
@@ -46,7 +46,7 @@ def write_quantised_ir(
     """
     core = optional_module("openvino", "deploy").Core()
     if settings.quantiser == "nncf":
-        model = _nncf_openvino(core.read_model(content), images, settings)
+        model = _quantise(core.read_model(content), list(images), settings, "openvino")
     else:
         model = core.read_model(_onnxruntime_onnx(content, images, settings))
     save_ir(model, path, metadata)
@@ -57,11 +57,6 @@ _FLOAT = {  # pooling to a power and the neck: a per-tensor range would cut what
     "openvino": ["Power", "ReduceMean", "Clamp", "Maximum"],
     "onnx": ["Pow", "ReduceMean", "Clip", "Max"],
 }
-
-
-def _nncf_openvino(model: Any, images: Sequence[FloatArray], settings: QuantisationConfig) -> Any:
-    """An OpenVINO model in int8; ``images`` are batches (B×3×H×W, float32) as the network is fed."""
-    return _quantise(model, list(images), settings, "openvino")
 
 
 def _nncf_onnx(content: bytes, images: Sequence[FloatArray], settings: QuantisationConfig) -> bytes:

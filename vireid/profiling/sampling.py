@@ -174,9 +174,9 @@ def busy_seconds(proc: Path = Path("/proc")) -> float | None:
     except OSError:
         return None
     user, nice, system, _, _, irq, softirq, steal = (int(value) for value in fields[1:9])
-    own = os.times()
+    process = os.times()
     everything = (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
-    return float(everything - own.user - own.system)
+    return float(everything - process.user - process.system)
 
 
 def _until(call: Call, budget: Budget) -> list[float]:

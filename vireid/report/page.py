@@ -1,13 +1,13 @@
 """One report: a study's records, where its copies go, and its sections by name."""
 
 from collections.abc import Collection
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from vireid.core.errors import UserError, did_you_mean
-from vireid.report.effects.estimate import Family, families
+from vireid.report.effects.estimate import families
 from vireid.report.html import Html, link
 from vireid.report.records.deployment import DeploymentView, study_deployment
 from vireid.report.records.study import StudyView
@@ -27,7 +27,7 @@ class Report:
     def __init__(self, view: StudyView, out: Path) -> None:
         self.view = view
         self.out = out
-        self.families = cache(self._families)
+        self.families = cache(partial(families, view))
 
     def section(self, name: str, **choices: Any) -> Html:
         """A section, which writes its copies under ``out``.
@@ -56,9 +56,6 @@ class Report:
     @cached_property
     def _tables(self) -> list[ScoreTable]:
         return score_tables(self.view)
-
-    def _families(self, metric: str) -> list[Family]:
-        return families(self.view, metric)
 
     @cached_property
     def deployment(self) -> DeploymentView:

@@ -21,9 +21,8 @@ from typing import Any
 import vireid.report
 from vireid.core.config import canonical_json
 from vireid.core.errors import UserError, did_you_mean
-from vireid.core.records import CostRecord, LatencyRecord, Record
+from vireid.core.records import PUBLISHED, CostRecord, LatencyRecord, Record
 from vireid.report.records.deployment import study_deployment
-from vireid.report.records.published import PUBLISHED
 from vireid.report.records.study import StudyView
 from vireid.report.sections.deployment import prices
 from vireid.report.sections.retrieval import material
@@ -159,7 +158,7 @@ def _execute(template: Path, output: Path, parameters: dict[str, Any]) -> Any:
 
     logging.getLogger("papermill").setLevel(logging.ERROR)
     try:
-        with _own_kernel():
+        with _kernel():
             notebook = papermill.execute_notebook(
                 str(template),
                 str(output),
@@ -188,7 +187,7 @@ def _execute(template: Path, output: Path, parameters: dict[str, Any]) -> Any:
 
 
 @contextmanager
-def _own_kernel() -> Iterator[None]:
+def _kernel() -> Iterator[None]:
     """Offer a kernel that is this interpreter, whatever kernels the user has registered, and leave nothing behind."""
     command = [sys.executable, "-P", "-Xfrozen_modules=off", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     spec = {

@@ -110,9 +110,9 @@ class ScoreTable:
     def blocks(self) -> Iterator[tuple[str, list[Row]]]:
         """Blocks with their headings: plain scores, re-ranked ones, and each one's controls apart from the design."""
         for reranking in dict.fromkeys(row.reranking for row in self.rows):
-            own = [row for row in self.rows if row.reranking == reranking]
-            yield capitalised(reranking), [row for row in own if not row.control]
-            if controls := [row for row in own if row.control]:
+            group = [row for row in self.rows if row.reranking == reranking]
+            yield capitalised(reranking), [row for row in group if not row.control]
+            if controls := [row for row in group if row.control]:
                 yield f"Controls, {reranking}", controls
 
 
@@ -127,7 +127,7 @@ def score_table(view: StudyView, key: AccuracyKey) -> ScoreTable:
     rows: list[Row] = []
     for reranking, block in view.scores_in(key).groupby("reranking", sort=False):
         for name, cell in view.cells.items():
-            own = block[block.cell == name]
+            of_cell = block[block.cell == name]
             compared = cell != view.baseline and cell.control is None
             pair = ((view.baseline.name, name),)
             rows.append(
@@ -135,11 +135,11 @@ def score_table(view: StudyView, key: AccuracyKey) -> ScoreTable:
                     cell=name,
                     label=cell.label,
                     reranking=str(reranking),
-                    seeds=own.seed.nunique(),
+                    seeds=of_cell.seed.nunique(),
                     baseline=cell == view.baseline,
                     control=cell.control is not None,
-                    stale=bool(own.stale.any()),
-                    scores={metric: summary([float(v) for v in own[metric]]) for metric in SCORES},
+                    stale=bool(of_cell.stale.any()),
+                    scores={metric: summary([float(v) for v in of_cell[metric]]) for metric in SCORES},
                     deltas={m: difference(paired(block, m, pair)) if compared else None for m in SCORES},
                     costs=costs[name],
                 )

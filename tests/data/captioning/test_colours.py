@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from vireid.data.captioning.rephrase import COLOURS, without_colours
+from vireid.data.captioning.generators import COLOURS, without_colours
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,7 @@ import pytest
 
 from vireid.core.errors import UserError
 from vireid.core.types import Modality
-from vireid.data.captioning.blip import Captioner
-from vireid.data.captioning.rephrase import COLOURS, Rephraser
+from vireid.data.captioning.generators import COLOURS, Captioner, Rephraser
 from vireid.data.captioning.run import caption_images, finetuning_captions, images_of, rephrase_captions
 from vireid.data.captions import caption_file, read_captions
 

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from vireid.data.synthetic.attributes import draw_person
-from vireid.data.synthetic.wardrobe import COLOURS, MATERIALS, STYLES, wardrobe
+from vireid.data.synthetic.attributes import COLOURS, MATERIALS, STYLES, draw_person, wardrobe
 
 PEOPLE = [draw_person(7, identity) for identity in range(300)]
 

@@ -4,10 +4,9 @@ import re
 import pytest
 
 from vireid.core.seeding import generator
-from vireid.data.synthetic.captions import KEY_ROOT, caption
+from vireid.data.synthetic.attributes import COLOURS, HAIR_COLOURS
+from vireid.data.synthetic.captions import KEY_ROOT, caption, join, with_article, wording
 from vireid.data.synthetic.render import draw_person
-from vireid.data.synthetic.wardrobe import COLOURS, HAIR_COLOURS
-from vireid.data.synthetic.wording import join, with_article, wording
 
 OTHER_COLOURS = """colour coloured color colored dark light bright pale gray blonde violet gold golden silver cream tan
 turquoise maroon khaki crimson teal magenta cyan lime scarlet burgundy lilac mauve"""

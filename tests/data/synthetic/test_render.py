@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from vireid.data.synthetic.cameras import Camera
+from vireid.data.synthetic.places import FRAME
 from vireid.data.synthetic.render import Person, Rendering, cameras_for, draw_person, render
-from vireid.data.synthetic.scene import FRAME
 
 SYSU = cameras_for("sysu", 3)
 THERMAL = cameras_for("regdb", 3)["thermal", 1]

@@ -16,9 +16,9 @@ from vireid.config import choices, compose
 from vireid.core.errors import UserError
 from vireid.core.records import LatencyRecord
 from vireid.core.types import Modality
+from vireid.data.augmentation import normalise
 from vireid.data.cache import decode
 from vireid.data.images import read_image
-from vireid.data.transforms import normalise
 from vireid.evaluation.scorers import Multiplied
 from vireid.experiment.context import RunContext
 from vireid.experiment.cost import profile

@@ -13,7 +13,7 @@ import vireid
 from tests.tiny import tiny
 from vireid.core.errors import UserError
 from vireid.core.types import Modality
-from vireid.data.transforms import MEAN, STD, normalise
+from vireid.data.augmentation import MEAN, STD, normalise
 from vireid.experiment.context import RunContext
 from vireid.experiment.cost.profile import cost_step
 from vireid.experiment.deploy.export import export_step

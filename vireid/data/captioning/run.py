@@ -15,7 +15,7 @@ import numpy as np
 from vireid.core.errors import UserError
 from vireid.core.types import Modality
 from vireid.data import DATASETS
-from vireid.data.captioning.rephrase import without_colours
+from vireid.data.captioning.generators import without_colours
 from vireid.data.captions import SUFFIX, TEXT, caption_file, read_captions, read_entries, rerooted
 from vireid.data.check import detect
 from vireid.data.layout import Layout

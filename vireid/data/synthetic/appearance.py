@@ -6,19 +6,15 @@ reach an infrared image, nor a material a visible one.
 """
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
+from vireid.core.types import Array, FloatArray
 from vireid.data.synthetic import difficulty
-from vireid.data.synthetic.attributes import Person
-from vireid.data.synthetic.body import Bone, Proportions
+from vireid.data.synthetic.attributes import COLOURS, HAIR_COLOURS, MATERIALS, Garment, Person
+from vireid.data.synthetic.body import Bone, Proportions, Surface
 from vireid.data.synthetic.cameras import Spectrum
-from vireid.data.synthetic.figure import Surface
-from vireid.data.synthetic.wardrobe import COLOURS, HAIR_COLOURS, MATERIALS, Garment
-
-Array = npt.NDArray[Any]
 
 _ARMS: Final = (Bone.ARM_LEFT, Bone.ARM_RIGHT, Bone.FOREARM_LEFT, Bone.FOREARM_RIGHT)
 _SHANKS: Final = (Bone.SHANK_LEFT, Bone.SHANK_RIGHT)
@@ -156,7 +152,7 @@ def _wave(position: Array) -> Array:
     return wave
 
 
-def tones(person: Person, spectrum: Spectrum) -> npt.NDArray[np.float32]:
+def tones(person: Person, spectrum: Spectrum) -> FloatArray:
     """Two tones of every surface, surfaces × 2 × channels: linear colour (3), reflectance or warmth (1), 0 to 1."""
     table = np.zeros((len(Surface), 2, 3 if spectrum == "visible" else 1), dtype=np.float32)
     if spectrum == "visible":

@@ -1,20 +1,19 @@
-"""The skeleton: body proportions, a walking pose, and one rigid frame per bone.
+"""The body: proportions, a walking pose, one rigid frame per bone, and the primitives of the figure on the bones.
 
 Lengths are shares of the stature. Figure coordinates: x to the person's left, y up from the ground, z forwards. The
-torso and head frames have y upwards; arm, leg and hand frames have y down the bone, from its upper joint.
+torso and head frames have y upwards; arm, leg and hand frames have y down the bone, from its upper joint. Every
+primitive, ball or frustum, is aligned with the axes of its bone's frame, so that the coordinates of a surface point in
+that frame are body coordinates, in which garments are cut and patterns drawn.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from vireid.data.synthetic.attributes import Shape
-
-Array = npt.NDArray[Any]
+from vireid.core.types import Array
+from vireid.data.synthetic.attributes import Person, Shape
 
 
 class Bone(IntEnum):
@@ -115,16 +114,16 @@ def pose_frames(lengths: Proportions, pose: Pose) -> Array:
     frames = np.zeros((len(Bone), 4, 4))
     frames[:, 3, 3] = 1
 
-    def place(bone: Bone, rotation: Array, origin: Array) -> None:
+    def set_frame(bone: Bone, rotation: Array, origin: Array) -> None:
         frames[bone, :3, :3] = rotation
         frames[bone, :3, 3] = origin
 
     pelvis = np.array([0.0, lengths.hip, 0.0])
     trunk = _about_y(pose.twist) @ _about_x(pose.lean)
-    place(Bone.TORSO, trunk, pelvis)
+    set_frame(Bone.TORSO, trunk, pelvis)
     neck = pelvis + trunk @ np.array([0.0, lengths.torso + 0.045, 0.006])
     skull = trunk @ _about_y(pose.turn) @ _about_x(pose.nod)
-    place(Bone.HEAD, skull, neck + skull @ np.array([0.0, lengths.head[1] * 1.02, 0.012]))
+    set_frame(Bone.HEAD, skull, neck + skull @ np.array([0.0, lengths.head[1] * 1.02, 0.012]))
     lowest = math.inf
     for side, sign in enumerate((1.0, -1.0)):
         shoulder = pelvis + trunk @ np.array([sign * (lengths.shoulder - 0.017), lengths.torso - 0.040, 0.0])
@@ -132,9 +131,9 @@ def pose_frames(lengths: Proportions, pose: Pose) -> Array:
         elbow = shoulder + lengths.arm * upper[:, 1]
         lower = upper @ _about_x(pose.elbows[side])
         wrist = elbow + lengths.forearm * lower[:, 1]
-        place(Bone(Bone.ARM_LEFT + side), upper, shoulder)
-        place(Bone(Bone.FOREARM_LEFT + side), lower, elbow)
-        place(Bone(Bone.HAND_LEFT + side), 0.35 * lower + 0.65 * _DOWN, wrist)
+        set_frame(Bone(Bone.ARM_LEFT + side), upper, shoulder)
+        set_frame(Bone(Bone.FOREARM_LEFT + side), lower, elbow)
+        set_frame(Bone(Bone.HAND_LEFT + side), 0.35 * lower + 0.65 * _DOWN, wrist)
 
         hip = pelvis + np.array([sign * lengths.hip_gap, 0.0, 0.0])
         thigh = _about_z(sign * 0.025) @ _about_x(-pose.thighs[side]) @ _DOWN
@@ -143,9 +142,9 @@ def pose_frames(lengths: Proportions, pose: Pose) -> Array:
         ankle = knee + lengths.shank * shank[:, 1]
         pitch = 0.45 * (pose.knees[side] - pose.thighs[side] - 0.08)
         foot = _about_y(sign * 0.12) @ _about_x(pitch) @ _DOWN
-        place(Bone(Bone.THIGH_LEFT + side), thigh, hip)
-        place(Bone(Bone.SHANK_LEFT + side), shank, knee)
-        place(Bone(Bone.FOOT_LEFT + side), foot, ankle)
+        set_frame(Bone(Bone.THIGH_LEFT + side), thigh, hip)
+        set_frame(Bone(Bone.SHANK_LEFT + side), shank, knee)
+        set_frame(Bone(Bone.FOOT_LEFT + side), foot, ankle)
         lowest = min(lowest, float(ankle[1]))
     frames[:, 1, 3] += ANKLE - lowest
     return frames
@@ -168,3 +167,116 @@ def _about_y(angle: float) -> Array:
 def _about_z(angle: float) -> Array:
     c, s = math.cos(angle), math.sin(angle)
     return np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
+
+
+Triple = tuple[float, float, float]
+
+
+class Surface(IntEnum):
+    """What a surface point is made of; each has its own two tones in every spectrum."""
+
+    SKIN = 0
+    FACE = 1
+    HAIR = 2
+    UPPER = 3
+    LOWER = 4
+    INNER = 5
+    SHOE = 6
+    BAG = 7
+    HEADWEAR = 8
+    EYE = 9
+    LIP = 10
+
+
+@dataclass(slots=True)
+class Figure:
+    """N primitives: bone, centre and half axes in the bone's frame, surface, frustum taper (none for a ball), slab."""
+
+    lengths: Proportions
+    bones: list[int] = field(default_factory=list)
+    centres: list[Triple] = field(default_factory=list)
+    sizes: list[Triple] = field(default_factory=list)
+    surfaces: list[int] = field(default_factory=list)
+    tapers: list[float] = field(default_factory=list)
+    balls: list[bool] = field(default_factory=list)
+    slabs: list[tuple[float, float]] = field(default_factory=list)
+
+    def ball(
+        self, bone: int, centre: Triple, size: Triple, surface: Surface, slab: tuple[float, float] = (-2.0, 2.0)
+    ) -> None:
+        """Add an ellipsoid; ``slab`` keeps the part between two heights, −1 at its lowest to 1 at its highest y."""
+        self._add(bone, centre, size, surface, 0.0, True, slab)
+
+    def frustum(
+        self,
+        bone: int,
+        y: tuple[float, float],
+        start: tuple[float, float],
+        end: float,
+        surface: Surface,
+        z: float = 0.0,
+    ) -> None:
+        """Add an elliptic frustum along the bone's y axis.
+
+        Args:
+            bone: frame.
+            y: where it starts and ends.
+            start: half width and half depth at the start.
+            end: half width at the end; the depth changes in proportion.
+            surface: what it is made of.
+            z: how far its axis lies before the bone's.
+        """
+        size = (start[0], y[1] - y[0], start[1])
+        self._add(bone, (0.0, y[0], z), size, surface, end / start[0] - 1, False, (0.0, 1.0))
+
+    def off_axis_frustum(self, bone: int, base: Triple, size: Triple, taper: float, surface: Surface) -> None:
+        """Add an elliptic frustum that starts at ``base``; ``size`` is half width, length (signed) and half depth."""
+        self._add(bone, base, size, surface, taper, False, (0.0, 1.0))
+
+    def _add(
+        self,
+        bone: int,
+        centre: Triple,
+        size: Triple,
+        surface: Surface,
+        taper: float,
+        ball: bool,
+        slab: tuple[float, float],
+    ) -> None:
+        self.bones.append(int(bone))
+        self.centres.append(centre)
+        self.sizes.append(size)
+        self.surfaces.append(int(surface))
+        self.tapers.append(taper)
+        self.balls.append(ball)
+        self.slabs.append(slab)
+
+    def local_maps(self) -> Array:
+        """Return the map from every primitive's own coordinates to its bone's frame (N×4×4)."""
+        local = np.zeros((len(self.bones), 4, 4))
+        index = np.arange(3)
+        local[:, index, index] = self.sizes
+        local[:, :3, 3] = self.centres
+        local[:, 3, 3] = 1
+        return local
+
+
+def widths(person: Person) -> dict[str, float]:
+    """Half widths and depths of the trunk and limb radii of a body without clothes, shares of the stature."""
+    shape = person.shape
+    girth, frame = shape.girth, 0.55 + 0.45 * shape.girth
+    return {
+        "hip": 0.086 * frame * shape.hips,
+        "hip_depth": 0.063 * girth,
+        "waist": 0.076 * girth,
+        "waist_depth": 0.054 * girth,
+        "chest": 0.096 * (0.5 * frame + 0.5 * shape.shoulders),
+        "chest_depth": 0.062 * (0.4 + 0.6 * girth),
+        "thigh": 0.052 * (0.3 + 0.7 * girth),
+        "knee": 0.035 * frame,
+        "calf": 0.036 * frame,
+        "ankle": 0.022 * frame,
+        "arm": 0.030 * (0.3 + 0.7 * girth),
+        "elbow": 0.024 * frame,
+        "wrist": 0.017 * frame,
+    }

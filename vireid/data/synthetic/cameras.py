@@ -14,7 +14,7 @@ import numpy as np
 from vireid.core.seeding import generator
 
 Spectrum = Literal["visible", "nir", "thermal"]
-Place = Literal["corridor", "hall", "room", "street", "plaza", "park"]
+Scene = Literal["corridor", "hall", "room", "street", "plaza", "park"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Camera:
     spectrum: Spectrum
     number: int
     seed: int
-    place: Place
+    scene: Scene
     night: bool
     yaws: tuple[float, ...]  # directions people walk in, radians; 0 walks towards the camera
     yaw_spread: float  # standard deviation about them, radians
@@ -47,14 +47,14 @@ _BACK_SIDE = (np.pi, 2.6, -2.6)
 _ALL_ROUND = (0.0, 0.8, -0.8, np.pi, 2.4, -2.4)
 
 
-def _visible(number: int, place: Place, seed: int, yaws: tuple[float, ...], **changes: object) -> Camera:
-    outdoor = place in ("street", "plaza", "park")
+def _visible(number: int, scene: Scene, seed: int, yaws: tuple[float, ...], **changes: object) -> Camera:
+    outdoor = scene in ("street", "plaza", "park")
     values: dict[str, object] = {
         "name": f"visible {number}",
         "spectrum": "visible",
         "number": number,
         "seed": seed,
-        "place": place,
+        "scene": scene,
         "night": False,
         "yaws": yaws,
         "yaw_spread": 0.30,
@@ -73,7 +73,7 @@ def _visible(number: int, place: Place, seed: int, yaws: tuple[float, ...], **ch
     return Camera(**(values | changes))  # type: ignore[arg-type]
 
 
-def _near_infrared(number: int, place: Place, seed: int, yaws: tuple[float, ...], **changes: object) -> Camera:
+def _near_infrared(number: int, scene: Scene, seed: int, yaws: tuple[float, ...], **changes: object) -> Camera:
     values: dict[str, object] = {
         "name": f"near infrared {number}",
         "spectrum": "nir",
@@ -88,7 +88,7 @@ def _near_infrared(number: int, place: Place, seed: int, yaws: tuple[float, ...]
         "vignette": 0.35,
         "jpeg_quality": 82,
     }
-    return _visible(number, place, seed, yaws, **(values | changes))
+    return _visible(number, scene, seed, yaws, **(values | changes))
 
 
 def _sysu(seed: int) -> list[Camera]:
@@ -135,9 +135,9 @@ def _regdb(seed: int) -> list[Camera]:
 
 
 def _llcm(seed: int) -> list[Camera]:
-    places: tuple[Place, ...] = ("street", "corridor", "plaza", "hall", "park", "room", "street", "hall", "plaza")
+    scenes: tuple[Scene, ...] = ("street", "corridor", "plaza", "hall", "park", "room", "street", "hall", "plaza")
     cameras: list[Camera] = []
-    for number, place in enumerate(places, start=1):
+    for number, scene in enumerate(scenes, start=1):
         rng = generator(seed, "synthetic/llcm/camera", number)
         warm = float(rng.uniform(-0.12, 0.14))
         dim = float(rng.uniform(0.5, 0.95))  # low light is what LLCM is about
@@ -146,7 +146,7 @@ def _llcm(seed: int) -> list[Camera]:
         cameras.append(
             _visible(
                 number,
-                place,
+                scene,
                 seed,
                 _ALL_ROUND if number % 2 else _FRONT_SIDE,
                 light=(float(rng.uniform(-0.8, 0.8)), 0.7, float(rng.uniform(0.0, 0.5))),
@@ -159,7 +159,7 @@ def _llcm(seed: int) -> list[Camera]:
         )
         if number != 3:
             noise = float(rng.uniform(4.0, 7.0))
-            cameras.append(_near_infrared(number, place, seed, _ALL_ROUND, noise=noise, **view))
+            cameras.append(_near_infrared(number, scene, seed, _ALL_ROUND, noise=noise, **view))
     return cameras
 
 

@@ -1,5 +1,7 @@
-"""What decides a synthetic dataset: its specification, which enters the identity of every run on it."""
+"""What decides a synthetic dataset: its specification, which enters the identity of every run; its card in the root."""
 
+import json
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
@@ -74,3 +76,22 @@ def split_identities(total: int) -> dict[str, int]:
         raise UserError(f"--ids {total}: a synthetic dataset needs at least 4 identities (training, validation, test)")
     val, test = max(1, round(0.15 * total)), max(1, round(0.25 * total))
     return {"train_ids": total - val - test, "val_ids": val, "test_ids": test}
+
+
+CARD = "synthetic.json"
+
+
+def read_card(root: Path) -> dict[str, Any] | None:
+    """Return the content of ``synthetic.json``, or None where ``root`` is not a synthetic dataset.
+
+    Raises:
+        UserError: the file is there but is not valid JSON.
+    """
+    path = root / CARD
+    if not path.is_file():
+        return None
+    try:
+        card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}: not valid JSON ({error}); remove the folder and render it again") from error
+    return card

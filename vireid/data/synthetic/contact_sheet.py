@@ -42,12 +42,12 @@ def contact_sheet(
         UserError: an identity is not in the dataset, or the file cannot be written.
     """
     shots = plan_dataset(config).shots
-    by_place: dict[tuple[int, Spectrum, int], list[Shot]] = {}
+    by_camera: dict[tuple[int, Spectrum, int], list[Shot]] = {}
     for shot in shots:
-        by_place.setdefault((shot.identity, shot.spectrum, shot.camera), []).append(shot)
-    columns = sorted({(s.spectrum, s.camera) for s in shots}, key=lambda place: (modality_of(place[0]), place[1]))
+        by_camera.setdefault((shot.identity, shot.spectrum, shot.camera), []).append(shot)
+    columns = sorted({(s.spectrum, s.camera) for s in shots}, key=lambda column: (modality_of(column[0]), column[1]))
     known = sorted({shot.identity for shot in shots})
-    chosen = list(identities) if identities is not None else _most_seen(by_place, known, 6)
+    chosen = list(identities) if identities is not None else _most_seen(by_camera, known, 6)
     for identity in chosen:
         if identity not in known:
             raise UserError(f"contact sheet: identity {identity} is not in the dataset; it has e.g. {known[:5]}")
@@ -60,14 +60,14 @@ def contact_sheet(
     )
     sheet = Image.new("RGB", size, _PAPER)
     draw = ImageDraw.Draw(sheet)
-    for place, (spectrum, camera) in enumerate(columns):
-        left = _SIDE + place * (column_width + _GAP)
+    for column, (spectrum, camera) in enumerate(columns):
+        left = _SIDE + column * (column_width + _GAP)
         centre = left + column_width // 2
         _label(draw, (centre, 12), (f"camera {camera}", f"cam {camera}"), column_width, _font(14, bold=True))
         _label(draw, (centre, 30), _WORDS[spectrum], column_width, _font(12))
         for row, identity in enumerate(chosen):
             top = _HEAD + row * (row_height + _GAP)
-            taken = by_place.get((identity, spectrum, camera), [])[:shots_per_camera]
+            taken = by_camera.get((identity, spectrum, camera), [])[:shots_per_camera]
             if not taken:
                 box = (left, top, left + column_width - 1, top + row_height - 1)
                 draw.rectangle(box, fill=_ABSENT)
@@ -112,9 +112,9 @@ def _paste(
     sheet.paste(picture, (left + _BORDER, top + _BORDER))
 
 
-def _most_seen(by_place: dict[tuple[int, Spectrum, int], list[Shot]], known: Sequence[int], number: int) -> list[int]:
+def _most_seen(by_camera: dict[tuple[int, Spectrum, int], list[Shot]], known: Sequence[int], number: int) -> list[int]:
     """The first ``number`` identities among those that the most cameras see, in order of their numbers."""
-    cameras = {identity: sum(key[0] == identity for key in by_place) for identity in known}
+    cameras = {identity: sum(key[0] == identity for key in by_camera) for identity in known}
     return sorted(sorted(known, key=lambda identity: (-cameras[identity], identity))[:number])
 
 

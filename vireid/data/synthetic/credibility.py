@@ -9,22 +9,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from PIL import Image
 
 from vireid.core.config import Strict
 from vireid.core.errors import UserError
-from vireid.core.types import IntArray, Modality
+from vireid.core.types import BoolArray, ByteArray, FloatArray, IntArray, Modality
 from vireid.data.images import read_image
-from vireid.data.synthetic.card import read_card
+from vireid.data.synthetic.config import read_card
 from vireid.data.synthetic.dataset import ATTRIBUTES, SILHOUETTES
 from vireid.data.synthetic.rendering_worker import decode_mask
 from vireid.statistics.bootstrap import intervals, resampled
 
-Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
-Similarity = Callable[[IntArray, IntArray], Floats]
+Similarity = Callable[[IntArray, IntArray], FloatArray]
 
 SMALL = (48, 24)  # height and width at which pixels are compared
 STRIPES = 6
@@ -47,7 +44,7 @@ class Figure(Strict):
     gallery: int
 
 
-def rank1(similarity: Floats, identity: IntArray, match: Bools, allowed: Bools) -> Figure:
+def rank1(similarity: FloatArray, identity: IntArray, match: BoolArray, allowed: BoolArray) -> Figure:
     """Share of queries whose most similar gallery image is of the same identity, ties counted by their expectation.
 
     Args:
@@ -69,8 +66,8 @@ def rank1(similarity: Floats, identity: IntArray, match: Bools, allowed: Bools) 
     hits = (tied & match).sum(axis=1) / tied.sum(axis=1)
     chance = (match & allowed).sum(axis=1) / allowed.sum(axis=1)
     _, person = np.unique(identity, return_inverse=True)
-    found, asked = (np.bincount(person, weights=weights).astype(np.float64) for weights in (hits, None))
-    (rate,) = intervals(resampled(found[None, None], asked[None], DRAWS), len(asked))
+    hit_counts, asked = (np.bincount(person, weights=weights).astype(np.float64) for weights in (hits, None))
+    (rate,) = intervals(resampled(hit_counts[None, None], asked[None], DRAWS), len(asked))
     return Figure(
         rank1=float(hits.mean()),
         low=rate.low,
@@ -82,12 +79,12 @@ def rank1(similarity: Floats, identity: IntArray, match: Bools, allowed: Bools) 
 
 
 def credibility(
-    images: npt.NDArray[np.uint8],
-    masks: Bools,
+    images: ByteArray,
+    masks: BoolArray,
     identity: IntArray,
     modality: IntArray,
     camera: IntArray,
-    metadata: dict[str, Floats],
+    metadata: dict[str, FloatArray],
     attributes: Sequence[frozenset[str]],
     *,
     excluded: frozenset[tuple[int, int]] = frozenset(),
@@ -184,7 +181,7 @@ def credibility_of_dataset(root: Path, split: str = "val") -> dict[str, Figure]:
     )
 
 
-def _cosine(features: Floats, *, centre: bool = False) -> Similarity:
+def _cosine(features: FloatArray, *, centre: bool = False) -> Similarity:
     """Cosine of the rows of N×D; with ``centre``, of each row without its mean (its contrast)."""
     if centre:
         features = features - features.mean(axis=1, keepdims=True)
@@ -192,7 +189,7 @@ def _cosine(features: Floats, *, centre: bool = False) -> Similarity:
     return lambda queries, gallery: unit[queries] @ unit[gallery].T
 
 
-def _within_modality_distance(features: Floats, modality: IntArray) -> Similarity:
+def _within_modality_distance(features: FloatArray, modality: IntArray) -> Similarity:
     """Negative squared distance of N×D features standardised within each modality, as a shortcut seeker would do."""
     standard = np.empty_like(features)
     for value in np.unique(modality):
@@ -205,7 +202,7 @@ def _within_modality_distance(features: Floats, modality: IntArray) -> Similarit
     )
 
 
-def _common_background(grey: Floats, background: Bools) -> Similarity:
+def _common_background(grey: FloatArray, background: BoolArray) -> Similarity:
     """Negative mean squared difference over the pixels (N×h×w) that are background in both images of a pair.
 
     Filling the person's place with a constant would leave its outline to be seen; this does not.
@@ -218,19 +215,19 @@ def _common_background(grey: Floats, background: Bools) -> Similarity:
     spread = np.sqrt((weight * pixels**2).sum(axis=1, keepdims=True) / area)
     pixels = weight * pixels / np.maximum(spread, 1e-12)
 
-    def similarity(queries: IntArray, gallery: IntArray) -> Floats:
+    def similarity(queries: IntArray, gallery: IntArray) -> FloatArray:
         total = (
             pixels[queries] ** 2 @ weight[gallery].T
             + weight[queries] @ (pixels[gallery] ** 2).T
             - 2 * pixels[queries] @ pixels[gallery].T
         )
-        mean: Floats = total / np.maximum(weight[queries] @ weight[gallery].T, 1.0)
+        mean: FloatArray = total / np.maximum(weight[queries] @ weight[gallery].T, 1.0)
         return -mean
 
     return similarity
 
 
-def _background_statistics(grey: Floats, background: Bools) -> Floats:
+def _background_statistics(grey: FloatArray, background: BoolArray) -> FloatArray:
     """Mean, deviation and a 16-bin histogram of the background's grey values: N×18."""
     edges = np.linspace(0, 256, 17)
     rows = []
@@ -241,7 +238,7 @@ def _background_statistics(grey: Floats, background: Bools) -> Floats:
     return np.asarray(rows)
 
 
-def _stripe_histograms(images: Floats, masks: Bools) -> Floats:
+def _stripe_histograms(images: FloatArray, masks: BoolArray) -> FloatArray:
     """Joint colour histograms of the person in horizontal stripes of its own height: N×(stripes · bins^channels).
 
     Values are first stretched to the person's own range, channel by channel about a common mean, so that a camera's
@@ -261,7 +258,7 @@ def _stripe_histograms(images: Floats, masks: Bools) -> Floats:
         position = (np.nonzero(mask)[0] - heights[0]) * STRIPES // (heights[-1] - heights[0] + 1)
         np.add.at(result[row], (position, code), 1.0)
         result[row] /= np.maximum(result[row].sum(axis=1, keepdims=True), 1.0)
-    histograms: Floats = np.sqrt(result.reshape(count, -1))
+    histograms: FloatArray = np.sqrt(result.reshape(count, -1))
     return histograms
 
 
@@ -270,14 +267,14 @@ def _jaccard(attributes: Sequence[frozenset[str]]) -> Similarity:
     names = sorted(frozenset[str]().union(*attributes))
     position = {name: column for column, name in enumerate(names)}
     has = np.zeros((len(attributes), len(names)))
-    for row, own in enumerate(attributes):
-        has[row, [position[name] for name in own]] = 1.0
+    for row, names_of_image in enumerate(attributes):
+        has[row, [position[name] for name in names_of_image]] = 1.0
     size = has.sum(axis=1)
 
-    def similarity(queries: IntArray, gallery: IntArray) -> Floats:
+    def similarity(queries: IntArray, gallery: IntArray) -> FloatArray:
         common = has[queries] @ has[gallery].T
         union = size[queries][:, None] + size[gallery][None, :] - common
-        share: Floats = common / np.maximum(union, 1.0)
+        share: FloatArray = common / np.maximum(union, 1.0)
         return share
 
     return similarity

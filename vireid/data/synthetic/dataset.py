@@ -20,14 +20,10 @@ import pandas as pd
 from vireid.core.config import canonical_json
 from vireid.core.errors import UserError
 from vireid.data.synthetic.captions import WITNESS, caption_files, witness_files
-from vireid.data.synthetic.card import CARD, read_card
-from vireid.data.synthetic.config import SyntheticConfig
-from vireid.data.synthetic.llcm_layout import plan_llcm
-from vireid.data.synthetic.regdb_layout import plan_regdb
+from vireid.data.synthetic.config import CARD, SyntheticConfig, read_card
 from vireid.data.synthetic.render import draw_person
 from vireid.data.synthetic.rendering_worker import Written, unwritable, write_all
-from vireid.data.synthetic.shots import Plan, Shot
-from vireid.data.synthetic.sysu_layout import plan_sysu
+from vireid.data.synthetic.shots import Plan, Shot, plan_llcm, plan_regdb, plan_sysu
 
 ATTRIBUTES = "attributes.parquet"
 SILHOUETTES = "silhouettes.parquet"
@@ -169,11 +165,11 @@ def _is_finished(root: Path, config: SyntheticConfig) -> bool:
         if any(root.iterdir()):
             raise UserError(f"{root}: is not empty and holds no synthetic dataset; choose another place")
         return False
-    found, wanted = card.get("specification", {}), config.specification()
-    if canonical_json(found) == canonical_json(wanted):
+    stored, wanted = card.get("specification", {}), config.specification()
+    if canonical_json(stored) == canonical_json(wanted):
         return True
-    differing = [key for key in sorted({*found, *wanted}) if found.get(key) != wanted.get(key)]
-    changes = ", ".join(f"{key} {found.get(key)!r} (wanted {wanted.get(key)!r})" for key in differing)
+    differing = [key for key in sorted({*stored, *wanted}) if stored.get(key) != wanted.get(key)]
+    changes = ", ".join(f"{key} {stored.get(key)!r} (wanted {wanted.get(key)!r})" for key in differing)
     raise UserError(f"{root}: holds another synthetic dataset: {changes}; choose another place or remove it")
 
 

@@ -1,21 +1,19 @@
 """What stands before and behind the person: poles, furniture and passers-by, none of which knows who the person is."""
 
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from vireid.core.seeding import generator
+from vireid.core.types import Array
 from vireid.data.synthetic import difficulty
 from vireid.data.synthetic.attributes import draw_person
 from vireid.data.synthetic.body import draw_pose
 from vireid.data.synthetic.cameras import Camera
-from vireid.data.synthetic.dressed import Viewpoint, cast_person, dress
+from vireid.data.synthetic.garments import Viewpoint, cast_person, dress
 from vireid.data.synthetic.shading import shade
-
-Array = npt.NDArray[Any]
 
 _PASSERS_BY: Final = 12
 """Strangers that a camera knows; their identities are negative and so never those of a dataset."""

@@ -1,13 +1,20 @@
-"""Drawing of the places: corridor, hall, room, street, plaza and park, each new for each camera."""
+"""The places behind the people: corridor, hall, room, street, plaza and park, each new for each camera.
+
+One wide frame per camera is drawn once and kept. A shot shows a window of it that is drawn per shot, so that a
+background says which camera took the image and nothing about who is in it.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
-from PIL import ImageDraw
+from PIL import Image, ImageDraw, ImageFilter
 
-from vireid.data.synthetic.cameras import Place, Spectrum
+from vireid.core.seeding import generator
+from vireid.core.types import Array
+from vireid.data.synthetic.cameras import Camera, Scene, Spectrum
 
 SIZE: Final = (1600, 540)
 """Width and height of the drawing, in its own units."""
@@ -72,7 +79,7 @@ def shade(colour: Colour, factor: float) -> Colour:
     return r, g, b
 
 
-def draw_place(painter: Painter, place: Place) -> None:
+def draw_scene(painter: Painter, scene: Scene) -> None:
     """Fill the whole frame with a place."""
     {
         "corridor": _corridor,
@@ -81,7 +88,7 @@ def draw_place(painter: Painter, place: Place) -> None:
         "street": _street,
         "plaza": _plaza,
         "park": _park,
-    }[place](painter)
+    }[scene](painter)
 
 
 def _floor(p: Painter, colour: Colour, tiles: float, gap: float) -> None:
@@ -295,3 +302,74 @@ def _benches(p: Painter, count: int, colour: Colour) -> None:
         p.box(x - 4, y + 14, 128, 9, shade(wood, 1.15))
         for leg in (8, 104):
             p.box(x + leg, y + 22, 7, 24, shade(wood, 0.5))
+
+
+_SCALE: Final = 4 / 3
+FRAME: Final = (int(SIZE[0] * _SCALE), int(SIZE[1] * _SCALE))
+"""Width and height of a camera's frame in pixels."""
+
+_NEAREST: Final = 360.0  # pixels: height of a person at a camera's smallest distance
+
+
+@lru_cache(maxsize=64)
+def backdrop(camera: Camera) -> Image.Image:
+    """Return the camera's frame without people: RGB, or grey (L) in the infrared."""
+    rng = generator(camera.seed, "synthetic/place", camera.name, camera.scene)
+    image = Image.new("RGB", FRAME)
+    draw_scene(Painter(ImageDraw.Draw(image), _SCALE, rng, camera.spectrum), camera.scene)
+    image = image.filter(ImageFilter.GaussianBlur(0.8))
+    light = np.asarray(image, dtype=np.float32) / 255
+    light = light * _clouds(rng, 90, 0.10)[..., None] * _clouds(rng, 5, 0.045)[..., None]
+    light = light * _grain(rng, 0.02)[..., None]
+    if camera.spectrum == "thermal":
+        grey = light.mean(axis=2, keepdims=True)
+        light = np.repeat(0.16 + 0.22 * (grey - grey.min()) / np.ptp(grey), 3, axis=2)
+    elif camera.spectrum == "nir":
+        light = light * _lamp()[..., None]
+    else:
+        # The person's light is the place's light: colour temperature and exposure act on both.
+        cast = np.asarray(camera.light_colour) * 0.55 + np.asarray(camera.ambient) * 0.75
+        light = light * np.sqrt(cast) * np.sqrt(camera.exposure)
+    levels = (np.clip(light, 0, 1) * 255).astype(np.uint8)
+    return Image.fromarray(levels if camera.spectrum == "visible" else levels[..., 0])
+
+
+def window(
+    camera: Camera, distance: float, aspect: float, rng: np.random.Generator
+) -> tuple[float, float, float, float]:
+    """Draw where in the frame a person at a distance (metres) stands: left, top, right, bottom of a crop of them.
+
+    Args:
+        camera: the camera.
+        distance: within the camera's range.
+        aspect: width of the crop over its height.
+        rng: the shot's generator.
+    """
+    size = _NEAREST * (camera.distance[0] / distance) ** 0.7
+    feet = _SCALE * HORIZON + size / 0.88 + float(rng.normal(0, 10))
+    feet = max(feet, _SCALE * BASE + float(rng.uniform(12, 40)))
+    height = size / 0.9
+    width = height * aspect
+    left = float(rng.uniform(0, FRAME[0] - width))
+    bottom = min(feet + 0.05 * height, FRAME[1])
+    return left, bottom - height, left + width, bottom
+
+
+def _lamp() -> Array:
+    """Light of a lamp beside the lens: strong on the near floor and in the middle, weak far away."""
+    rows, columns = np.linspace(0, 1, FRAME[1])[:, None], np.linspace(-1, 1, FRAME[0])[None, :]
+    lamp: Array = (0.50 + 0.5 * rows**1.3) * (1.05 - 0.35 * columns**2)
+    return lamp.astype(np.float32)
+
+
+def _clouds(rng: np.random.Generator, scale: int, strength: float) -> Array:
+    """Smooth noise about 1, with blobs of ``scale`` pixels: stains, reflections, uneven paint."""
+    small = rng.standard_normal((FRAME[1] // scale + 2, FRAME[0] // scale + 2)).astype(np.float32)
+    smooth = Image.fromarray(small).resize(FRAME, Image.Resampling.BICUBIC)
+    clouds: Array = 1 + strength * np.asarray(smooth)
+    return clouds
+
+
+def _grain(rng: np.random.Generator, strength: float) -> Array:
+    grain: Array = 1 + strength * rng.standard_normal((FRAME[1], FRAME[0])).astype(np.float32)
+    return grain

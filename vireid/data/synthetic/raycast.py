@@ -9,12 +9,10 @@ N primitives, P pixels hit, H×W pixels.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from vireid.core.types import Array, FloatArray, IntArray
 
 _FAR = np.float32(-1e9)
 
@@ -27,11 +25,11 @@ class Hits:
     coordinates; ``normal`` (P×3) has unit length, x to the right, y upwards, z towards the camera. ``depth`` is H×W.
     """
 
-    flat: npt.NDArray[np.int64]
-    part: npt.NDArray[np.int64]
-    point: npt.NDArray[np.float32]
-    normal: npt.NDArray[np.float32]
-    depth: npt.NDArray[np.float32]
+    flat: IntArray
+    part: IntArray
+    point: FloatArray
+    normal: FloatArray
+    depth: FloatArray
 
 
 def cast(placed: Array, ball: Array, taper: Array, slab: Array, height: int, width: int) -> Hits:
@@ -49,17 +47,17 @@ def cast(placed: Array, ball: Array, taper: Array, slab: Array, height: int, wid
     quadric = _quadrics(inverse, ball, taper)
     boxes = _boxes(placed, ball, taper, height, width)
     depth = np.full((height, width), _FAR, dtype=np.float32)
-    parts = np.full((height, width), -1, dtype=np.int16)
+    labels = np.full((height, width), -1, dtype=np.int16)
     cut = (slab[:, 0] > -1) | (slab[:, 1] < 1) | ~ball
     with np.errstate(invalid="ignore"):
         for part, box in enumerate(boxes):
             if box[0] < box[2] and box[1] < box[3]:
-                _cast_one(part, box, quadric[part], inverse[part, 1] if cut[part] else None, slab[part], depth, parts)
-    return _collect(depth, parts, quadric)
+                _cast_one(part, box, quadric[part], inverse[part, 1] if cut[part] else None, slab[part], depth, labels)
+    return _collect(depth, labels, quadric)
 
 
 def _cast_one(
-    part: int, box: list[int], quadric: Array, axis: Array | None, slab: Array, depth: Array, parts: Array
+    part: int, box: list[int], quadric: Array, axis: Array | None, slab: Array, depth: Array, labels: Array
 ) -> None:
     """Cast one primitive into the depth and part images.
 
@@ -97,7 +95,7 @@ def _cast_one(
         along += (axis[1] * y + (axis[:2] @ middle + axis[3] - (low + high) / 2)).astype(np.float32)[:, None]
         hit &= np.abs(along, out=along) <= np.float32((high - low) / 2)
     np.copyto(window, z, where=hit)
-    np.copyto(parts[y0:y1, x0:x1], part, where=hit)
+    np.copyto(labels[y0:y1, x0:x1], part, where=hit)
 
 
 def _quadrics(inverse: Array, ball: Array, taper: Array) -> Array:
@@ -125,10 +123,10 @@ def _boxes(placed: Array, ball: Array, taper: Array, height: int, width: int) ->
     return boxes
 
 
-def _collect(depth: Array, parts: Array, quadric: Array) -> Hits:
+def _collect(depth: Array, labels: Array, quadric: Array) -> Hits:
     width = depth.shape[1]
-    flat = np.flatnonzero(parts.ravel() >= 0)
-    part = parts.ravel()[flat].astype(np.int64)
+    flat = np.flatnonzero(labels.ravel() >= 0)
+    part = labels.ravel()[flat].astype(np.int64)
     point = np.empty((len(flat), 3), dtype=np.float32)
     row = flat // width
     point[:, 0] = flat - row * width
@@ -141,7 +139,7 @@ def _collect(depth: Array, parts: Array, quadric: Array) -> Hits:
     return Hits(flat, part, point, normal, depth)
 
 
-def transform(maps: Array, part: Array, point: Array) -> npt.NDArray[np.float32]:
+def transform(maps: Array, part: Array, point: Array) -> FloatArray:
     """Apply to every point the affine map of its part.
 
     Args:
@@ -153,7 +151,7 @@ def transform(maps: Array, part: Array, point: Array) -> npt.NDArray[np.float32]
         P×3 float32.
     """
     flat = maps.astype(np.float32).reshape(len(maps), 12).take(part, axis=0).reshape(-1, 3, 4)
-    moved: npt.NDArray[np.float32] = flat[:, :, 3] + flat[:, :, 0] * point[:, :1]
+    moved: FloatArray = flat[:, :, 3] + flat[:, :, 0] * point[:, :1]
     moved += flat[:, :, 1] * point[:, 1:2]
     moved += flat[:, :, 2] * point[:, 2:]
     return moved

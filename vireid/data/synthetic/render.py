@@ -1,29 +1,90 @@
-"""One image of one person: the renderer's entry point."""
+"""One image of one person: the renderer's entry point, and what the camera does to the light."""
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from vireid.core.seeding import generator
+from vireid.core.types import Array, BoolArray, ByteArray
 from vireid.data.synthetic import difficulty
 from vireid.data.synthetic.attributes import Person, draw_person
 from vireid.data.synthetic.body import draw_pose
 from vireid.data.synthetic.cameras import Camera, Spectrum, cameras_for
 from vireid.data.synthetic.config import RENDERER_VERSION
-from vireid.data.synthetic.dressed import Viewpoint, cast_person, dress
+from vireid.data.synthetic.garments import Viewpoint, cast_person, dress
 from vireid.data.synthetic.occlusion import add_bystander, add_occluder
-from vireid.data.synthetic.scene import backdrop, window
-from vireid.data.synthetic.sensor import expose
+from vireid.data.synthetic.places import FRAME, backdrop, window
 from vireid.data.synthetic.shading import shade
 
+_FIELD: Final = 512
+
+
+@lru_cache(maxsize=2)
+def _noise_field(channels: int) -> Array:
+    """Unit noise that repeats without a seam (512×512×channels), in colour mostly of brightness."""
+    rng = generator(0, "synthetic/noise", channels)
+    field = rng.standard_normal((_FIELD, _FIELD, 1), dtype=np.float32)
+    if channels == 3:
+        field = 0.8 * field + 0.6 * rng.standard_normal((_FIELD, _FIELD, 3), dtype=np.float32)
+    return field
+
+
+def expose(
+    picture: Array, camera: Camera, gain: float, box: tuple[float, ...], size: tuple[int, int], rng: np.random.Generator
+) -> ByteArray:
+    """Turn shown values into the camera's image.
+
+    Args:
+        picture: what arrives at the sensor (h×w×1 or h×w×3, 0 to 1); overwritten.
+        camera: the camera.
+        gain: the shot's exposure.
+        box: left, top, right, bottom of the crop in the frame, for the vignette.
+        size: height and width of the image.
+        rng: the shot's generator.
+
+    Returns:
+        H×W×3 uint8.
+    """
+    height, width, channels = picture.shape
+    across = (np.linspace(box[0], box[2], width) / FRAME[0] - 0.5) * 2
+    down = (np.linspace(box[1], box[3], height) / FRAME[1] - 0.5) * 2
+    loss = camera.vignette / 2
+    scale = 255 * gain * (1 - camera.haze) * (1 - loss * (across**2)[None, :] - loss * (down**2)[:, None])
+    picture = _spread(picture)
+    picture *= scale.astype(np.float32)[..., None]
+    row, column = (int(start) for start in rng.integers(0, _FIELD, 2))
+    field = _noise_field(channels).take(np.arange(row, row + height), axis=0, mode="wrap")
+    noise = field.take(np.arange(column, column + width), axis=1, mode="wrap")
+    noise *= np.float32(camera.noise)
+    picture += noise
+    picture += np.float32(255 * camera.haze)
+    np.clip(picture, 0, 255, out=picture)
+    levels = picture.astype(np.uint8)
+    image = Image.fromarray(levels if channels == 3 else levels[..., 0])
+    result: ByteArray = np.asarray(image.resize((size[1], size[0]), Image.Resampling.BICUBIC))
+    return result if channels == 3 else np.repeat(result[..., None], 3, axis=2)
+
+
+def _spread(picture: Array) -> Array:
+    """Blur by (1, 2, 1)/4 in both directions; the lens does it, and it smooths the cut-out's edges."""
+    blurred = picture.copy()
+    blurred[1:-1] *= 2
+    blurred[1:-1] += picture[:-2]
+    blurred[1:-1] += picture[2:]
+    blurred[1:-1] *= np.float32(0.25)
+    result = blurred.copy()
+    result[:, 1:-1] *= 2
+    result[:, 1:-1] += blurred[:, :-2]
+    result[:, 1:-1] += blurred[:, 2:]
+    result[:, 1:-1] *= np.float32(0.25)
+    return result
+
+
 __all__ = ["RENDERER_VERSION", "Camera", "Person", "Rendering", "Spectrum", "cameras_for", "draw_person", "render"]
-
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +95,8 @@ class Rendering:
     person. ``box``: (x0, y0, x1, y1) in pixels, the detector-like crop in the camera's full frame.
     """
 
-    image: npt.NDArray[np.uint8]
-    mask: npt.NDArray[np.bool_]
+    image: ByteArray
+    mask: BoolArray
     box: tuple[int, int, int, int]
 
 

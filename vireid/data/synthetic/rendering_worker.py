@@ -14,11 +14,11 @@ from multiprocessing.connection import wait as wait_for_sentinel
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 from threadpoolctl import threadpool_limits
 
 from vireid.core.errors import UserError
+from vireid.core.types import BoolArray
 from vireid.data.synthetic.config import SyntheticConfig
 from vireid.data.synthetic.render import Rendering, cameras_for, draw_person, render
 from vireid.data.synthetic.shots import Shot, duplicate
@@ -34,14 +34,14 @@ class Written:
     silhouette: bytes  # PNG with one bit per pixel
 
 
-def encode_mask(mask: npt.NDArray[np.bool_]) -> bytes:
+def encode_mask(mask: BoolArray) -> bytes:
     """PNG with one bit per pixel of a silhouette (H×W)."""
     buffer = io.BytesIO()
     Image.fromarray(mask.astype(np.uint8) * 255).convert("1").save(buffer, "PNG")
     return buffer.getvalue()
 
 
-def decode_mask(content: bytes) -> npt.NDArray[np.bool_]:
+def decode_mask(content: bytes) -> BoolArray:
     """Silhouette (H×W) from ``encode_mask``."""
     return np.asarray(Image.open(io.BytesIO(content)), dtype=bool)
 

@@ -1,21 +1,19 @@
 """From hits to pixel values: light, cloth folds and shadows of the figure on itself, per spectrum."""
 
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 
 from vireid.core.seeding import generator
+from vireid.core.types import Array, FloatArray
 from vireid.data.synthetic.appearance import Points, paint, tones
 from vireid.data.synthetic.attributes import Person
+from vireid.data.synthetic.body import Surface
 from vireid.data.synthetic.cameras import Camera
-from vireid.data.synthetic.dressed import Dressed
-from vireid.data.synthetic.figure import Surface
+from vireid.data.synthetic.garments import Dressed
 from vireid.data.synthetic.raycast import Hits
-
-Array = npt.NDArray[Any]
 
 _FOLD_DEPTH: Final = np.zeros(len(Surface), dtype=np.float32)
 _FOLD_DEPTH[[Surface.UPPER, Surface.INNER]] = 0.34
@@ -36,7 +34,7 @@ def _folds() -> Array:
 
 def shade(
     person: Person, dressed: Dressed, camera: Camera, hits: Hits, body: Array, scale: float, rng: np.random.Generator
-) -> npt.NDArray[np.float32]:
+) -> FloatArray:
     """Return the value of every hit (P×3, in the infrared P×1), as shown: 0 to 1 and possibly above."""
     points = Points(dressed.bone[hits.part], dressed.surface[hits.part], body)
     surface, share = paint(person, dressed.lengths, points)
@@ -79,13 +77,13 @@ def _fold(normal: Array, surface: Array, body: Array, rng: np.random.Generator) 
 def _self_shadow(hits: Hits, light: Array, scale: float) -> Array:
     """Share of the light that reaches a point past the rest of the figure, from three steps towards the light."""
     height, width = hits.depth.shape
-    own = hits.point[:, 2]
+    z = hits.point[:, 2]
     row, column = np.divmod(hits.flat, width)
-    open_share = np.ones(len(own), dtype=np.float32)
+    open_share = np.ones(len(z), dtype=np.float32)
     for step in (0.022, 0.045, 0.08):
         reach = step * scale
         r = np.clip(row - round(float(light[1]) * reach), 0, height - 1)
         c = np.clip(column + round(float(light[0]) * reach), 0, width - 1)
-        ahead = hits.depth.ravel().take(r * width + c) - own - np.float32(float(light[2]) * reach)
+        ahead = hits.depth.ravel().take(r * width + c) - z - np.float32(float(light[2]) * reach)
         open_share -= 0.24 * (ahead > 0.006 * scale)
     return open_share

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any, cast
 
+import torch
 from pydantic import BaseModel
 from torch import nn
 
@@ -28,7 +29,7 @@ from vireid.profiling.config import ProfileConfig
 from vireid.profiling.device import available_cores, describe_device, device_identity
 from vireid.profiling.latency import latency
 
-Measurement = Callable[[ExperimentConfig, ProfileConfig], dict[str, Any]]
+Measurement = Callable[..., dict[str, Any]]  # of a deployed graph, as ``measure_query``
 
 REFERENCE_CLASSES = 395  # SYSU-MM01's training identities: training-only parameters of any data set are counted at it
 
@@ -97,7 +98,11 @@ def measure_latencies(run: RunContext) -> list[LatencyRecord]:
         record = run.store.get(id_)
         if not isinstance(record, LatencyRecord):
             started = now()
-            fields = {**measure(run.config, single), "id": id_, "artefact": graph, **common(run.config, started)}
+            (_, deployable), size = _build(run.config), run.config.data
+            measured = measure(
+                deployable, size.height, size.width, single, device_of(run.config), emulate=run.config.runtime.emulate
+            )
+            fields = {**measured, "id": id_, "artefact": graph, **common(run.config, started)}
             record = LatencyRecord(**{key: fields[key] for key in LatencyRecord.model_fields if key in fields})
             run.store.put(record)
         records.append(record)
@@ -132,7 +137,7 @@ def _todo(config: ExperimentConfig, graph: str) -> Iterator[tuple[str, ProfileCo
         yield id_, single, _measure_forward
     if config.profile.stages is not None:
         for id_, single in query_combinations(config, graph, identify_image(config.profile.stages)):
-            yield id_, single, _measure_query
+            yield id_, single, measure_query
 
 
 def forward_combinations(config: ExperimentConfig, graph: str) -> Iterator[tuple[str, ProfileConfig]]:
@@ -190,14 +195,8 @@ def _machine() -> dict[str, Any]:
     return device_identity(describe_device())
 
 
-def _measure_forward(config: ExperimentConfig, single: ProfileConfig) -> dict[str, Any]:
-    _, deployable = _build(config)
-    size, device, emulate = config.data, device_of(config), config.runtime.emulate
-    (fields,) = latency(deployable, size.height, size.width, single, artefact="", device=device, emulate=emulate)
+def _measure_forward(
+    deployable: nn.Module, height: int, width: int, single: ProfileConfig, device: torch.device, *, emulate: bool
+) -> dict[str, Any]:
+    (fields,) = latency(deployable, height, width, single, artefact="", device=device, emulate=emulate)
     return fields
-
-
-def _measure_query(config: ExperimentConfig, single: ProfileConfig) -> dict[str, Any]:
-    _, deployable = _build(config)
-    size, device, emulate = config.data, device_of(config), config.runtime.emulate
-    return measure_query(deployable, size.height, size.width, single, device, emulate=emulate)

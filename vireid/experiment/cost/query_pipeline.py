@@ -22,18 +22,18 @@ from vireid.core.config import parse
 from vireid.core.errors import UserError
 from vireid.core.seeding import generator
 from vireid.core.types import IntArray
+from vireid.data.augmentation import normalise
 from vireid.data.images import read_header, read_image
 from vireid.data.synthetic.config import RENDERER_VERSION, SyntheticConfig
 from vireid.data.synthetic.render import cameras_for, draw_person, render
-from vireid.data.transforms import normalise
 from vireid.evaluation.neighbours import nearest
 from vireid.evaluation.scorers import Multiplied, unit_
 from vireid.profiling import RUNTIMES
 from vireid.profiling.complexity import example_images
 from vireid.profiling.config import ProfileConfig, StagesConfig
 from vireid.profiling.device import thread_limit
-from vireid.profiling.latency import Mark, StoresFiles, load_module, measure_chain, run_in_child
-from vireid.profiling.runtimes.base import Session, unavailable
+from vireid.profiling.latency import Mark, StoresFiles, attempt, load_module, measure_chain, run_in_child
+from vireid.profiling.runtimes.base import Session
 
 TASK = "vireid.experiment.cost.query_pipeline:measure_in_child"
 
@@ -72,34 +72,25 @@ def measure_query(
         UserError: the image is missing or no JPEG.
     """
     assert single.stages is not None
-    (runtime_config,) = single.runtimes
-    runtime = RUNTIMES.load(runtime_config.name)(runtime_config)
-    result: dict[str, Any] = {
-        "runtime": {**runtime_config.model_dump(mode="json"), "version": runtime.version},
-        "precision": runtime.precision,
-        "seconds": [],
+    content = _jpeg(single.stages)
+
+    def measured(runtime: Any) -> dict[str, Any]:
+        with tempfile.TemporaryDirectory(prefix="vireid-query-") as name:
+            file = Path(name) / "query.jpg"
+            file.write_bytes(content)
+            if single.isolated:
+                return run_in_child(TASK, deployable, height, width, single, device, {"image": str(file)})
+            example = example_images(1, height, width, device)
+            session, split = prepare_session(runtime, deployable, example)
+            return _measure(session, split, deployable, file, example, single)
+
+    return {
         "batch": 1,
         "resolution": [height, width],
         "threads": (single.threads or [1])[0],
         "stage_settings": {"gallery": single.stages.gallery, "top": single.stages.top},
+        **attempt(single, device, emulate, measured),
     }
-    content = _jpeg(single.stages)
-    reason = unavailable(runtime, device.type, emulate=emulate)
-    if reason is not None:
-        return {**result, "status": "skipped", "reason": reason}
-    with tempfile.TemporaryDirectory(prefix="vireid-query-") as name:
-        file = Path(name) / "query.jpg"
-        file.write_bytes(content)
-        try:
-            if single.isolated:
-                measured = run_in_child(TASK, deployable, height, width, single, device, {"image": str(file)})
-            else:
-                example = example_images(1, height, width, device)
-                session, split = prepare_session(runtime, deployable, example)
-                measured = _measure(session, split, deployable, file, example, single)
-        except Exception as error:  # recorded as a failed measurement; the other combinations still run
-            return {**result, "status": "failed", "reason": f"{type(error).__name__}: {error}"}
-    return {**result, "status": "ok", "reason": None, **measured}
 
 
 def measure_in_child(
@@ -151,12 +142,7 @@ class Split:
         """Watch ``module.pool``, which every network of the suite has between its last map and its neck."""
         pool = dict(module.named_children()).get("pool")
         if pool is not None:
-            split = self
-
-            def pooling_begins(*_: Any) -> None:
-                split.mark("backbone")
-
-            pool.register_forward_pre_hook(pooling_begins)
+            pool.register_forward_pre_hook(lambda *_: self.mark("backbone"))
             self.known = True
 
 

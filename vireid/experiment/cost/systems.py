@@ -5,12 +5,11 @@ from pathlib import Path
 
 from vireid.config import ExperimentConfig, compose
 from vireid.core.errors import UserError
-from vireid.core.records import CostRecord, EvaluationRecord, read_record
+from vireid.core.records import PUBLISHED, CostRecord, EvaluationRecord, published_records, read_record
 from vireid.core.shipped import shipped
 from vireid.experiment.context import RunContext
 from vireid.experiment.progress import ProgressCallback, silent
 from vireid.models.importers import IMPORTERS
-from vireid.report.records.published import PUBLISHED, published_records
 from vireid.store import Store, write_atomically
 
 COUNTED = shipped("results/systems")  # cost records of the systems, one file each, named by preset

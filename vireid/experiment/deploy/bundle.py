@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from vireid.bundle.write import BundledModel, KnownAccuracy, References, write_bundle
 from vireid.core.config import parse
-from vireid.core.errors import UserError
-from vireid.core.extras import optional_module
+from vireid.core.errors import UserError, optional_module
 from vireid.core.identity import run_id
 from vireid.core.records import EvaluationRecord, FitRecord
+from vireid.core.types import ByteArray
 from vireid.experiment.context import RunContext
 from vireid.experiment.cost.query_pipeline import infrared_person
 from vireid.experiment.deploy.export import export_step
@@ -153,7 +152,7 @@ def _describe(
     return parse(BundledModel, described, name), {paths.images: _npy(images), paths.features: _npy(features)}
 
 
-def reference_images(height: int, width: int) -> npt.NDArray[np.uint8]:
+def reference_images(height: int, width: int) -> ByteArray:
     """Rendered people in near infrared, N×H×W: what a bundle's features are compared on."""
     people = [infrared_person(person)[0].convert("L") for person in range(1, REFERENCE_IMAGES + 1)]
     return np.stack([np.asarray(shown.resize((width, height), Image.Resampling.BILINEAR)) for shown in people])

@@ -19,8 +19,8 @@ from vireid.core.files import file_digest
 from vireid.core.records import DataKind, FitRecord
 from vireid.core.seeding import generator
 from vireid.core.types import FloatArray, Modality, Model
+from vireid.data.augmentation import MEAN, STD, normalise
 from vireid.data.cache import RULE, cached_images
-from vireid.data.transforms import MEAN, STD, normalise
 from vireid.evaluation.extraction import Embedder
 from vireid.experiment.context import RunContext
 from vireid.experiment.cost.profile import REFERENCE_CLASSES

@@ -4,89 +4,68 @@ Its three trunk modules hold a whole ResNet-50 each, of which the first runs up 
 and 4; a further attention block is never called. These parts are known and left out.
 """
 
-from collections.abc import Mapping
 from typing import ClassVar
-
-from torch import Tensor
 
 from vireid.models.idkl import IDKL
 from vireid.models.idkl_config import IDKLConfig
-from vireid.models.importers.layout import Entry, Layout, renamed, unused, without_memory
+from vireid.models.importers.load import Entry, Importer, unused
 from vireid.models.resnet import Branch, Stem
 
 _COMMON = "backbone.shared_module_fr.model_sh_fr"
 _SHARED = "backbone.shared_module_bh.model_sh_bh"
 _SPECIFIC = "backbone.special.special_module"
 
-# Parts that run: our name -> the released one. Below it both name their tensors alike.
-_PARTS: dict[str, str] = {
-    "embedder.stem": _COMMON,
-    "embedder.branch": _SHARED,
-    "embedder.neck": "bn_neck",
-    "specific.branch": _SPECIFIC,
-    "specific.purifier.norm": "backbone.IN",
-    "specific.purifier.mask_normed": "backbone.mask1.channel_attention",
-    "specific.purifier.mask": "backbone.mask2.channel_attention",
-    "necks.specific": "bn_neck_sp",
-    "heads.shared": "classifier",
-    "heads.specific": "classifier_sp",
-    "heads.purifier": "C_sp_f",
-}
 # Layers of a discriminator: position in ours -> released name.
 _DISCRIMINATOR = {0: "fc1", 1: "bn1", 4: "fc2", 5: "bn2", 8: "fc3"}
 _DISCRIMINATORS = {"heads.modality": "D_special", "heads.pseudo_modality": "D_shared_pseu"}
-_CLASSIFIERS = ("classifier.weight", "classifier_sp.weight", "C_sp_f.weight")
 
 
-class IDKLImporter:
+class IDKLImporter(Importer):
     """State dicts of the released IDKL."""
 
-    Config: ClassVar[type[IDKLConfig]] = IDKLConfig
-    version: ClassVar[str] = "1"
-    source: ClassVar[str] = "1KK077/IDKL at 8676b62"
+    Config = IDKLConfig
+    source = "1KK077/IDKL at 8676b62"
+    classifiers = ("classifier.weight", "classifier_sp.weight", "C_sp_f.weight")
+    modules: ClassVar[dict[str, str]] = {
+        "embedder.stem": _COMMON,
+        "embedder.branch": _SHARED,
+        "embedder.neck": "bn_neck",
+        "specific.branch": _SPECIFIC,
+        "specific.purifier.norm": "backbone.IN",
+        "specific.purifier.mask_normed": "backbone.mask1.channel_attention",
+        "specific.purifier.mask": "backbone.mask2.channel_attention",
+        "necks.specific": "bn_neck_sp",
+        "heads.shared": "classifier",
+        "heads.specific": "classifier_sp",
+        "heads.purifier": "C_sp_f",
+        **{
+            f"{ours}.{position}": f"{theirs}.{name}"
+            for ours, theirs in _DISCRIMINATORS.items()
+            for position, name in _DISCRIMINATOR.items()
+        },
+    }
 
     def config(self) -> IDKLConfig:
         """The released network and training terms; the weights of the terms are those at a batch of 120."""
         return IDKLConfig(pseudo_labels="released", classifier_init="uniform")
 
-    def num_classes(self, state: Mapping[str, Tensor]) -> int | None:
-        """Rows of the first identity classifier that is there."""
-        classifiers = (state[key] for key in _CLASSIFIERS if key in state and state[key].dim() == 2)
-        return next((len(weight) for weight in classifiers), None)
-
-    def parts(self) -> dict[str, str]:
-        """Parts that run: our name -> the public one, tensors below it named alike."""
-        layers = {
-            f"{ours}.{position}": f"{theirs}.{name}"
-            for ours, theirs in _DISCRIMINATORS.items()
-            for position, name in _DISCRIMINATOR.items()
-        }
-        return _PARTS | layers
-
-    def layout(self, num_classes: int) -> Layout:
-        """Every key of a released state dict; shapes come from our own modules, built without memory."""
-        config = self.config()
-        with without_memory():
-            model = IDKL(config, num_classes)
-            stem, branch = Stem(config.trunk), Branch(config.trunk)
-        entries: dict[str, Entry] = {}
-        for ours, theirs in self.parts().items():
-            entries |= renamed(model.get_submodule(ours), ours, theirs)
-        mask = model.get_submodule("specific.purifier.mask")
+    def unused(self, model: IDKL) -> dict[str, Entry]:
+        """The parts of the three trunks that do not run, and the attention block that is never called."""
+        trunk = self.config().trunk
+        stem, branch = Stem(trunk), Branch(trunk)
         return (
-            entries
-            | unused(branch, _COMMON, by_child=True)
+            unused(branch, _COMMON, by_child=True)
             | unused(stem, _SHARED, by_child=True)
             | unused(stem, _SPECIFIC, by_child=True)
-            | unused(mask, "backbone.special_att.channel_attention")
+            | unused(model.get_submodule("specific.purifier.mask"), "backbone.special_att.channel_attention")
         )
 
 
 class IDKLForkImporter(IDKLImporter):
-    """State dicts of the fork."""
+    """State dicts of the fork: IDKL's parts and the attention."""
 
-    version: ClassVar[str] = "1"
-    source: ClassVar[str] = "quocnhut134/IDKL at 7036b9e"
+    source = "quocnhut134/IDKL at 7036b9e"
+    modules: ClassVar[dict[str, str]] = IDKLImporter.modules | {"fork_attention.projection": "cross_attn"}
 
     def config(self) -> IDKLConfig:
         """The network and training terms of the fork's SYSU configuration, with the weights at a batch of 32."""
@@ -100,7 +79,3 @@ class IDKLForkImporter(IDKLImporter):
             pseudo_labels="visible",
             classifier_init="uniform",
         )
-
-    def parts(self) -> dict[str, str]:
-        """Those of IDKL and the attention."""
-        return super().parts() | {"fork_attention.projection": "cross_attn"}

@@ -61,14 +61,6 @@ def _attention(inputs: Sequence[Any], _: Shape) -> int:
     return int(prod(query[:-1]) * key[-2] * (query[-1] + value[-1]))
 
 
-def _per_output(_: Sequence[Any], output: Shape) -> int:
-    return output.numel
-
-
-def _per_input(inputs: Sequence[Any], _: Shape) -> int:
-    return int(inputs[0].numel)
-
-
 def _softmax(_: Sequence[Any], output: Shape) -> int:
     """Maximum, subtraction, exponential, sum, division."""
     return 5 * output.numel
@@ -80,23 +72,23 @@ def _window(inputs: Sequence[Any], output: Shape) -> int:
     return output.numel * int(prod(kernel))
 
 
-def _norm(inputs: Sequence[Any], *, own_statistics: bool, affine: bool) -> int:
+def _norm(inputs: Sequence[Any], *, computes_statistics: bool, affine: bool) -> int:
     """Statistics of the input: sum, subtraction, squared sum, scale, and one fused multiply-add if affine.
 
     With stored statistics everything folds into one fused multiply-add per element.
     """
-    if not own_statistics:
+    if not computes_statistics:
         return int(inputs[0].numel)
     return int(inputs[0].numel) * (5 if affine else 4)
 
 
 def _batch_norm(inputs: Sequence[Any], _: Shape) -> int:
     """Batch norm, and instance norm, which runs as batch norm over a 1×(B·C)×H×W view."""
-    return _norm(inputs, own_statistics=bool(inputs[5]), affine=inputs[1] is not None)
+    return _norm(inputs, computes_statistics=bool(inputs[5]), affine=inputs[1] is not None)
 
 
 def _layer_norm(inputs: Sequence[Any], _: Shape) -> int:
-    return _norm(inputs, own_statistics=True, affine=inputs[2] is not None)
+    return _norm(inputs, computes_statistics=True, affine=inputs[2] is not None)
 
 
 MAC_RULES: Mapping[str, Rule] = {
@@ -121,8 +113,8 @@ _REDUCTIONS = """
 """.split()  # noqa: SIM905
 
 ELEMENTWISE_RULES: Mapping[str, Rule] = {
-    **dict.fromkeys(_ARITHMETIC, _per_output),
-    **dict.fromkeys(_REDUCTIONS, _per_input),
+    **dict.fromkeys(_ARITHMETIC, lambda _, output: output.numel),
+    **dict.fromkeys(_REDUCTIONS, lambda inputs, _: int(inputs[0].numel)),
     **dict.fromkeys(("softmax", "_softmax", "log_softmax", "_log_softmax"), _softmax),
     **dict.fromkeys(("max_pool2d", "max_pool2d_with_indices", "avg_pool2d"), _window),
     **dict.fromkeys(("batch_norm", "instance_norm", "native_batch_norm"), _batch_norm),

@@ -103,16 +103,16 @@ class FvcoreCounter:
 
 
 def _handle(
-    name: str, rule: Rule, own: Callable[..., float] | None = None, own_counts: list[float] | None = None
+    name: str, rule: Rule, native: Callable[..., float] | None = None, native_counts: list[float] | None = None
 ) -> Callable[[Sequence[Any], Sequence[Any]], Tally[str]]:
     """Wrap a rule on shapes as a handle on values of a traced graph.
 
-    What fvcore's own handle for the operator would have counted is appended to ``own_counts``.
+    What fvcore's own handle for the operator would have counted is appended to ``native_counts``.
     """
 
     def handle(inputs: Sequence[Any], outputs: Sequence[Any]) -> Tally[str]:
-        if own is not None and own_counts is not None:
-            own_counts.append(own(inputs, outputs))
+        if native is not None and native_counts is not None:
+            native_counts.append(native(inputs, outputs))
         shape = _value(outputs[0])
         if not isinstance(shape, Shape):
             return Tally()
@@ -221,9 +221,7 @@ def _counted_again(holder: nn.Module) -> str:
         name, module = waiting.pop()
         names.setdefault(module, []).append(name.removeprefix("module."))
         waiting += [(f"{name}.{child}".strip("."), inner) for child, inner in module.named_children()]
-    shared = {
-        min(found): len(found) for module, found in names.items() if len(found) > 1 and isinstance(module, _PRODUCTS)
-    }
+    shared = {min(uses): len(uses) for module, uses in names.items() if len(uses) > 1 and isinstance(module, _PRODUCTS)}
     if not shared:
         return ""
     first = min(shared)

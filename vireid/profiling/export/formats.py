@@ -20,8 +20,7 @@ from torch.fx import Node
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from vireid.core.errors import UserError
-from vireid.core.extras import optional_module
+from vireid.core.errors import UserError, optional_module
 from vireid.profiling.complexity import example_images
 
 _CONVOLUTION = torch.ops.aten.conv2d.default
@@ -102,7 +101,7 @@ def _pairs(module: nn.Module, height: int, width: int) -> list[_Pair]:
         weight, mean = source.args[_WEIGHT], node.args[_RUNNING_MEAN]
         if not (isinstance(weight, Node) and isinstance(mean, Node)):
             continue
-        convolution, norm = (names.get(place.name, "").rpartition(".")[0] for place in (weight, mean))
+        convolution, norm = (names.get(value.name, "").rpartition(".")[0] for value in (weight, mean))
         once = len(weight.users) == 1 and len(mean.users) == 1
         ours = isinstance(module.get_submodule(convolution), nn.Conv2d) and norm
         alone = all(_apart(rows, _read_by(user, _channels(source))) for user in source.users if user is not link)
@@ -205,13 +204,13 @@ def largest_difference(
 ) -> float:
     """Largest ``difference`` of ``run`` (B×3×H×W → B×D) to ``module`` in eager mode over batches; NaN if one is."""
     eager = deepcopy(module).to("cpu").eval()
-    found = []
+    differences = []
     for count in batches:
         images = check_images(count, height, width)
         with torch.inference_mode():
             expected = eager(images)
-        found.append(difference(run(images), expected))
-    return float(torch.tensor(found, dtype=torch.float64).max())  # unlike Python's max, NaN wins
+        differences.append(difference(run(images), expected))
+    return float(torch.tensor(differences, dtype=torch.float64).max())  # unlike Python's max, NaN wins
 
 
 def check_equal(

@@ -79,7 +79,7 @@ def export(
                     report(f"{stem}, {format}")
                     exported.append(_WRITERS[format](graph, aside, stem))
             for file in sorted(aside.iterdir()):
-                _into_place(file, folder / file.name)
+                _move_whole(file, folder / file.name)
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error.strerror or error}); choose another with --to") from error
     finally:
@@ -119,7 +119,7 @@ _WRITERS: dict[Format, Callable[[Graph, Path, str], Exported]] = {
 }
 
 
-def _into_place(file: Path, target: Path) -> None:
+def _move_whole(file: Path, target: Path) -> None:
     """Flush to disk and rename: a reader sees the old file or the new one."""
     with file.open("rb") as stream:
         os.fsync(stream.fileno())

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vireid.core.extras import optional_module
+from vireid.core.errors import optional_module
 from vireid.profiling.config import ExecuTorchConfig
 from vireid.profiling.export.formats import check_equal, fold_batch_norms
 from vireid.profiling.runtimes.base import FileRuntime, PoolSession, missing_package, on_cpu

@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vireid.core.errors import UserError
-from vireid.core.extras import optional_module
+from vireid.core.errors import UserError, optional_module
 from vireid.profiling.complexity import example_images
 from vireid.profiling.config import NcnnConfig
 from vireid.profiling.export.formats import check_equal, fold_batch_norms
@@ -51,8 +50,8 @@ class Ncnn(FileRuntime[NcnnConfig]):
             if file.name not in (GRAPH, WEIGHTS):
                 file.unlink()
         if done.returncode != 0 or not (folder / WEIGHTS).is_file():
-            words = (done.stderr or done.stdout).strip()[-300:]
-            raise UserError(f"pnnx could not convert {type(module).__name__} (exit status {done.returncode}): {words}")
+            output = (done.stderr or done.stdout).strip()[-300:]
+            raise UserError(f"pnnx could not convert {type(module).__name__} (exit status {done.returncode}): {output}")
         remedy = "pnnx has no right form of this graph: use another runtime"
         check_equal(NcnnSession(folder, 1), module, height, width, "ncnn", remedy=remedy, batches=[2])
         return folder

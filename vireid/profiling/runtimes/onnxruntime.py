@@ -6,8 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vireid.core.errors import UserError
-from vireid.core.extras import optional_module
+from vireid.core.errors import UserError, optional_module
 from vireid.profiling.config import OnnxRuntimeConfig, Optimisation, TensorRTConfig
 from vireid.profiling.export.formats import INPUT, onnx_bytes
 from vireid.profiling.quantisation import quantise_onnx

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vireid.core.extras import optional_module
+from vireid.core.errors import optional_module
 from vireid.profiling.config import OpenVinoConfig
 from vireid.profiling.export.formats import onnx_bytes, write_ir
 from vireid.profiling.quantisation import write_quantised_ir

@@ -14,13 +14,13 @@ from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
+from vireid.core.types import FloatArray
 from vireid.report.html import Html, join, link, tag
 from vireid.store import write_atomically
 
@@ -157,7 +157,6 @@ _DISTANCES = (9.0, 16.0, 26.0, 40.0, 58.0, 80.0)  # points
 _FORBIDDEN = 1000.0  # cost of covering something, against the rank of a position
 _FONT = 9
 Point = tuple[float, float]
-FloatArray = npt.NDArray[np.float64]
 
 
 def place_labels(axes: Axes, points: Sequence[Point], texts: Sequence[str], keep_free: Sequence[Point] = ()) -> None:

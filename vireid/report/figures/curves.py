@@ -82,15 +82,15 @@ def weight_curves(view: StudyView, out: Path, name: str = "weights") -> Html | N
     Weights are drawn relative to the constant ones of the study's other fits where these have all of the terms.
     """
     weights = [(run, _weights(run)) for run in view.trained]
-    moving = [(run, own) for run, own in weights if any(not _constant(points) for points in own.values())]
+    moving = [(run, by_term) for run, by_term in weights if any(not _constant(points) for points in by_term.values())]
     if not moving:
         return None
-    base = _base([own for _, own in weights])
-    terms = list(dict.fromkeys(term for _, own in moving for term in own))
+    base = _base([by_term for _, by_term in weights])
+    terms = list(dict.fromkeys(term for _, by_term in moving for term in by_term))
     relative = all(base.get(term, 0.0) > 0 for term in terms)
     groups: dict[str, list[Weights]] = {}
-    for run, own in moving:
-        groups.setdefault(_weighting(run, view), []).append(own)
+    for run, by_term in moving:
+        groups.setdefault(_weighting(run, view), []).append(by_term)
     with styled():
         drawn = small_multiples(len(groups), 2, (4.6, 2.9), (0.6, 0.9), sharey=relative)
         for axes, (weighting, fits) in zip(drawn.panels, groups.items(), strict=True):
@@ -99,7 +99,11 @@ def weight_curves(view: StudyView, out: Path, name: str = "weights") -> Html | N
                 axes.axhline(1, color="#222222", linewidth=0.8)
             for position, term in enumerate(terms):
                 scale = base[term] if relative else 1.0
-                curves = [{epoch: value / scale for epoch, value in own[term].items()} for own in fits if term in own]
+                curves = [
+                    {epoch: value / scale for epoch, value in by_term[term].items()}
+                    for by_term in fits
+                    if term in by_term
+                ]
                 if not curves:
                     continue
                 over_seeds(axes, curves, band=RANGE, color=colour(position), linestyle=dashes(position))
@@ -135,9 +139,9 @@ def _constant(points: Points) -> bool:
 def _base(weights: list[Weights]) -> dict[str, float]:
     """Weight of each term in the fits in which no weight moves, where these agree."""
     constant: dict[str, list[float]] = {}
-    for own in weights:
-        if own and all(_constant(points) for points in own.values()):
-            for term, points in own.items():
+    for by_term in weights:
+        if by_term and all(_constant(points) for points in by_term.values()):
+            for term, points in by_term.items():
                 constant.setdefault(term, []).append(next(iter(points.values())))
     return {
         term: values[0] for term, values in constant.items() if _constant({float(n): v for n, v in enumerate(values)})

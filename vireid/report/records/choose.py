@@ -1,13 +1,208 @@
 """The most accurate file within limits of latency, size and memory on one device."""
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from vireid.bundle.device.choice import overlap, rank
-from vireid.core.records import LatencyRecord
-from vireid.report.records.candidates import EXACT, Accuracy, Deployable, front
-from vireid.report.records.keys import OWN_PROCESS, TimingKey
+import numpy as np
+
+from vireid.bundle.device.choice import overlap, pareto_front, rank
+from vireid.core.errors import UserError
+from vireid.core.identity import run_id
+from vireid.core.records import EvaluationRecord, FitRecord, LatencyRecord
+from vireid.report.records.deployment import DeploymentView, Model
+from vireid.report.records.keys import OWN_PROCESS, AccuracyKey, TimingKey
+from vireid.report.records.timings import Timing
+
+EXACT = "fp32"
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """mAP under one key, a fraction; the mean over fits where there are several."""
+
+    mean_ap: float
+    low: float | None  # ends of the interval over query identities, each the mean over fits
+    high: float | None
+    fits: tuple[str, ...]
+    seeds: tuple[int, ...]
+    cosine: float | None = None  # of a file: to the model's own features
+    overlap10: float | None = None
+    size_bytes: int | None = None  # of the file
+
+    @property
+    def interval(self) -> str:
+        """``"[22.0, 41.6]"`` in percent; empty where there is none."""
+        return "" if self.low is None or self.high is None else f"[{100 * self.low:.1f}, {100 * self.high:.1f}]"
+
+
+@dataclass(frozen=True)
+class Deployable:
+    """One model as one file in one runtime, at batch 1; ``accuracy`` is None where it was not evaluated."""
+
+    model: Model
+    timing: Timing
+    accuracy: Accuracy | None
+
+    @property
+    def label(self) -> str:
+        """The model's name in tables."""
+        return self.model.label
+
+    @property
+    def precision(self) -> str:
+        """Such as fp32 or int8."""
+        return self.timing.precision
+
+    @property
+    def fits(self) -> tuple[str, ...]:
+        """Ids of the fits whose accuracy it has; all of the model's where it has none."""
+        return self.accuracy.fits if self.accuracy else tuple(fit.id for fit in self.model.fits)
+
+    @property
+    def size_bytes(self) -> int | None:
+        """Of the file on disk: as it was timed, else as it was evaluated, else of the weights alone."""
+        evaluated = self.accuracy.size_bytes if self.accuracy else None
+        weights = self.model.cost.size_bytes if self.precision == EXACT else None
+        return next((size for size in (self.timing.size_bytes, evaluated, weights) if size is not None), None)
+
+    @property
+    def commands(self) -> list[str]:
+        """What makes the artefact, ready to paste; the first fit of several."""
+        run, name = self.fits[0], self.timing.runtime_name
+        openvino = name.startswith("openvino")
+        if self.precision == EXACT:
+            export = [f"vireid export {run} --to deployed --format openvino"] if openvino else []
+            return [*export, f"vireid bundle {run} --to deployed-bundle"]
+        if self.precision == "int8":
+            quantise = f"vireid quantise {run} --to deployed"
+            return [
+                quantise,
+                *([] if openvino else ["vireid bundle --file deployed/model-int8.onnx --to deployed-bundle"]),
+            ]
+        return [f"vireid export {run} --to deployed" + (" --format openvino" if openvino else "")]
+
+    @property
+    def network(self) -> tuple[object, ...]:
+        """What decides accuracy: other runtimes of one network in float32 differ in latency alone."""
+        if self.precision == EXACT:
+            return (*self.fits, EXACT)
+        return (*self.fits, self.precision, self.timing.runtime)
+
+    def __str__(self) -> str:
+        return f"{self.label}, {self.timing.runtime}"
+
+
+def accuracy_keys(deployment: DeploymentView, timed: TimingKey | None = None) -> list[AccuracyKey]:
+    """Every accuracy that candidates can be compared by: plain searches over all cameras first, most fits first.
+
+    Args:
+        deployment: the models and their evaluations.
+        timed: count only models that were timed there, one image at a time.
+    """
+    timings = [timing for timing in deployment.timings if timing.key == timed]
+    fits: dict[AccuracyKey, int] = {}
+    for model in deployment.models:
+        if timed is not None and not any(_is_timing_of(timing, model) for timing in timings):
+            continue
+        for fit in model.fits:
+            plain = [e for e in deployment.evaluations.get(fit.id, ()) if e.card.is_plain]
+            for key in {AccuracyKey.deployed(fit, evaluation) for evaluation in plain}:
+                fits[key] = fits.get(key, 0) + 1
+    return sorted(fits, key=lambda key: (not key.is_usual, -fits[key], key.title, key.people))
+
+
+def find_accuracy_key(
+    deployment: DeploymentView, text: str | None = None, timed: TimingKey | None = None
+) -> AccuracyKey | None:
+    """The first key, or the first whose title contains ``text``; None where nothing was evaluated.
+
+    With ``timed``, of the models that were timed there: a store may hold more fits on other people than those.
+
+    Raises:
+        UserError: no title contains ``text``.
+    """
+    known = accuracy_keys(deployment, timed) or accuracy_keys(deployment)
+    fitting = [key for key in known if text is None or text.lower() in key.title.lower()]
+    if text is not None and not fitting:
+        titles = "; ".join(dict.fromkeys(key.title for key in known)) or "none"
+        raise UserError(f"--protocol {text}: nothing was evaluated under such a protocol; there are: {titles}")
+    return fitting[0] if fitting else None
+
+
+def candidates(deployment: DeploymentView, key: AccuracyKey | None) -> list[Deployable]:
+    """Every model with every timing of its graph at batch 1; without a key none has an accuracy."""
+    return [
+        Deployable(model, timing, None if key is None else accuracy_of(deployment, model, timing, key))
+        for timing in deployment.timings
+        for model in deployment.models
+        if _is_timing_of(timing, model)
+    ]
+
+
+def _is_timing_of(timing: Timing, model: Model) -> bool:
+    """Whether the deployed graph of a model was timed there, one image at a time."""
+    same = (timing.graph, tuple(timing.first.resolution)) == (model.graph, tuple(model.cost.resolution))
+    return same and timing.batch == 1
+
+
+def accuracy_of(deployment: DeploymentView, model: Model, timing: Timing, key: AccuracyKey) -> Accuracy | None:
+    """The accuracy that belongs to a timing of a model, by the rules above."""
+    exact = timing.precision == EXACT
+    matching: list[tuple[FitRecord, EvaluationRecord]] = []
+    for fit in model.fits:
+        evaluations = evaluations_under(deployment, fit, key)
+        fitting = [e for e in evaluations if (e.artefact is None if exact else is_of(e, timing))]
+        matching += [(fit, evaluation) for evaluation in fitting[-1:]]
+    return _mean(matching) if matching else None
+
+
+def evaluations_under(deployment: DeploymentView, fit: FitRecord, key: AccuracyKey) -> list[EvaluationRecord]:
+    """A fit's plain evaluations under a key, of the model itself and of files."""
+    return [
+        evaluation
+        for evaluation in sorted(deployment.evaluations.get(fit.id, ()), key=lambda e: (e.ended, e.id))
+        if evaluation.card.is_plain and "mAP" in evaluation.metrics and AccuracyKey.deployed(fit, evaluation) == key
+    ]
+
+
+def is_of(evaluation: EvaluationRecord, timing: Timing) -> bool:
+    """Whether an evaluated file is of the kind that was timed."""
+    file, record = evaluation.artefact, timing.first
+    return (
+        file is not None
+        and file.graph == record.artefact
+        and run_id(file.runtime) == run_id(record.runtime)
+        and file.precision == record.precision
+        and tuple(file.resolution) == tuple(record.resolution)
+    )
+
+
+def _mean(matching: Sequence[tuple[FitRecord, EvaluationRecord]]) -> Accuracy:
+    evaluations = [evaluation for _, evaluation in matching]
+    intervals = [e.intervals["mAP"] for e in evaluations if "mAP" in e.intervals]
+    whole = len(intervals) == len(evaluations)
+    files = [e.artefact for e in evaluations if e.artefact is not None]
+    return Accuracy(
+        mean_ap=float(np.mean([e.metrics["mAP"] for e in evaluations])),
+        low=float(np.mean([i.low for i in intervals])) if whole else None,
+        high=float(np.mean([i.high for i in intervals])) if whole else None,
+        fits=tuple(fit.id for fit, _ in matching),
+        seeds=tuple(fit.seed for fit, _ in matching),
+        cosine=float(np.mean([f.cosine for f in files])) if files else None,
+        overlap10=float(np.mean([f.overlap10 for f in files])) if files else None,
+        size_bytes=max((f.size_bytes for f in files), default=None),
+    )
+
+
+def front(candidates: Iterable[Deployable], percentile: float = 50) -> list[Deployable]:
+    """The evaluated candidates that no other one equals or beats in both latency and mAP, by rising latency.
+
+    Give candidates of one ``TimingKey``: others' latencies are not comparable.
+    """
+    scored = [(c, c.accuracy.mean_ap) for c in candidates if c.accuracy is not None]
+    return [scored[n][0] for n in pareto_front([(c.timing.ms(percentile), score) for c, score in scored])]
+
 
 MB = 1e6
 
@@ -69,6 +264,69 @@ class DeploymentChoice:
             return None
         return overlapping(self.best.accuracy, self.runner_up.accuracy)
 
+    @property
+    def nearest_misses(self) -> str:
+        """One sentence on the candidate that comes nearest to each limit."""
+        remarks = []
+        for name, unit, limit, read in self.limits.bounds:
+            values = [(value, c) for c in self.considered if (value := read(c)) is not None]
+            if not values:
+                remarks.append(f"{name}: not measured of any candidate")
+                continue
+            value, candidate = min(values, key=lambda pair: pair[0])
+            within = " (within it)" if value <= limit else ""
+            remarks.append(f"{name}: at least {value:.2f} {unit}, of {candidate}, against {limit:g} {unit}{within}")
+        return f"Nothing evaluated fits all limits; {'; '.join(remarks)}."
+
+    @property
+    def sentence(self) -> str:
+        """The choice in one sentence."""
+        best = self.best
+        assert best is not None
+        assert best.accuracy is not None
+        percentile = self.limits.percentile
+        score = f"mAP {100 * best.accuracy.mean_ap:.1f} % {best.accuracy.interval}".rstrip()
+        within = sum(not self.limits.exceeded(candidate) for candidate in self.considered)
+        if len(best.accuracy.seeds) > 1:
+            score += f" (mean over seeds {', '.join(map(str, best.accuracy.seeds))}; the commands take the first)"
+        size = "" if best.size_bytes is None else f", {best.size_bytes / MB:.1f} MB"
+        return (
+            f"{best}: {score} at {best.timing.ms(percentile):.2f} ms (p{percentile:g}){size}, on {self.key}, "
+            f"is the most accurate of the {within} candidates within the limits, {len(self.considered)} evaluated."
+        )
+
+    @property
+    def against_runner_up(self) -> str:
+        """Whether the data show the choice to be better than the next one."""
+        if self.runner_up is None:
+            return "No other network fits the limits, so there is no runner-up."
+        second, accuracy = self.runner_up, self.runner_up.accuracy
+        assert accuracy is not None
+        second_best = f"Runner-up: {second}, mAP {100 * accuracy.mean_ap:.1f} % {accuracy.interval}".rstrip()
+        if self.overlap is None:
+            return f"{second_best}; without intervals of both nothing shows whether the difference is real."
+        if self.overlap:
+            overlap = "their intervals overlap: the data do not show that the choice is the more accurate one"
+            return f"{second_best}; {overlap}."
+        return f"{second_best}; their intervals do not overlap: the data show the choice."
+
+    @property
+    def bundle_note(self) -> str:
+        """What a bundle takes where the choice was timed in another runtime; empty where it was not."""
+        best = self.best
+        assert best is not None
+        if best.timing.runtime_name == "onnxruntime" or best.precision != EXACT:
+            return ""
+        same = [c for c in self.considered if c.model == best.model and c.precision == EXACT]
+        there = [c for c in same if c.timing.runtime_name == "onnxruntime"]
+        if not there:
+            return "A bundle runs on onnxruntime, where this network was not measured on this device."
+        fastest = min(there, key=lambda c: c.timing.ms(self.limits.percentile))
+        over = "; ".join(self.limits.exceeded(fastest))
+        time = f"{fastest.timing.ms(self.limits.percentile):.2f} ms"
+        cost = f"A bundle runs on onnxruntime, where this network takes {time}"
+        return f"{cost}, over the limits: {over}." if over else f"{cost}, within the limits."
+
 
 def overlapping(one: Accuracy | None, other: Accuracy | None) -> bool | None:
     """Whether two intervals share a point; None where one is missing."""
@@ -79,116 +337,28 @@ def overlapping(one: Accuracy | None, other: Accuracy | None) -> bool | None:
 
 def key_for(record: LatencyRecord, threads: int | None = None, names: Mapping[str, str] | None = None) -> TimingKey:
     """The key that a record stands for: its machine and mode of measuring, and its threads unless given."""
-    own = TimingKey.of(record, names)
-    return own if threads is None else replace(own, threads=threads)
+    key = TimingKey.of(record, names)
+    return key if threads is None else replace(key, threads=threads)
 
 
 def choose(candidates: Sequence[Deployable], key: TimingKey, limits: Limits) -> DeploymentChoice:
     """Take the highest mAP within the limits, of equal ones the faster, among the candidates that were timed there."""
-    own = [c for c in candidates if c.timing.key.condition == key.condition]
-    considered = [c for c in own if c.accuracy is not None]
-    fitting = sorted((c for c in considered if not limits.exceeded(c)), key=lambda c: _rank(c, limits))
-    best = fitting[0] if fitting else None
-    others = [c for c in fitting if best is not None and _network(c) != _network(best)]
+    timed = [c for c in candidates if c.timing.key.condition == key.condition]
+    scored = [(c, c.accuracy) for c in timed if c.accuracy is not None]
+    considered = [c for c, _ in scored]
+    fitting = [(c, accuracy) for c, accuracy in scored if not limits.exceeded(c)]
+    fitting.sort(key=lambda pair: rank(pair[1].mean_ap, pair[0].timing.ms(limits.percentile)))
+    best = fitting[0][0] if fitting else None
+    others = [c for c, _ in fitting if best is not None and c.network != best.network]
     return DeploymentChoice(
         key=key,
         limits=limits,
         considered=tuple(considered),
-        unevaluated=tuple(c for c in own if c.accuracy is None),
+        unevaluated=tuple(c for c in timed if c.accuracy is None),
         front=tuple(front(considered, limits.percentile)),
         best=best,
         runner_up=others[0] if others else None,
     )
-
-
-def _rank(candidate: Deployable, limits: Limits) -> tuple[float, float]:
-    assert candidate.accuracy is not None
-    return rank(candidate.accuracy.mean_ap, candidate.timing.ms(limits.percentile))
-
-
-def _network(candidate: Deployable) -> tuple[object, ...]:
-    """What decides accuracy: other runtimes of one network in float32 differ in latency alone."""
-    if candidate.precision == EXACT:
-        return (*candidate.fits, EXACT)
-    return (*candidate.fits, candidate.precision, candidate.timing.runtime)
-
-
-def nearest_misses(choice: DeploymentChoice) -> str:
-    """One sentence on the candidate that comes nearest to each limit."""
-    parts = []
-    for name, unit, limit, read in choice.limits.bounds:
-        values = [(value, c) for c in choice.considered if (value := read(c)) is not None]
-        if not values:
-            parts.append(f"{name}: not measured of any candidate")
-            continue
-        value, candidate = min(values, key=lambda pair: pair[0])
-        within = " (within it)" if value <= limit else ""
-        parts.append(f"{name}: at least {value:.2f} {unit}, of {candidate}, against {limit:g} {unit}{within}")
-    return f"Nothing evaluated fits all limits; {'; '.join(parts)}."
-
-
-def sentence(choice: DeploymentChoice) -> str:
-    """The choice in one sentence."""
-    best = choice.best
-    assert best is not None
-    assert best.accuracy is not None
-    percentile = choice.limits.percentile
-    score = f"mAP {100 * best.accuracy.mean_ap:.1f} % {best.accuracy.interval}".rstrip()
-    within = sum(not choice.limits.exceeded(candidate) for candidate in choice.considered)
-    if len(best.accuracy.seeds) > 1:
-        score += f" (mean over seeds {', '.join(map(str, best.accuracy.seeds))}; the commands take the first)"
-    size = "" if best.size_bytes is None else f", {best.size_bytes / MB:.1f} MB"
-    return (
-        f"{best}: {score} at {best.timing.ms(percentile):.2f} ms (p{percentile:g}){size}, on {choice.key}, "
-        f"is the most accurate of the {within} candidates within the limits, {len(choice.considered)} evaluated."
-    )
-
-
-def against_runner_up(choice: DeploymentChoice) -> str:
-    """Whether the data show the choice to be better than the next one."""
-    if choice.runner_up is None:
-        return "No other network fits the limits, so there is no runner-up."
-    second = choice.runner_up
-    assert second.accuracy is not None
-    second_best = f"Runner-up: {second}, mAP {100 * second.accuracy.mean_ap:.1f} % {second.accuracy.interval}".rstrip()
-    if choice.overlap is None:
-        return f"{second_best}; without intervals of both nothing shows whether the difference is real."
-    if choice.overlap:
-        return f"{second_best}; their intervals overlap: the data do not show that the choice is the more accurate one."
-    return f"{second_best}; their intervals do not overlap: the data show the choice."
-
-
-def commands(candidate: Deployable, folder: str = "deployed") -> list[str]:
-    """What makes the artefact, ready to paste; the first fit of several."""
-    run, name = candidate.fits[0], candidate.timing.runtime_name
-    openvino = name.startswith("openvino")
-    if candidate.precision == EXACT:
-        own = [f"vireid export {run} --to {folder} --format openvino"] if openvino else []
-        return [*own, f"vireid bundle {run} --to {folder}-bundle"]
-    if candidate.precision == "int8":
-        quantise = f"vireid quantise {run} --to {folder}"
-        return [
-            quantise,
-            *([] if openvino else [f"vireid bundle --file {folder}/model-int8.onnx --to {folder}-bundle"]),
-        ]
-    return [f"vireid export {run} --to {folder}" + (" --format openvino" if openvino else "")]
-
-
-def bundle_note(choice: DeploymentChoice) -> str:
-    """What a bundle takes where the choice was timed in another runtime; empty where it was not."""
-    best = choice.best
-    assert best is not None
-    if best.timing.runtime_name == "onnxruntime" or best.precision != EXACT:
-        return ""
-    same = [c for c in choice.considered if c.model == best.model and c.precision == EXACT]
-    there = [c for c in same if c.timing.runtime_name == "onnxruntime"]
-    if not there:
-        return "A bundle runs on onnxruntime, where this network was not measured on this device."
-    fastest = min(there, key=lambda c: c.timing.ms(choice.limits.percentile))
-    over = "; ".join(choice.limits.exceeded(fastest))
-    taken = f"{fastest.timing.ms(choice.limits.percentile):.2f} ms"
-    cost = f"A bundle runs on onnxruntime, where this network takes {taken}"
-    return f"{cost}, over the limits: {over}." if over else f"{cost}, within the limits."
 
 
 def measuring(key: TimingKey, overrides: Sequence[str]) -> str:

@@ -134,13 +134,13 @@ def cost_of_fit(fit: FitRecord, costs: Iterable[CostRecord]) -> CostRecord | Non
 
 def describe(model: Mapping[str, Any]) -> str:
     """A model configuration in short: its name, backbone, width and what is switched on."""
-    parts = [str(model.get("name", "model"))]
+    phrases = [str(model.get("name", "model"))]
     if model.get("backbone"):
-        parts.append(str(model["backbone"]))
+        phrases.append(str(model["backbone"]))
     if model.get("width") not in (None, 1, 1.0):
-        parts.append(f"×{model['width']:g}")
-    parts += [f"{key} {model[key]}" for key in ("ibn", "mha") if model.get(key) not in (None, "none")]
-    return " ".join(parts)
+        phrases.append(f"×{model['width']:g}")
+    phrases += [f"{key} {model[key]}" for key in ("ibn", "mha") if model.get(key) not in (None, "none")]
+    return " ".join(phrases)
 
 
 def _deployment(title: str, models: list[Model], records: Iterable[Record], plans: Iterable[Plan]) -> DeploymentView:

@@ -1,8 +1,8 @@
 """What numbers must share to stand side by side (a key for accuracies, one for latencies), and how they are printed."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from vireid.core.config import canonical_json
 from vireid.core.environment import MACHINE_IDENTITY, Environment
@@ -14,6 +14,8 @@ from vireid.core.records import EvaluationRecord, FitRecord, LatencyRecord
 if TYPE_CHECKING:
     from vireid.statistics.seeds import Difference
 
+K = TypeVar("K")
+T = TypeVar("T")
 OWN_PROCESS = "in the profiler's process"
 
 
@@ -117,6 +119,14 @@ METRICS = ("r1", "r5", "r10", "r20", "mAP", "mINP")
 SCORES = {"r1": "R1", "r10": "R10", "r20": "R20", "mAP": "mAP", "mINP": "mINP"}  # as tables print them
 MAIN_SCORES = {"r1": "R1", "mAP": "mAP"}  # of which differences are tested
 _USUAL = ("none", "minmax", "asymmetric")
+
+
+def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
+    """Items by what ``key`` takes from them, in the order in which that first comes."""
+    groups: dict[K, list[T]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return groups
 
 
 def data_label(fit: FitRecord) -> str:

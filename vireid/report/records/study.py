@@ -16,7 +16,7 @@ from vireid.core.config import parse
 from vireid.core.errors import UserError
 from vireid.core.plan import Cell, Plan, PlannedRun
 from vireid.core.records import CostRecord, EvaluationRecord, FitRecord, LatencyRecord, Record
-from vireid.report.records.keys import METRICS, AccuracyKey, as_sentence, data_label, data_note
+from vireid.report.records.keys import METRICS, AccuracyKey, as_sentence, data_label, data_note, grouped
 from vireid.report.records.timings import Timing, TimingBlock, timings
 from vireid.store import Store
 
@@ -167,7 +167,7 @@ class StudyView:
 
     def scores_in(self, key: AccuracyKey) -> pd.DataFrame:
         """Rows of ``scores`` that may be compared."""
-        return self.scores[[own == key for own in self.scores.key]].reset_index(drop=True)
+        return self.scores[[other == key for other in self.scores.key]].reset_index(drop=True)
 
     def per_query(self, evaluation: EvaluationRecord) -> pd.DataFrame | None:
         """The per-query table of an evaluation; None where it does not lie beside the record.
@@ -189,11 +189,8 @@ class StudyView:
 
     def sharing(self, key: Callable[[CostRecord], object]) -> list[list[str]]:
         """Cells of the design with a cost, grouped by what ``key`` takes from it; in the order of the plan."""
-        groups: dict[object, list[str]] = {}
-        for cell in self.design_cells:
-            if cell.name in self.costs:
-                groups.setdefault(key(self.costs[cell.name]), []).append(cell.name)
-        return list(groups.values())
+        counted = (cell.name for cell in self.design_cells if cell.name in self.costs)
+        return list(grouped(counted, lambda cell: key(self.costs[cell])).values())
 
     def group_label(self, cells: Sequence[str]) -> str:
         """Label of cells that share a row: the first one's, and how many more there are; all where they are levels."""
@@ -210,14 +207,10 @@ class StudyView:
     @cached_property
     def latency(self) -> list[TimingBlock]:
         """Latencies of the cells, block by block of what may be compared."""
-        groups: dict[tuple[object, ...], list[Timing]] = {}
         graphs = {cost.artefact for cost in self.costs.values()}
-        for timing in timings(
-            r for r in self.records.values() if isinstance(r, LatencyRecord) and r.artefact in graphs
-        ):
-            groups.setdefault((timing.key, timing.condition), []).append(timing)
+        measured = (r for r in self.records.values() if isinstance(r, LatencyRecord) and r.artefact in graphs)
         blocks = []
-        for group in groups.values():
+        for group in grouped(timings(measured), lambda timing: (timing.key, timing.condition)).values():
             by_graph = {timing.graph: timing for timing in group}
             graph_of = {cell: self.costs[cell].artefact for cell in self.cells if cell in self.costs}
             blocks.append(TimingBlock({c: by_graph[g] for c, g in graph_of.items() if g is not None and g in by_graph}))

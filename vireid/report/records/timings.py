@@ -11,7 +11,7 @@ import numpy as np
 from vireid.core.environment import MACHINE_IDENTITY
 from vireid.core.identity import run_id
 from vireid.core.records import LatencyRecord
-from vireid.report.records.keys import OWN_PROCESS, TimingKey, device_label, machine_digest, runtime_label
+from vireid.report.records.keys import OWN_PROCESS, TimingKey, device_label, grouped, machine_digest, runtime_label
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,8 @@ class Timing:
     def condition(self) -> tuple[object, ...]:
         """What timings of unlike graphs must share to be compared one by one; the machine goes by its digest."""
         record = self.first
-        own = run_id(record.runtime), record.precision, record.batch, tuple(record.resolution)
-        return (*self.key.condition, *own)
+        measured = run_id(record.runtime), record.precision, record.batch, tuple(record.resolution)
+        return (*self.key.condition, *measured)
 
     @cached_property
     def seconds(self) -> tuple[float, ...]:
@@ -159,21 +159,11 @@ def timings(records: Iterable[LatencyRecord], names: Mapping[str, str] | None = 
 
     Records of a whole query, from a file to a ranked list, are no forward passes.
     """
-    groups: dict[tuple[object, ...], list[Timing]] = {}
-    for record in records:
-        if record.status == "ok" and record.seconds and not record.stages:
-            timing = Timing((record,), TimingKey.of(record, names))
-            groups.setdefault((timing.key, timing.graph, timing.condition), []).append(timing)
+    passes = [r for r in records if r.status == "ok" and r.seconds and not r.stages]
+    single = (Timing((record,), TimingKey.of(record, names)) for record in passes)
+    groups = grouped(single, lambda t: (t.key, t.graph, t.condition))
     pooled = [Timing(tuple(t.first for t in group), group[0].key) for group in groups.values()]
     return sorted(pooled, key=lambda t: (t.key, t.first.resolution, t.graph, t.runtime, t.batch))
-
-
-def by_key(timings: Iterable[Timing]) -> dict[TimingKey, list[Timing]]:
-    """Timings by machine, mode and threads; unlike ones never share an entry."""
-    groups: dict[TimingKey, list[Timing]] = {}
-    for timing in timings:
-        groups.setdefault(timing.key, []).append(timing)
-    return groups
 
 
 def machine_names(records: Iterable[LatencyRecord]) -> dict[str, str]:
@@ -204,6 +194,6 @@ def _field(name: str, value: object, others: Sequence[object]) -> str:
     if name == "cpu_family_model_stepping" and isinstance(value, list):
         return f"family {value[0]}, model {value[1]}, stepping {value[2]}"
     if name == "isa" and isinstance(value, list):
-        own = [flag for flag in value if not all(isinstance(o, list) and flag in o for o in others)]
-        return f"with {' '.join(own)}" if own else "with no further instructions"
+        further = [flag for flag in value if not all(isinstance(o, list) and flag in o for o in others)]
+        return f"with {' '.join(further)}" if further else "with no further instructions"
     return f"{name.replace('_', ' ')} {value}"

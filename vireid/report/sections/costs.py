@@ -13,7 +13,7 @@ from vireid.report.figures.canvas import GREY, colour, light_grid, new_figure, p
 from vireid.report.html import Column, Html, absent, join, table, tag, unfilled, with_ratio
 from vireid.report.page import Report
 from vireid.report.records.deployment import DeploymentView
-from vireid.report.records.keys import TimingKey, as_sentence
+from vireid.report.records.keys import TimingKey, as_sentence, grouped
 from vireid.report.records.study import StudyView
 from vireid.report.records.timings import Timing
 from vireid.report.tables import COSTS
@@ -179,26 +179,24 @@ def render_roofline(report: Report) -> Html:
     points = roofline_points(deployment)
     if not points:
         return unfilled("No latency record holds the machine's roofs", "vireid profile model=idkl profile=isolated")
-    groups: dict[TimingKey, list[Point]] = {}
-    for point in points:
-        groups.setdefault(point.timing.key, []).append(point)
+    groups = grouped(points, lambda point: point.timing.key)
     figures = [
-        _roofline_figure(deployment, key, own, report.out, f"roofline-{n}")
-        for n, (key, own) in enumerate(groups.items(), start=1)
+        _roofline_figure(deployment, key, group, report.out, f"roofline-{n}")
+        for n, (key, group) in enumerate(groups.items(), start=1)
     ]
     return join([*figures, _roofline_table(deployment, groups)])
 
 
-def _roofline_figure(deployment: DeploymentView, key: TimingKey, own: Sequence[Point], out: Path, name: str) -> Html:
-    runtimes = sorted({point.timing.runtime for point in own})
-    kinds = sorted({point.arithmetic for point in own})
-    low, high = min(p.intensity for p in own) / 2, max(p.intensity for p in own) * 2
+def _roofline_figure(deployment: DeploymentView, key: TimingKey, group: Sequence[Point], out: Path, name: str) -> Html:
+    runtimes = sorted({point.timing.runtime for point in group})
+    kinds = sorted({point.arithmetic for point in group})
+    low, high = min(p.intensity for p in group) / 2, max(p.intensity for p in group) * 2
     with styled():
         figure = new_figure(8.2, 4.6)
         axes = figure.add_subplot()
         light_grid(axes, "both")
         for number, kind in enumerate(kinds):
-            of_it = [point for point in own if point.arithmetic == kind]
+            of_it = [point for point in group if point.arithmetic == kind]
             gflops, bandwidth = max(p.gflops for p in of_it), max(p.bandwidth for p in of_it)
             reach = np.geomspace(min(low, gflops / bandwidth / 2), max(high, 2 * gflops / bandwidth), 200)
             style = ("-", (0, (5, 2)), (0, (1.5, 1.5)))[number % 3]
@@ -207,7 +205,7 @@ def _roofline_figure(deployment: DeploymentView, key: TimingKey, own: Sequence[P
                 reach, np.minimum(gflops, reach * bandwidth), color=GREY, linestyle=style, linewidth=1.3, label=roofs
             )
         for number, runtime in enumerate(runtimes):
-            of_it = [point for point in own if point.timing.runtime == runtime]
+            of_it = [point for point in group if point.timing.runtime == runtime]
             x, y = [p.intensity for p in of_it], [p.achieved for p in of_it]
             mark = "o" if number < 7 else "D"
             axes.scatter(
@@ -233,11 +231,9 @@ def _roofline_table(deployment: DeploymentView, by_key: dict[TimingKey, list[Poi
     columns = [Column("Runtime", text=True), Column("Batch"), Column("Achieved", "GFLOP/s")]
     columns += [Column("Intensity", "operations/byte, at most"), Column("Roof of arithmetic", "GFLOP/s")]
     columns += [Column("Roof of memory", "GB/s"), Column("Attainable", "GFLOP/s"), Column("Reached", "%")]
-    groups: dict[str, list[Point]] = {}
-    for key, own in by_key.items():
-        for point in own:
-            groups.setdefault(f"{deployment.graph_name(point.timing)} · {key}", []).append(point)
-    blocks = [(heading, [_roofline_row(point) for point in own]) for heading, own in groups.items()]
+    ordered = (point for points in by_key.values() for point in points)
+    groups = grouped(ordered, lambda point: f"{deployment.graph_name(point.timing)} · {point.timing.key}")
+    blocks = [(heading, [_roofline_row(point) for point in group]) for heading, group in groups.items()]
     caption = (
         "Achieved arithmetic and the lower of the two roofs at that intensity. The roof of arithmetic is a matrix "
         "product by PyTorch's libraries in the numbers named below it: another precision may reach "

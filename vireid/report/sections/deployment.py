@@ -17,16 +17,9 @@ from vireid.report.figures import canvas
 from vireid.report.figures.canvas import place_labels
 from vireid.report.html import Column, Html, bullets, join, paragraph, table, tag, unfilled
 from vireid.report.page import Report
-from vireid.report.records.candidates import (
-    Accuracy,
-    Deployable,
-    candidates,
-    evaluations_under,
-    find_accuracy_key,
-    front,
-)
+from vireid.report.records.choose import Deployable, candidates, evaluations_under, find_accuracy_key, front
 from vireid.report.records.deployment import DeploymentView, describe
-from vireid.report.records.keys import AccuracyKey, TimingKey, as_sentence, runtime_label, signed
+from vireid.report.records.keys import AccuracyKey, TimingKey, as_sentence, grouped, runtime_label, signed
 from vireid.report.records.timings import Timing
 from vireid.report.sections.scores import along, staircase
 from vireid.report.tables import csv_text
@@ -50,11 +43,11 @@ def render_front(report: Report) -> Html:
     copy = report.copy("tables/candidates.csv", candidates_csv(every, key))
     pieces = []
     for number, timed in enumerate(extreme_keys(every), start=1):
-        own = [candidate for candidate in every if candidate.timing.key == timed]
+        group = [candidate for candidate in every if candidate.timing.key == timed]
         pieces.append(tag("h3", str(timed)))
-        if any(candidate.accuracy for candidate in own):
-            pieces.append(_front_figure(deployment, own, key, report.out, f"front-{number}"))
-        pieces.append(_candidates_table(own, key, copy))
+        if any(candidate.accuracy for candidate in group):
+            pieces.append(_front_figure(deployment, group, key, report.out, f"front-{number}"))
+        pieces.append(_candidates_table(group, key, copy))
     return join(pieces)
 
 
@@ -67,10 +60,11 @@ def extreme_keys(candidates: Sequence[Deployable]) -> list[TimingKey]:
 
 
 def _front_figure(
-    deployment: DeploymentView, own: Sequence[Deployable], key: AccuracyKey, out: Path, name: str
+    deployment: DeploymentView, group: Sequence[Deployable], key: AccuracyKey, out: Path, name: str
 ) -> Html:
-    scored = [(c, c.accuracy, _point(c, c.accuracy)) for c in own if c.accuracy is not None]
-    best = front(own)
+    points = ((c, c.accuracy) for c in group if c.accuracy is not None)
+    scored = [(c, accuracy, (c.timing.ms(50), 100 * accuracy.mean_ap)) for c, accuracy in points]  # ms and percent
+    best = front(group)
     first = [(c, accuracy, point) for c, accuracy, point in scored if c in best]
     first.sort(key=lambda entry: best.index(entry[0]))
     labels = list(dict.fromkeys(model.label for model in deployment.models))
@@ -108,42 +102,37 @@ def _front_figure(
         names = [candidate.timing.short for candidate, *_ in first]
         place_labels(axes, [point for *_, point in first], names, covered + along(line))
         caption = (
-            f"mAP against latency on {own[0].timing.key}: {key.title}, {PLAIN}. Colour and fill: system; shape: "
+            f"mAP against latency on {group[0].timing.key}: {key.title}, {PLAIN}. Colour and fill: system; shape: "
             "precision. Dashed: Pareto front, whose members are named by runtime; thin lines: their intervals over "
             f"query identities.{as_sentence(key.note)}"
         )
         return canvas.publish(figure, name, caption, out)
 
 
-def _point(candidate: Deployable, accuracy: Accuracy) -> tuple[float, float]:
-    """Milliseconds and percent."""
-    return candidate.timing.ms(50), 100 * accuracy.mean_ap
-
-
 def _paint(position: int) -> dict[str, Any]:
     """Colours of a system's marks: filled, and once the colours are used up hollow, pale, and with a dark edge."""
-    own = canvas.colour(position)
-    pale = tuple(0.4 * part + 0.6 for part in to_rgb(own))
+    shade = canvas.colour(position)
+    pale = tuple(0.4 * part + 0.6 for part in to_rgb(shade))
     face, edge, width = (
-        (own, "white", 0.7),
-        ("white", own, 1.2),
-        (pale, own, 1.2),
-        (own, "black", 1.0),
+        (shade, "white", 0.7),
+        ("white", shade, 1.2),
+        (pale, shade, 1.2),
+        (shade, "black", 1.0),
     )[position // len(canvas.OKABE_ITO) % 4]
     return {"facecolor": face, "edgecolor": edge, "linewidth": width}
 
 
-def _candidates_table(own: Sequence[Deployable], key: AccuracyKey, files: str) -> Html:
-    best = front(own)
+def _candidates_table(group: Sequence[Deployable], key: AccuracyKey, files: str) -> Html:
+    best = front(group)
     columns = [Column("Model", text=True), Column("Runtime", text=True)]
     columns += [Column(name, "ms") for name in ("p50", "p90", "p99")]
     columns += [Column("File", "MB"), Column("RSS", "MB"), Column("mAP", "%"), Column("Interval"), Column("Seeds")]
-    order = sorted(own, key=lambda c: (c.accuracy is None, c.timing.ms(50)))
+    order = sorted(group, key=lambda c: (c.accuracy is None, c.timing.ms(50)))
     on = ("On the front", [_candidate_row(c) for c in order if c in best])
     off = ("Behind it", [_candidate_row(c) for c in order if c not in best and c.accuracy is not None])
     none = ("Not evaluated: no accuracy of their own", [_candidate_row(c) for c in order if c.accuracy is None])
     caption = (
-        f"Candidates on {own[0].timing.key}, batch 1: {key.title}, {PLAIN}. float32 has the accuracy of the fit; any "
+        f"Candidates on {group[0].timing.key}, batch 1: {key.title}, {PLAIN}. float32 has the accuracy of the fit; any "
         "other precision that of an evaluated file of its kind, or none. mAP and its interval are means over seeds."
         f"{as_sentence(key.note)}"
     )
@@ -262,10 +251,8 @@ def render_toggles(report: Report) -> Html:
     columns = [Column("Model without it", text=True), Column("Runtime", text=True), Column("Batch")]
     columns += [Column("Without", "p50, ms"), Column("With", "p50, ms"), Column("Ratio", "p50")]
     columns.append(Column("MACs", "ratio"))
-    groups: dict[tuple[str, TimingKey], list[Price]] = {}
-    for price in priced:
-        groups.setdefault((str(price.toggle), price.without.key), []).append(price)
-    blocks = [(f"{name} on {key}", [_price_row(price) for price in own]) for (name, key), own in groups.items()]
+    groups = grouped(priced, lambda price: (str(price.toggle), price.without.key))
+    blocks = [(f"{name} on {key}", [_price_row(price) for price in group]) for (name, key), group in groups.items()]
     caption = (
         "Price of a toggle at inference: median latency with it ÷ without it, of models that differ in nothing else, "
         "on one machine, in one runtime, measured in one mode. Weights do not matter for it; most of these were never "
@@ -314,7 +301,7 @@ def render_quantisation(report: Report) -> Html:
     pieces = [table(columns, [("", rows)], caption)]
     if tried:
         pieces.append(paragraph("Settings that were compared on dev before one was taken:"))
-        listed = [tag("span", f"{name}: ", "; ".join(map(_setting_text, own))) for name, own in tried.items()]
+        listed = [tag("span", f"{name}: ", "; ".join(map(_setting_text, group))) for name, group in tried.items()]
         pieces.append(bullets(listed))
     return join(pieces)
 
@@ -323,9 +310,9 @@ def pairs(
     deployment: DeploymentView, fit: FitRecord, key: AccuracyKey
 ) -> list[tuple[EvaluationRecord | None, EvaluationRecord]]:
     """A fit's evaluated files, each with the evaluation of the model itself."""
-    own = evaluations_under(deployment, fit, key)
-    whole = next((e for e in reversed(own) if e.artefact is None), None)
-    return [(whole, evaluation) for evaluation in own if evaluation.artefact is not None]
+    evaluations = evaluations_under(deployment, fit, key)
+    whole = next((e for e in reversed(evaluations) if e.artefact is None), None)
+    return [(whole, evaluation) for evaluation in evaluations if evaluation.artefact is not None]
 
 
 def _quantised_row(label: str, fit: FitRecord, whole: EvaluationRecord | None, file: EvaluationRecord) -> list[str]:
@@ -347,15 +334,15 @@ def _quantised_row(label: str, fit: FitRecord, whole: EvaluationRecord | None, f
 
 
 def _setting_text(setting: Mapping[str, Any]) -> str:
-    parts = []
+    phrases = []
     for key, value in setting.items():
         if isinstance(value, Mapping):
-            parts.append(_setting_text(value) or "defaults")
+            phrases.append(_setting_text(value) or "defaults")
         elif isinstance(value, float):
-            parts.append(f"{key} {value:.4g}")
+            phrases.append(f"{key} {value:.4g}")
         elif value not in (None, ""):
-            parts.append(f"{key} {value}")
-    return ", ".join(parts)
+            phrases.append(f"{key} {value}")
+    return ", ".join(phrases)
 
 
 def _file_label(runtime: Mapping[str, Any], precision: str) -> str:

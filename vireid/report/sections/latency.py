@@ -9,22 +9,13 @@ import numpy as np
 
 from vireid.core.messages import DASH
 from vireid.core.records import LatencyRecord
-from vireid.report.figures.canvas import (
-    OKABE_ITO,
-    colour,
-    light_grid,
-    milliseconds_axis,
-    new_figure,
-    publish,
-    small_multiples,
-    styled,
-)
+from vireid.report.figures import canvas
 from vireid.report.html import Column, Html, absent, bullets, join, table, tag, unfilled
 from vireid.report.page import Report
 from vireid.report.records.deployment import DeploymentView
-from vireid.report.records.keys import TimingKey, as_sentence, runtime_label
+from vireid.report.records.keys import TimingKey, as_sentence, grouped, runtime_label
 from vireid.report.records.study import StudyView
-from vireid.report.records.timings import Timing, by_key
+from vireid.report.records.timings import Timing
 
 
 def render_latency(report: Report) -> Html:
@@ -70,14 +61,14 @@ def _samples_figure(view: StudyView, out: Path) -> Html:
     panels = [(block, view.graphs_in(block)) for block in view.latency]
     rows = max(len(graphs) for _, graphs in panels)
     same = len({tuple(label for label, _ in graphs) for _, graphs in panels}) == 1
-    with styled():
-        drawn = small_multiples(len(panels), 2, (4.6, 1.1 + 0.36 * rows), (0.6, 0.0), sharey=same)
+    with canvas.styled():
+        drawn = canvas.small_multiples(len(panels), 2, (4.6, 1.1 + 0.36 * rows), (0.6, 0.0), sharey=same)
         for axes, (block, graphs) in zip(drawn.panels, panels, strict=True):
-            light_grid(axes, "x")
+            canvas.light_grid(axes, "x")
             reach = 1.3e3 * max(float(np.percentile(timing.seconds, 95)) for _, timing in graphs)
             for y, (_, timing) in enumerate(graphs):
                 values = 1e3 * np.asarray(timing.seconds, dtype=float)
-                shade = colour(y)
+                shade = canvas.colour(y)
                 spread = np.linspace(-0.28, 0.28, len(values)) if len(values) > 1 else np.zeros(1)
                 axes.scatter(values, y + spread, s=7, color=shade, alpha=0.45, linewidth=0)
                 low, middle, high = np.percentile(values, [5, 50, 95])
@@ -98,7 +89,7 @@ def _samples_figure(view: StudyView, out: Path) -> Html:
             "bar: median, line: 5th to 95th percentile; samples far beyond are counted at the edge. "
             f"Measured on {devices}.{view.note}"
         )
-        return publish(drawn.figure, "latency", caption, out)
+        return canvas.publish(drawn.figure, "latency", caption, out)
 
 
 GRAPH_LINE = 40  # characters of a graph's name before it goes on in the next line
@@ -107,78 +98,74 @@ GRAPH_LINE = 40  # characters of a graph's name before it goes on in the next li
 def render_latency_by_machine(report: Report) -> Html:
     """A figure and a table for every machine."""
     deployment = report.deployment
-    machines: dict[str, list[Timing]] = {}
-    for timing in deployment.shown:
-        machines.setdefault(timing.key.machine, []).append(timing)
+    machines = grouped(deployment.shown, lambda timing: timing.key.machine)
     if not machines:
         return unfilled("No latency measured", "vireid profile model=idkl profile=runtimes")
     pieces = []
-    for number, own in enumerate(machines.values(), start=1):
-        pieces.append(tag("h3", own[0].key.device))
-        if single := [timing for timing in own if timing.batch == 1]:
+    for number, group in enumerate(machines.values(), start=1):
+        pieces.append(tag("h3", group[0].key.device))
+        if single := [timing for timing in group if timing.batch == 1]:
             pieces.append(_machine_figure(deployment, single, report.out, f"latency-{number}"))
-        pieces += [_machine_table(deployment, own), _remarks(deployment, own)]
+        pieces += [_machine_table(deployment, group), _remarks(deployment, group)]
     return join(pieces)
 
 
-def _machine_figure(deployment: DeploymentView, own: Sequence[Timing], out: Path, name: str) -> Html:
-    groups = by_key(own)
-    runtimes = sorted({timing.runtime for timing in own})
+def _machine_figure(deployment: DeploymentView, group: Sequence[Timing], out: Path, name: str) -> Html:
+    groups = grouped(group, lambda timing: timing.key)
+    runtimes = sorted({timing.runtime for timing in group})
     rows = {key: list(dict.fromkeys(map(deployment.graph_name, timings))) for key, timings in groups.items()}
     lanes = {key: sorted({timing.runtime for timing in timings}) for key, timings in groups.items()}
     heights = [0.14 * max(3, len(lanes[key])) * len(graphs) + 0.6 for key, graphs in rows.items()]
     scale = ""
-    with styled():
-        figure = new_figure(9.0, sum(heights) + 0.8 + 0.22 * (len(runtimes) // 3))
+    with canvas.styled():
+        figure = canvas.new_figure(9.0, sum(heights) + 0.8 + 0.22 * (len(runtimes) // 3))
         panels = figure.subplots(len(groups), 1, squeeze=False, sharex=True, height_ratios=heights)[:, 0]
         for axes, (key, timings) in zip(panels, groups.items(), strict=True):
-            light_grid(axes, "x")
+            canvas.light_grid(axes, "x")
             graphs, own_lanes = rows[key], lanes[key]
             for timing in timings:
                 lane = runtimes.index(timing.runtime)
                 offset = own_lanes.index(timing.runtime) - (len(own_lanes) - 1) / 2
                 y = graphs.index(deployment.graph_name(timing)) + offset * 0.8 / len(own_lanes)
                 middle, high = timing.ms(50), timing.ms(90)
-                axes.plot([middle, high], [y, y], color=colour(lane), linewidth=1.4)
-                mark = "o" if lane < len(OKABE_ITO) else "D"
+                axes.plot([middle, high], [y, y], color=canvas.colour(lane), linewidth=1.4)
+                mark = "o" if lane < len(canvas.OKABE_ITO) else "D"
                 axes.scatter(
-                    middle, y, s=26, marker=mark, color=colour(lane), edgecolor="white", linewidth=0.5, zorder=3
+                    middle, y, s=26, marker=mark, color=canvas.colour(lane), edgecolor="white", linewidth=0.5, zorder=3
                 )
-            scale = milliseconds_axis(axes, [t.ms(p) for t in own for p in (50, 90)])
+            scale = canvas.milliseconds_axis(axes, [t.ms(p) for t in group for p in (50, 90)])
             axes.set_yticks(range(len(graphs)), [fill(graph, GRAPH_LINE) for graph in graphs])
             axes.tick_params(axis="y", length=0)
             axes.set_ylim(len(graphs) - 0.45, -0.55)
             axes.set_title(key.heading)
         panels[-1].set_xlabel(f"milliseconds per image, batch 1{scale}")
         handles = [
-            panels[0].plot([], [], "o" if n < len(OKABE_ITO) else "D", color=colour(n), label=runtime)[0]
+            panels[0].plot([], [], "o" if n < len(canvas.OKABE_ITO) else "D", color=canvas.colour(n), label=runtime)[0]
             for n, runtime in enumerate(runtimes)
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=2)  # names are long: three would be cut off
         caption = (
-            f"Latency of one image on {own[0].key.device}: median (point) and 90th percentile (end of the line), "
+            f"Latency of one image on {group[0].key.device}: median (point) and 90th percentile (end of the line), "
             f"one row per deployed graph.{as_sentence(*deployment.notes)}"
         )
-        return publish(figure, name, caption, out)
+        return canvas.publish(figure, name, caption, out)
 
 
-def _machine_table(deployment: DeploymentView, own: Sequence[Timing]) -> Html:
+def _machine_table(deployment: DeploymentView, group: Sequence[Timing]) -> Html:
     columns = [Column("Runtime", text=True), Column("Batch")]
     columns += [Column(name, "ms") for name in ("p50", "p90", "p99")]
     columns += [Column("Throughput", "images/s"), Column("Load", "s"), Column("File", "MB"), Column("RSS", "MB")]
-    energy = any(timing.joules_per_image is not None for timing in own)
+    energy = any(timing.joules_per_image is not None for timing in group)
     columns += [Column("Energy", "J/image")] if energy else []
     columns.append(Column("Samples"))
-    groups: dict[str, list[Timing]] = {}
-    for key, timings in by_key(own).items():
-        for timing in timings:
-            groups.setdefault(f"{deployment.graph_name(timing)} · {key.heading}", []).append(timing)
+    ordered = (timing for timings in grouped(group, lambda timing: timing.key).values() for timing in timings)
+    groups = grouped(ordered, lambda timing: f"{deployment.graph_name(timing)} · {timing.key.heading}")
     blocks = [
         (heading, [_timing_row(timing, energy=energy) for timing in timings]) for heading, timings in groups.items()
     ]
     unread = "" if energy else " Energy cannot be read on this machine."
     caption = (
-        f"Forward passes on {own[0].key.device}, from raw samples; throughput is batch ÷ p50. Load: from the file to "
+        f"Forward passes on {group[0].key.device}, from raw samples; throughput is batch ÷ p50. Load: from the file to "
         "the first answer. RSS: highest resident memory of the isolated process, interpreter and libraries included. "
         f"A dash: measured in the profiler's process, where these cannot be known.{unread}"
         f"{as_sentence(*deployment.notes)}"
@@ -201,16 +188,16 @@ def _timing_row(timing: Timing, *, energy: bool) -> list[str]:
     ]
 
 
-def _remarks(deployment: DeploymentView, own: Sequence[Timing]) -> Html:
+def _remarks(deployment: DeploymentView, group: Sequence[Timing]) -> Html:
     """What the profiler remarked on its own measurements, folded away."""
     lines = [
         f"{deployment.graph_name(t)}, {t.runtime}, batch {t.batch}, {t.key.heading}: {'; '.join(t.notes)}"
-        for t in own
+        for t in group
         if t.notes
     ]
     if not lines:
         return Html()
-    title = f"Remarks of the profiler on {len(lines)} of {len(own)} measurements"
+    title = f"Remarks of the profiler on {len(lines)} of {len(group)} measurements"
     return tag("details", tag("summary", title), bullets(lines), class_="method")
 
 
@@ -221,10 +208,8 @@ STAGES = ("decode", "preprocess", "backbone", "neck", "network", "search")
 def render_query_pipeline(report: Report) -> Html:
     """One figure per machine, mode and threads, and a table."""
     deployment = report.deployment
-    groups: dict[TimingKey, list[LatencyRecord]] = {}
-    for record in deployment.latencies:
-        if record.status == "ok" and record.stages and record.artefact in deployment.labels:
-            groups.setdefault(TimingKey.of(record, deployment.machines), []).append(record)
+    queries = [r for r in deployment.latencies if r.status == "ok" and r.stages and r.artefact in deployment.labels]
+    groups = grouped(queries, lambda record: TimingKey.of(record, deployment.machines))
     if not groups:
         return unfilled(
             "No query from a JPEG file to a ranked list measured",
@@ -232,39 +217,41 @@ def render_query_pipeline(report: Report) -> Html:
         )
     groups = dict(sorted(groups.items()))
     figures = [
-        _stages_figure(deployment, key, own, report.out, f"ways-{n}")
-        for n, (key, own) in enumerate(groups.items(), start=1)
+        _stages_figure(deployment, key, group, report.out, f"ways-{n}")
+        for n, (key, group) in enumerate(groups.items(), start=1)
     ]
     return join([*figures, _stages_table(deployment, groups)])
 
 
-def _stages_figure(deployment: DeploymentView, key: TimingKey, own: list[LatencyRecord], out: Path, name: str) -> Html:
-    with styled():
-        names = [fill(_bar_name(deployment, record), BAR_LINE) for record in own]
-        figure = new_figure(8.8, 1.2 + 0.22 * sum(1 + name.count("\n") for name in names) + 0.14 * len(own))
+def _stages_figure(
+    deployment: DeploymentView, key: TimingKey, group: list[LatencyRecord], out: Path, name: str
+) -> Html:
+    with canvas.styled():
+        names = [fill(_bar_name(deployment, record), BAR_LINE) for record in group]
+        figure = canvas.new_figure(8.8, 1.2 + 0.22 * sum(1 + name.count("\n") for name in names) + 0.14 * len(group))
         axes = figure.add_subplot()
-        light_grid(axes, "x")
+        canvas.light_grid(axes, "x")
         for number, stage in enumerate(STAGES):
-            lengths = [_stage_ms(record, stage) or 0.0 for record in own]
+            lengths = [_stage_ms(record, stage) or 0.0 for record in group]
             if not any(lengths):
                 continue
-            lefts = [sum(_stage_ms(record, before) or 0.0 for before in STAGES[:number]) for record in own]
-            axes.barh(range(len(own)), lengths, 0.66, left=lefts, color=colour(number), label=stage)
-        axes.set_yticks(range(len(own)), names)
+            lefts = [sum(_stage_ms(record, before) or 0.0 for before in STAGES[:number]) for record in group]
+            axes.barh(range(len(group)), lengths, 0.66, left=lefts, color=canvas.colour(number), label=stage)
+        axes.set_yticks(range(len(group)), names)
         axes.tick_params(axis="y", length=0)
-        axes.set_ylim(len(own) - 0.5, -0.5)
+        axes.set_ylim(len(group) - 0.5, -0.5)
         axes.set_xlabel("median milliseconds of each stage")
         figure.legend(loc="outside lower center", ncols=6)
         caption = f"From a JPEG file to a ranked list on {key}; bars end at the sum of the stages' medians."
-        return publish(figure, name, caption + as_sentence(*deployment.notes), out)
+        return canvas.publish(figure, name, caption + as_sentence(*deployment.notes), out)
 
 
 def _stages_table(deployment: DeploymentView, groups: dict[TimingKey, list[LatencyRecord]]) -> Html:
-    shown = [stage for stage in STAGES if any(stage in r.stages for own in groups.values() for r in own)]
+    shown = [stage for stage in STAGES if any(stage in r.stages for group in groups.values() for r in group)]
     columns = [Column("Graph and runtime", text=True), *(Column(stage, "ms") for stage in shown)]
     columns += [Column("Whole query", "ms"), Column("Gallery", "rows"), Column("Gallery", "MB")]
     columns.append(Column("JPEG", text=True))
-    blocks = [(str(key), [_stages_row(deployment, record, shown) for record in own]) for key, own in groups.items()]
+    blocks = [(str(key), [_stages_row(deployment, record, shown) for record in group]) for key, group in groups.items()]
     caption = (
         "Medians of each stage of one query and of the whole query. Eager mode alone separates backbone and neck; the "
         "gallery's features are prepared before, float32, and stay in memory."

@@ -12,8 +12,7 @@ from vireid.core.records import FitRecord, LatencyRecord
 from vireid.report.html import Column, Html, absent, bullets, join, paragraph, table, tag, unfilled
 from vireid.report.page import Report
 from vireid.report.records.deployment import DeploymentView
-from vireid.report.records.keys import data_label, data_note, device_label
-from vireid.report.records.timings import by_key
+from vireid.report.records.keys import data_label, data_note, device_label, grouped
 
 
 def render_machines(report: Report) -> Html:
@@ -26,8 +25,8 @@ def render_machines(report: Report) -> Html:
     ]
     below = [paragraph("Not measured:"), bullets(dict.fromkeys(skipped))] if skipped else []
     rows = []
-    for key, own in by_key(deployment.shown).items():
-        counts = (len({t.graph for t in own}), len({t.runtime for t in own}), len(own))
+    for key, timings in grouped(deployment.shown, lambda timing: timing.key).items():
+        counts = (len({t.graph for t in timings}), len({t.runtime for t in timings}), len(timings))
         rows.append([key.device, key.mode, str(key.threads), *map(str, counts)])
     if not rows:
         command = "vireid profile model=idkl profile=runtimes"

@@ -5,11 +5,10 @@ from typing import Any
 
 from vireid.core.messages import DASH
 from vireid.core.protocol_card import COUNTS, RECALL, ProtocolCard
-from vireid.core.records import CostRecord, EvaluationRecord, Record
+from vireid.core.records import CostRecord, EvaluationRecord, Record, published_records
 from vireid.report.html import Column, Html, absent, join, table, tag
 from vireid.report.page import Report
-from vireid.report.records.keys import METRICS
-from vireid.report.records.published import published_records
+from vireid.report.records.keys import METRICS, grouped
 
 CARD = {
     "name": "Protocol",
@@ -35,10 +34,8 @@ CARD = {
 
 def render_protocols(report: Report) -> Html:
     """One column per protocol and re-ranking, one row per entry of their cards."""
-    groups: dict[str, list[ProtocolCard]] = {}
-    for run in report.view.runs:
-        for evaluation in run.evaluations:
-            groups.setdefault(evaluation.card.full_title, []).append(evaluation.card)
+    listed = (evaluation.card for run in report.view.runs for evaluation in run.evaluations)
+    groups = grouped(listed, lambda card: card.full_title)
     if not groups:
         return absent("No scores yet.")
     cards = {title: merged(group) for title, group in groups.items()}

@@ -80,17 +80,17 @@ def to_html(view: StudyView, content: ScoreTable, files: str = "") -> Html:
 def caption(view: StudyView, content: ScoreTable, differences: str) -> str:
     """What the table shows, how it prints ``differences``, under which condition, and what it may be compared with."""
     block = view.main_block(1) or view.main_block(32)
-    parts = [f"{view.plan.title} – {content.title}, trained on {content.key.accelerator}."]
+    sentences = [f"{view.plan.title} – {content.title}, trained on {content.key.accelerator}."]
     if any(row.seeds > 1 for row in content.rows):
-        parts.append("Scores are mean ± standard deviation over seeds.")
-    parts.append(f"{differences} from {view.baseline.label}, paired by seed.")
+        sentences.append("Scores are mean ± standard deviation over seeds.")
+    sentences.append(f"{differences} from {view.baseline.label}, paired by seed.")
     if any(row.control for row in content.rows):
-        parts.append("Controls check the study itself and stand outside its design.")
+        sentences.append("Controls check the study itself and stand outside its design.")
     if any(0 < row.seeds < MIN_SEEDS for row in content.rows):
-        parts.append(f"Grey differences: fewer than {MIN_SEEDS} seeds, no effect claimed.")
+        sentences.append(f"Grey differences: fewer than {MIN_SEEDS} seeds, no effect claimed.")
     if block:
-        parts.append(f"Latency is a median: {block.setup}.")
-    return " ".join(parts) + as_sentence(content.key.note)
+        sentences.append(f"Latency is a median: {block.setup}.")
+    return " ".join(sentences) + as_sentence(content.key.note)
 
 
 def _ablation_row(content: ScoreTable, row: Row) -> list[str]:
@@ -202,8 +202,8 @@ def bars(
                     y, 100 * score.mean, 0.66, color=shade, alpha=0.75 if plain else 0.4,
                     hatch=None if plain else "///", edgecolor="white", linewidth=0,
                 )  # fmt: skip
-                own = scores[(scores.cell == row.cell) & (scores.reranking == row.reranking)]
-                values = 100 * own[metric].to_numpy(dtype=float)
+                of_row = scores[(scores.cell == row.cell) & (scores.reranking == row.reranking)]
+                values = 100 * of_row[metric].to_numpy(dtype=float)
                 if len(values) > 1:
                     offsets = np.linspace(-0.16, 0.16, len(values))
                     axes.scatter(values, y + offsets, s=16, color="#111111", edgecolor="white", linewidth=0.5, zorder=3)

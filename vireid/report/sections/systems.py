@@ -8,7 +8,7 @@ from vireid.core.protocol_card import PLAIN
 from vireid.report.effects.phrases import SUMMARY, Names, document, effect_entry, grid
 from vireid.report.html import Column, Html, absent, join, paragraph, table, with_ratio
 from vireid.report.page import Report
-from vireid.report.records.keys import MAIN_SCORES, as_sentence, seeds_phrase
+from vireid.report.records.keys import MAIN_SCORES, as_sentence, grouped, seeds_phrase
 from vireid.report.records.study import StudyView
 from vireid.report.sections.effects import system_sentence
 from vireid.report.sections.text import source, text_rows, text_sentence
@@ -83,10 +83,10 @@ class SystemTable:
 
     def short(self, content: ScoreTable) -> str:
         """What distinguishes a protocol from the table's other ones, such as ``indoor``."""
-        parts = [table.title.split(" · ") for table in self.tables]
-        shared = set.intersection(*map(set, parts))
-        own = content.title.split(" · ")
-        return " · ".join([part for part in own if part not in shared] or own[1:2])
+        titles = [table.title.split(" · ") for table in self.tables]
+        shared = set.intersection(*map(set, titles))
+        title = content.title.split(" · ")
+        return " · ".join([part for part in title if part not in shared] or title[1:2])
 
     def decimals(self, column: CostColumn) -> int:
         """Decimals of a cost in every row."""
@@ -95,10 +95,8 @@ class SystemTable:
 
 def system_tables(report: Report) -> list[SystemTable]:
     """One table per kind of data and accelerator; systems in the order of the plan, also those without a score."""
-    groups: dict[tuple[str, str], list[ScoreTable]] = {}
-    for content in report.tables(text=False):
-        if any(row.reranking == PLAIN for row in content.rows):
-            groups.setdefault((content.key.data, content.key.accelerator), []).append(content)
+    plain = [table for table in report.tables(text=False) if any(row.reranking == PLAIN for row in table.rows)]
+    groups = grouped(plain, lambda table: (table.key.data, table.key.accelerator))
     return [_system_table(report.view, tables) for tables in groups.values()]
 
 
@@ -136,16 +134,18 @@ def to_html(view: StudyView, content: SystemTable, files: str = "") -> Html:
 def caption(view: StudyView, content: SystemTable) -> str:
     """What the table shows, and under which condition."""
     titles = "; ".join(table.title for table in content.tables)
-    parts = [f"{view.plan.title}. Accuracy under {titles}, {PLAIN}, images alone; trained on {content.accelerator}."]
+    sentences = [
+        f"{view.plan.title}. Accuracy under {titles}, {PLAIN}, images alone; trained on {content.accelerator}."
+    ]
     if any(system.seeds > 1 for system in content.systems):
-        parts.append("Scores are mean ± standard deviation over seeds.")
-    parts.append(f"Below: difference from {view.baseline.label}, paired by seed; of costs the ratio.")
+        sentences.append("Scores are mean ± standard deviation over seeds.")
+    sentences.append(f"Below: difference from {view.baseline.label}, paired by seed; of costs the ratio.")
     if any(0 < system.seeds < MIN_SEEDS for system in content.systems):
-        parts.append(f"Grey: fewer than {MIN_SEEDS} seeds, no effect claimed.")
+        sentences.append(f"Grey: fewer than {MIN_SEEDS} seeds, no effect claimed.")
     if block := view.main_block(1):
-        parts.append(f"Latency: median (p50) of one image, {block.setup}.")
-    parts.append("Parameters and MACs of the deployed graph for images alone.")
-    return " ".join(parts) + as_sentence(content.note)
+        sentences.append(f"Latency: median (p50) of one image, {block.setup}.")
+    sentences.append("Parameters and MACs of the deployed graph for images alone.")
+    return " ".join(sentences) + as_sentence(content.note)
 
 
 def _html_row(view: StudyView, content: SystemTable, system: System) -> list[str]:

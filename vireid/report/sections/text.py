@@ -100,7 +100,7 @@ def text_rows(view: StudyView) -> list[TextRow]:
 
 
 def _row(
-    view: StudyView, key: AccuracyKey, reranking: str, cell: str, own: pd.DataFrame, plain: pd.DataFrame
+    view: StudyView, key: AccuracyKey, reranking: str, cell: str, with_text: pd.DataFrame, plain: pd.DataFrame
 ) -> TextRow:
     networks = {SAME: plain[plain.cell == cell]}
     if view.baseline.name != cell and not cells_are_levels(view.plan):  # another system is no infrared alone
@@ -110,17 +110,17 @@ def _row(
         reranking=reranking,
         cell=cell,
         label=view.cells[cell].label,
-        scores={metric: summary([float(v) for v in own[metric]]) for metric in SCORES},
+        scores={metric: summary([float(v) for v in with_text[metric]]) for metric in SCORES},
         gains=tuple(
-            Gain(metric, over, _gain(own, without, metric))
+            Gain(metric, over, _gain(with_text, without, metric))
             for over, without in networks.items()
             for metric in MAIN_SCORES
         ),
     )
 
 
-def _gain(own: pd.DataFrame, without: pd.DataFrame, metric: str) -> Difference | None:
-    both = pd.concat([without.assign(cell="without"), own.assign(cell="with")])
+def _gain(with_text: pd.DataFrame, without: pd.DataFrame, metric: str) -> Difference | None:
+    both = pd.concat([without.assign(cell="without"), with_text.assign(cell="with")])
     return difference(paired(both, metric, (("without", "with"),)))
 
 

@@ -182,7 +182,7 @@ def trainings(view: StudyView, accelerator: str) -> dict[str, Training]:
     for run in view.trained:
         if run.cell.control is None and run.fit.environment.accelerator == accelerator:
             fits.setdefault(run.cell.name, []).append(run.fit)
-    return {cell: _training(own) for cell, own in fits.items()}
+    return {cell: _training(group) for cell, group in fits.items()}
 
 
 def _training(fits: Sequence[FitRecord]) -> Training:

@@ -1,16 +1,19 @@
 """Files by content: what is the same file, what is read again, and where digests are put."""
 
 import hashlib
+import json
 import os
 from pathlib import Path
 from typing import Annotated
 
 import pytest
+import torch
+from safetensors.torch import load, save
 
 from vireid.core import files
 from vireid.core.config import Component, Strict
 from vireid.core.errors import UserError
-from vireid.core.files import OrHub, by_content, file_digest, without_digest
+from vireid.core.files import OrHub, by_content, file_digest, ordered_header, without_digest
 
 ONE = hashlib.sha256(b"one").hexdigest()
 
@@ -68,3 +71,17 @@ def test_a_settled_file_is_read_once_and_a_replaced_one_again(tmp_path, monkeypa
     file.write_bytes(b"two")
     os.utime(file, ns=(stamp, stamp))
     assert file_digest(file) == hashlib.sha256(b"two").hexdigest()
+
+
+def test_weights_with_the_same_metadata_in_any_order_are_the_same_bytes():
+    state = {"b": torch.arange(6.0).reshape(2, 3), "a": torch.ones(5, dtype=torch.float16)}
+    entries = [(f"key {n}", f"Wert {n} ü") for n in range(8)]
+    files = {ordered_header(save(state, dict(order))) for order in (entries, entries[::-1])}
+    assert len(files) == 1
+    (content,) = files
+    again = load(content)
+    assert all(torch.equal(again[name], state[name]) for name in state)
+    size = int.from_bytes(content[:8], "little")
+    assert size % 8 == 0
+    assert json.loads(content[8 : 8 + size])["__metadata__"] == dict(entries)
+    assert ordered_header(save(state)) == ordered_header(ordered_header(save(state)))

@@ -20,7 +20,14 @@ def test_markdown_has_effects_costs_checks_and_the_command(factorial: Store, tmp
         "| Adaptive weighting",
         "| *Placebo*",
     ]
-    assert all(row.count("|") == 7 for row in rows)
+    assert all(row.count("|") == 8 for row in rows)
+    family = next(family for family in report.families("mAP") if family.reranking == "no re-ranking")
+    for row, effect in zip(rows, family.mains, strict=True):
+        assert effect.difference is not None
+        size = effect.difference.detectable(family.tested)
+        assert size is not None
+        assert row.split(" | ")[3] == f"{100 * size:.1f}"
+    assert f"Effects × seeds: F({family.fitted.test.df[0]}, {family.fitted.test.df[1]})" in text
     assert "**+" in rows[0]
     assert "×1.08" in rows[0]
     assert "**" not in rows[1]

@@ -5,6 +5,7 @@ then identifies the file, which need not be there to tell which run it is, and i
 """
 
 import hashlib
+import json
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -25,6 +26,21 @@ _known: dict[tuple[Any, ...], str] = {}
 
 class OrHub:
     """Mark of a path field (``Annotated[Path | None, OrHub()]``) that may name a hub's ``owner/name`` too."""
+
+
+def ordered_header(safetensors: bytes) -> bytes:
+    """The content of a ``.safetensors`` file with the entries of its metadata in order of their names.
+
+    safetensors writes them in an order of its own, which differs from one process to the next, so that equal weights
+    would have unlike digests, and what begins with them unlike identities.
+    """
+    size = int.from_bytes(safetensors[:8], "little")
+    header = json.loads(safetensors[8 : 8 + size])
+    if "__metadata__" in header:
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of eight bytes
+    return len(text).to_bytes(8, "little") + text + safetensors[8 + size :]
 
 
 def file_digest(path: Path) -> str:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from vireid.core.config import Component
 from vireid.core.errors import UserError
+from vireid.core.files import ordered_header
 from vireid.core.records import Record
 from vireid.core.types import LearnsFromTeacher, Model
 from vireid.experiment.context import RunContext
@@ -118,7 +119,7 @@ def write_trunk(record: Record, store: Store, folder: Path = TRUNKS) -> Path:
     data: dict[str, Any] = config.data.model_dump(mode="json")
     metadata = {"run": record.id, "identities": json.dumps(data["synthetic"], sort_keys=True)}
     file = trunk_file(spec, folder)
-    write_atomically(file, save(state, metadata))
+    write_atomically(file, ordered_header(save(state, metadata)))
     write_atomically(file.with_suffix(".json"), record.model_dump_json(indent=1) + "\n")
     return file
 

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.fx import Node
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from vireid.core.errors import UserError, optional_module
+from vireid.core.files import ordered_header
 from vireid.profiling.complexity import example_images
 
 _CONVOLUTION = torch.ops.aten.conv2d.default
@@ -354,7 +355,7 @@ def write_weights(module: nn.Module, path: Path, metadata: Mapping[str, str] | N
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in module.state_dict().items()
     }
-    save_file(state, path, None if metadata is None else dict(metadata))
+    path.write_bytes(ordered_header(save(state, None if metadata is None else dict(metadata))))
     again = load_file(path)
     if again.keys() != state.keys() or not all(torch.equal(again[name], state[name]) for name in state):
         raise UserError(f"{path.name}: reads back otherwise than it was written; nothing was kept. Check the disk")

@@ -5,7 +5,8 @@ A notebook asks for a section by its name, ``report.section("summary")``, and ``
 
 _NAMES = {
     "scores": ("overview", "ablation", "scores", "accuracy_against_cost"),
-    "effects": ("summary", "effects", "differences"),
+    "effects": ("summary", "effects"),
+    "differences": ("differences",),
     "systems": ("systems",),
     "ranks": ("ranks",),
     "scatter": ("scatter",),

@@ -35,11 +35,11 @@ from vireid.statistics.seeds import MIN_SEEDS
 _PLACEBO = "#8A5A9E"
 _GAP = 0.6  # between main effects, placebos and interactions
 
-_SEEDS = (
+SEEDS = (
     "A seed is a block: its own initialisation and, on rendered data, its own people. "
     f"Below {MIN_SEEDS} seeds no interval is given and no effect is claimed. "
 )
-_FEW_SEEDS = "An interval over few seeds tells about the randomness of training on such data, not about other data"
+FEW_SEEDS = "An interval over few seeds tells about the randomness of training on such data, not about other data"
 
 
 def forest(families: Sequence[Family], names: Names, out: Path, name: str) -> Html:
@@ -279,7 +279,7 @@ def render_effects(report: Report, *, metric: str = "mAP") -> Html:
             pieces.append(_interactions(family, names))
         pieces.append(paragraph("These effects as ", copy, ".", class_="method"))
     tested = max(family.tested for family in families)
-    method = f"In points of percent. {METHODS[families[0].method]} {_SEEDS}{family_phrase(tested)}{_FEW_SEEDS}."
+    method = f"In points of percent. {METHODS[families[0].method]} {SEEDS}{family_phrase(tested)}{FEW_SEEDS}."
     return join([*pieces, paragraph(method, class_="method")])
 
 
@@ -318,86 +318,3 @@ def _interactions(family: Family, names: Names) -> str:
     shown = [sentence(effect, names) for effect in family.interactions if effect.shown]
     below = bullets(shown) if shown else paragraph("No interaction shown.", class_="method")
     return join([table(columns, [("", rows)], caption + as_sentence(family.key.note)), below])
-
-
-def system_sentence(effect: Effect, names: Names, reference: str) -> str:
-    """One plain sentence about a system against the reference, with what it costs beside it."""
-    name, change = names.effect(effect), effect.difference
-    ratios = (("latency", effect.ratios.latency), ("MACs", effect.ratios.macs))
-    measured = [f"×{ratio:.2f} its {what}" for what, ratio in ratios if ratio is not None]
-    cost = f", at {' and '.join(measured)}" if measured else ""
-    if change is None:
-        return f"{name}: no seed measured in common with {reference}{cost}"
-    gain = points(change, effect.metric)
-    if change.n < MIN_SEEDS:
-        return f"{name}: {seeds_phrase(change.n)} ({gain} from {reference}){cost}"
-    if not effect.shown:
-        return f"{name}: no difference from {reference} shown ({gain}){cost}"
-    verb = "more" if change.mean > 0 else "less"
-    size = f"{abs(100 * change.mean):.1f} points of {effect.metric} {verb}"
-    return f"{name}: {size} than {reference} {interval(change)}{cost}"
-
-
-def render_differences(report: Report) -> Html:
-    """Figure, sentences and table per protocol, with a CSV copy under ``tables/``."""
-    on_map, on_r1 = report.families("mAP"), report.families("r1")
-    if not on_map:
-        return absent("No system has been measured beside the reference yet.")
-    names, reference = Names(report.view), report.view.baseline.label
-    pieces = []
-    for position, (key, group) in enumerate(groupby(on_map, key=lambda family: family.key), start=1):
-        own = list(group)
-        beside = [family for family in on_r1 if family.key == key]
-        name = f"differences-{position}"
-        copy = report.copy(f"tables/{name}.csv", effects_csv([*own, *beside], names))
-        first = next((family for family in own if family.reranking == PLAIN), own[0])
-        pieces += [
-            tag("h3", key.title),
-            forest(own, names, report.out, name),
-            bullets(_system_item(effect, names, reference) for effect in first.effects),
-            _differences_table(names, own, beside, reference, copy),
-        ]
-    tested = max(family.tested for family in on_map)
-    family = (
-        f"A difference counts as shown where p < 0.05 after Holm's correction over the {tested} systems of one "
-        "protocol, one re-ranking and one metric; printed intervals are 95 %, each by itself. "
-        if tested
-        else ""
-    )
-    method = (
-        f"Differences from {reference}, paired by seed; Student t over seeds. {_SEEDS}{family}"
-        f"{_FEW_SEEDS}, other schedules or other settings of a system."
-    )
-    return join([*pieces, paragraph(method, class_="method")])
-
-
-def _system_item(effect: Effect, names: Names, reference: str) -> str:
-    few = effect.difference is None or effect.difference.n < MIN_SEEDS
-    return tag("span", system_sentence(effect, names, reference), class_="unclaimed" if few else None)
-
-
-def _differences_table(
-    names: Names, on_map: Sequence[Family], on_r1: Sequence[Family], reference: str, files: str
-) -> Html:
-    columns = [Column("System", text=True)]
-    for metric in ("mAP", "R1"):
-        columns += [Column(metric, "points [95 %]"), Column("p", "single"), Column("p", "Holm")]
-    blocks = []
-    for family in on_map:
-        beside = {e.parts: e for other in on_r1 if other.reranking == family.reranking for e in other.effects}
-        rows = [
-            [names.effect(e), *_difference_entries(e), *_difference_entries(beside.get(e.parts))]
-            for e in family.effects
-        ]
-        blocks.append((capitalised(family.reranking), rows))
-    caption = f"Difference from {reference}, paired by seed. Bold: shown after Holm's correction."
-    return table(columns, blocks, caption + as_sentence(on_map[0].key.note), files)
-
-
-def _difference_entries(effect: Effect | None) -> list[str]:
-    change = effect.difference if effect is not None else None
-    if effect is None or change is None:
-        return [DASH] * 3
-    text = points(change)
-    shade = "unclaimed" if change.n < MIN_SEEDS else None
-    return [tag("strong" if effect.shown else "span", text, class_=shade), p_text(change.p), p_text(effect.p_holm)]

@@ -5,7 +5,7 @@ from vireid.core.protocol_card import PLAIN
 from vireid.report.effects.phrases import Names
 from vireid.report.html import Column, Html, join, paragraph, table, tag
 from vireid.report.page import Report
-from vireid.report.records.keys import MAIN_SCORES, as_sentence, p_text
+from vireid.report.records.keys import MAIN_SCORES, p_text
 from vireid.report.records.study import StudyView
 from vireid.statistics.components import components
 
@@ -36,13 +36,13 @@ def render_scatter(report: Report) -> Html:
     columns += [Column("Rest", "SD, points"), Column("p", "levels"), Column("p", "seeds")]
     rule = (
         "Levels of a random factor are drawn, not chosen, so none is compared with another: their variance is "
-        "estimated beside that of seeds, from all levels at all seeds (method of moments; F tests against the rest, which holds "
-        "what levels and seeds do together)."
+        "estimated beside that of seeds, from all levels at all seeds (method of moments; F tests against the rest, "
+        "which holds what levels and seeds do together)."
     )
     return join(
         [
             tag("h2", "Where scores scatter"),
-            table(columns, [("", rows)], f"Standard deviations in points of percent.{as_sentence(view.note)}"),
+            table(columns, [("", rows)], f"Standard deviations in points of percent.{view.note}"),
             paragraph(rule, class_="method"),
         ]
     )

@@ -10,7 +10,7 @@ from vireid.report.html import Column, Html, absent, join, paragraph, table, wit
 from vireid.report.page import Report
 from vireid.report.records.keys import MAIN_SCORES, as_sentence, grouped, seeds_phrase
 from vireid.report.records.study import StudyView
-from vireid.report.sections.effects import system_sentence
+from vireid.report.sections.differences import system_sentence
 from vireid.report.sections.text import source, text_rows, text_sentence
 from vireid.report.sections.training import Training, budget_sentence, trainings
 from vireid.report.tables import COSTS, CostColumn, Row, ScoreTable, csv_text, label_entry, score_entry, score_values

@@ -11,7 +11,7 @@ from tests.losses.test_mmd import naive as naive_mmd
 from vireid.config import compose
 from vireid.core.config import parse
 from vireid.core.errors import UserError
-from vireid.core.seeding import torch_generator
+from vireid.core.seeding import key_to_int
 from vireid.core.types import Batch
 from vireid.models.tskd import TSKD, Prototypes
 from vireid.models.tskd_config import TSKDConfig
@@ -129,7 +129,11 @@ class Loader:
 
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
         for step in range(first_step, self.steps_per_epoch):
-            seed = int(torch.randint(1 << 30, (), generator=torch_generator("tskd", epoch, step)))
+            seed = int(
+                torch.randint(
+                    1 << 30, (), generator=torch.Generator().manual_seed(key_to_int("tskd", epoch, step) % 2**63)
+                )
+            )
             yield self.make(height=32, width=16, views=2, seed=seed)
 
 

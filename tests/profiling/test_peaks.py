@@ -13,7 +13,7 @@ from tests.profiling.models import Pooled
 from vireid.core.config import parse
 from vireid.profiling import latency as timing
 from vireid.profiling.config import ProfileConfig
-from vireid.profiling.device import attainable_gflops, last_level_cache, peak_bandwidth, peak_gflops
+from vireid.profiling.device import last_level_cache, peak_bandwidth, peak_gflops
 from vireid.profiling.latency import latency
 
 
@@ -55,12 +55,6 @@ def test_roofs_are_recorded_where_they_are_asked_for(
         if peaks:
             assert found["peaks"]["gflops"]["method"].endswith(dtype)
             assert found["peaks"]["bandwidth"]["threads"] == 1
-
-
-def test_roof_is_the_lower_of_the_two() -> None:
-    # 100 GFLOP/s and 10 GB/s meet at 10 operations per byte
-    assert attainable_gflops(macs=1e9, moved_bytes=1e9, gflops=100, gigabytes_per_second=10) == pytest.approx(20)
-    assert attainable_gflops(macs=50e9, moved_bytes=1e9, gflops=100, gigabytes_per_second=10) == 100
 
 
 def test_last_level_cache_is_the_largest(tmp_path: Path) -> None:

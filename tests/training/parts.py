@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vireid.core.config import parse
-from vireid.core.seeding import torch_generator
+from vireid.core.seeding import key_to_int
 from vireid.core.types import Batch, ModelOutput
 from vireid.training.config import RecipeConfig
 from vireid.weighting.config import UncertaintyConfig
@@ -69,7 +69,7 @@ class TinyLoader:
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
         self.opened.append(epoch)
         for step in range(first_step, self.steps_per_epoch):
-            generator = torch_generator(1, "tiny", epoch, step)
+            generator = torch.Generator().manual_seed(key_to_int(1, "tiny", epoch, step) % 2**63)
             labels = torch.arange(self.size) % 4
             images = torch.randn(self.size, 3, 6, 6, generator=generator) + labels.view(-1, 1, 1, 1)
             zeros = torch.zeros_like(labels)

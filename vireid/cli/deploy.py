@@ -31,17 +31,11 @@ def export(
             metavar="[RUN|KEY=VALUE...]",
             help="Id of a fit (`vireid results list`), or a configuration: of its fit if it was trained, else with "
             "initial weights.",
-            show_default=False,
         ),
     ] = None,
     formats: Annotated[
         list[str] | None,
-        typer.Option(
-            "--format",
-            metavar="onnx|openvino|safetensors",
-            help="Repeatable; all three by default.",
-            show_default=False,
-        ),
+        typer.Option("--format", metavar="onnx|openvino|safetensors", help="Repeatable; all three by default."),
     ] = None,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
@@ -113,7 +107,6 @@ def quantise(
             "--setting",
             help="A setting to compare, such as '{activations: asymmetric, ranges: percentile}'; repeatable. Without "
             "any, three or four that are worth it.",
-            show_default=False,
         ),
     ] = None,
     root: Annotated[Path | None, typer.Option("--root", help="Where the dataset lies now.")] = None,
@@ -176,12 +169,11 @@ def bundle(
             metavar="[RUN|KEY=VALUE...]...",
             help="Ids of fits (`vireid results list`), and overrides of one configuration: of its fit if it was "
             "trained, else with initial weights.",
-            show_default=False,
         ),
     ] = None,
     files: Annotated[
         list[Path] | None,
-        typer.Option("--file", help="An ONNX file that vireid exported; repeatable.", show_default=False),
+        typer.Option("--file", help="An ONNX file that vireid exported; repeatable."),
     ] = None,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:

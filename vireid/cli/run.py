@@ -64,7 +64,6 @@ def evaluate(
             metavar="[PROTOCOL]...",
             help="As in a config, e.g. '{name: sysu/official, mode: indoor, shots: 10}'; those of the fit's dataset "
             "when none is given.",
-            show_default=False,
         ),
     ] = None,
     root: Root = None,

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def ablate(
     study: Annotated[
         str | None,
-        typer.Argument(help="Study file such as ablations/quick.yaml, or the name of one: quick.", show_default=False),
+        typer.Argument(help="Study file such as ablations/quick.yaml, or the name of one: quick."),
     ] = None,
     overrides: Overrides = None,
     list_: Annotated[bool, typer.Option("--list", help="Name the studies that are there.")] = False,
@@ -46,7 +46,6 @@ def ablate(
             min=1,
             help="Fits at the same time; they share the cores (small models gain). By default the study's own number, "
             "or as many as there are cores.",
-            show_default=False,
         ),
     ] = None,
     report: Annotated[bool, typer.Option("--report", help="Render the report at the end.")] = False,

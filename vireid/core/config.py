@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -44,6 +44,8 @@ class Strict(BaseModel):
 
 class Component(Strict):
     """Configuration of a registered component; ``name`` selects the class, the other fields are its own."""
+
+    version: ClassVar[str] = "1"  # of the component: raised when a change alters its results, and part of identity
 
     name: str
 

@@ -4,16 +4,10 @@ Keys are (seed, stream name, epoch, step, …). The position of a run is therefo
 same run, and the number of workers decides nothing.
 """
 
-from __future__ import annotations
-
 import hashlib
 import random
-from typing import TYPE_CHECKING
 
 import numpy as np
-
-if TYPE_CHECKING:  # whoever draws with NumPy alone does without torch's start
-    import torch
 
 
 def key_to_int(*key: int | str) -> int:
@@ -27,20 +21,13 @@ def generator(*key: int | str) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=key_to_int(*key)))
 
 
-def torch_generator(*key: int | str, device: str = "cpu") -> torch.Generator:
-    """Return a torch generator for a key; on the CPU the draws are the same on every machine."""
-    import torch
-
-    return torch.Generator(device=device).manual_seed(key_to_int(*key) % (2**63))
-
-
 def seed_everything(*key: int | str) -> None:
     """Seed the global generators of Python, NumPy and torch (all devices) from a key.
 
     Called at the start of every epoch, so that whatever draws from a global generator (dropout) is a function of the
     epoch too.
     """
-    import torch
+    import torch  # whoever draws with NumPy alone does without torch's start
 
     value = key_to_int(*key)
     random.seed(value)

@@ -1,6 +1,6 @@
 """What may be set of every dataset and augmentation. Imports no torch."""
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -12,15 +12,11 @@ SPLITS = 10
 class SYSUConfig(Component):
     """SYSU-MM01 has one official split, so there is nothing to choose."""
 
-    version: ClassVar[str] = "1"
-
     name: Literal["sysu"] = "sysu"
 
 
 class RegDBConfig(Component):
     """One of the ten splits, and how development identities are drawn from its training identities."""
-
-    version: ClassVar[str] = "1"
 
     name: Literal["regdb"] = "regdb"
     split: int = Field(default=1, ge=1, le=SPLITS)
@@ -30,8 +26,6 @@ class RegDBConfig(Component):
 
 class LLCMConfig(Component):
     """How development identities are drawn from the training identities."""
-
-    version: ClassVar[str] = "1"
 
     name: Literal["llcm"] = "llcm"
     dev_fraction: float = Field(default=0.2, gt=0, lt=1)
@@ -54,26 +48,18 @@ class Erasing(Strict):
 
 
 CHANNEL_ERASING = Erasing(
-    area=(0.02, 0.4),
-    ratio=(0.3, 1 / 0.3),
-    ratio_law="uniform",
-    attempts=100,
-    value=(0.4914, 0.4822, 0.4465),
+    area=(0.02, 0.4), ratio=(0.3, 1 / 0.3), ratio_law="uniform", attempts=100, value=(0.4914, 0.4822, 0.4465)
 )
 
 
 class NoConfig(Component):
     """Nothing to choose."""
 
-    version: ClassVar[str] = "1"
-
     name: Literal["none"] = "none"
 
 
 class BaseConfig(Component):
     """Horizontal flip, pad and random crop, random erasing: IDKL's training transform (CVPR 2024, released code)."""
-
-    version: ClassVar[str] = "1"
 
     name: Literal["base"] = "base"
     flip: float = Field(default=0.5, ge=0, le=1)
@@ -90,8 +76,6 @@ class FullConfig(Component):
     visible row draws which of the two it is; with 2 the visible rows of the batch come again, as view 2, after it.
     The probability of gray is that of CAJ's code: three quarters one channel, an eighth luminance, an eighth neither.
     """
-
-    version: ClassVar[str] = "1"
 
     name: Literal["full"] = "full"
     flip: float = Field(default=0.5, ge=0, le=1)
@@ -122,8 +106,6 @@ class ForkConfig(Component):
     filling looks like a mean colour of pixels in 0…1 but is written after normalisation.
     """
 
-    version: ClassVar[str] = "1"
-
     name: Literal["fork"] = "fork"
     flip: float = Field(default=0.5, ge=0, le=1)
     jitter: float = Field(default=1.0, ge=0, le=1)
@@ -145,8 +127,6 @@ class TVILFMAugmentationConfig(Component):
     it; with 1 every visible row draws which of the two it is. Adaptive gray of an infrared image as the released code
     has it: three quarters one channel; of the last quarter the share ``adaptive_gray`` luminance, the rest as it was.
     """
-
-    version: ClassVar[str] = "1"
 
     name: Literal["tvi_lfm"] = "tvi_lfm"
     flip: float = Field(default=0.5, ge=0, le=1)

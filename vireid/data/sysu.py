@@ -11,30 +11,14 @@ import scipy.io
 
 from vireid.core.errors import UserError
 from vireid.core.types import ImageIndex, Modality
+from vireid.data import layout
 from vireid.data.config import SYSUConfig
 from vireid.data.images import load_plain, open_array, row_path
-from vireid.data.layout import (
-    Counts,
-    Entry,
-    EvaluationPart,
-    Layout,
-    Misplaced,
-    Permutations,
-    TrainingPart,
-    build_index,
-    folders_in,
-    holds_images,
-    images_in,
-    modality_counts,
-    read_identities,
-    require_both_modalities,
-    unpadded,
-)
 
 NAMES = {Modality.VISIBLE: "rgb", Modality.INFRARED: "ir"}
 
 
-def array_entries(root: Path, everyone: Sequence[int], wanted: frozenset[int]) -> list[Entry]:
+def array_entries(root: Path, everyone: Sequence[int], wanted: frozenset[int]) -> list[layout.Entry]:
     """Return the entries of the ``wanted`` identities; ``everyone`` are the sorted identities that labels count.
 
     Raises:
@@ -56,7 +40,7 @@ def array_entries(root: Path, everyone: Sequence[int], wanted: frozenset[int]) -
             )
         for row, label in enumerate(labels.tolist()):
             if everyone[label] in wanted:
-                entries.append(Entry(row_path(image_file.name, row), everyone[label], modality, camera=0))
+                entries.append(layout.Entry(row_path(image_file.name, row), everyone[label], modality, camera=0))
     return entries
 
 
@@ -74,7 +58,7 @@ GALLERY = {"all-search": ALL_SEARCH, "indoor": (1, 2)}
 REMEDY = "it is part of the dataset's exp/ folder (also in the repository wuancong/SYSU-MM01)"
 
 
-class SYSUMM01(Layout):
+class SYSUMM01(layout.Layout):
     """SYSU-MM01: two near-infrared cameras (3, 6), four visible ones (1, 2, 4, 5); dev = the official val identities.
 
     Where the JPEG tree is absent, training images come from the pre-processed ``train_{rgb,ir}_resized_*.npy``.
@@ -95,7 +79,7 @@ class SYSUMM01(Layout):
     }
     invariants: ClassVar[dict[str, int]] = {"permutation trials": 10, "permuted images without a file": 0}
 
-    def training(self, part: TrainingPart) -> ImageIndex:  # noqa: D102 - described by the contract
+    def training(self, part: layout.TrainingPart) -> ImageIndex:  # noqa: D102 - described by the contract
         identities = self._identities("train")
         if part == "final":
             identities = sorted({*identities, *self._identities("val")})
@@ -105,33 +89,33 @@ class SYSUMM01(Layout):
             entries = array_entries(self.root, everyone, frozenset(identities))
         else:
             entries = self._scan(identities)
-        index = build_index(self.root, entries, f"{part} training identities", PLACES)
-        return index if self.lenient else require_both_modalities(index, self.title)
+        index = layout.build_index(self.root, entries, f"{part} training identities", PLACES)
+        return index if self.lenient else layout.require_both_modalities(index, self.title)
 
-    def evaluation(self, part: EvaluationPart) -> ImageIndex:  # noqa: D102
+    def evaluation(self, part: layout.EvaluationPart) -> ImageIndex:  # noqa: D102
         if not self._has_images():
             raise UserError(
                 f"{self.title}: {self.root} has no cam1…cam6 folders: the pre-processed arrays hold training images "
                 "only; unpack the JPEG tree to evaluate"
             )
         identities = self._identities("val" if part == "dev" else "test")
-        return build_index(self.root, self._scan(identities), f"{part} identities", PLACES)
+        return layout.build_index(self.root, self._scan(identities), f"{part} identities", PLACES)
 
-    def misplaced(self) -> list[Misplaced]:  # noqa: D102
+    def misplaced(self) -> list[layout.Misplaced]:  # noqa: D102
         known = {f"cam{camera}" for camera in CAMERAS}
         others = [
             name
-            for name in folders_in(self.root)
-            if re.fullmatch(r"(?i)cam_?\d+", name) and name not in known and holds_images(self.root / name)
+            for name in layout.folders_in(self.root)
+            if re.fullmatch(r"(?i)cam_?\d+", name) and name not in known and layout.holds_images(self.root / name)
         ]
         expected = (
             "this layout has visible cameras cam1, cam2, cam4 and cam5 and infrared cameras cam3 and cam6; number "
             "yours so, or move these folders out of the root"
         )
-        misnumbered = [Misplaced(tuple(others), "camera folders of other numbers", expected)] if others else []
-        return misnumbered + unpadded(self.root, sorted(known))
+        misnumbered = [layout.Misplaced(tuple(others), "camera folders of other numbers", expected)] if others else []
+        return misnumbered + layout.unpadded(self.root, sorted(known))
 
-    def permutations(self) -> Permutations:
+    def permutations(self) -> layout.Permutations:
         """Return ``exp/rand_perm_cam.mat``: per (camera, identity) an array trials × images of 1-based file numbers.
 
         Raises:
@@ -154,18 +138,18 @@ class SYSUMM01(Layout):
             raise UserError(f"{self.title}: {file} is not the expected cell array ({error!r}): {REMEDY}") from error
         return permutations
 
-    def sections(self) -> dict[str, Callable[[], Counts]]:  # noqa: D102
+    def sections(self) -> dict[str, Callable[[], layout.Counts]]:  # noqa: D102
         return {
             "splits": self._split_counts,
-            "training images": lambda: modality_counts(self.training("final"), "training"),
+            "training images": lambda: layout.modality_counts(self.training("final"), "training"),
             "test images": self._test_counts,
             "permutations": self._permutation_counts,
         }
 
-    def _split_counts(self) -> Counts:
+    def _split_counts(self) -> layout.Counts:
         return {f"{name} identities": len(self._identities(name)) for name in ("train", "val", "test")}
 
-    def _test_counts(self) -> Counts:
+    def _test_counts(self) -> layout.Counts:
         test = self.evaluation("test")
         folders = list(zip(test.camera.tolist(), test.identity.tolist(), strict=True))
         counts = {"query images (infrared)": int((test.modality == Modality.INFRARED).sum())}
@@ -175,7 +159,7 @@ class SYSUMM01(Layout):
                 counts[f"gallery images, {mode}, {name}"] = sum(min(size, shots) for size in sizes)
         return counts
 
-    def _permutation_counts(self) -> Counts:
+    def _permutation_counts(self) -> layout.Counts:
         permutations, test = self.permutations(), self.evaluation("test")
         files = set(zip(test.camera.tolist(), test.identity.tolist(), test.number.tolist(), strict=True))
         people = set(test.identity.tolist())
@@ -198,17 +182,17 @@ class SYSUMM01(Layout):
         return any((self.root / f"cam{camera}").is_dir() for camera in CAMERAS)
 
     def _identities(self, split: str) -> list[int]:
-        return read_identities(self.root / "exp" / f"{split}_id.txt", REMEDY)
+        return layout.read_identities(self.root / "exp" / f"{split}_id.txt", REMEDY)
 
-    def _scan(self, identities: Sequence[int]) -> list[Entry]:
+    def _scan(self, identities: Sequence[int]) -> list[layout.Entry]:
         self.require_folders()
         entries = []
         for identity in identities:
             for camera, modality in CAMERAS.items():
                 folder = f"cam{camera}/{identity:04d}"
-                names = images_in(self.root / folder)
+                names = layout.images_in(self.root / folder)
                 for number, name in sorted((self._number(folder, name), name) for name in names):
-                    entries.append(Entry(f"{folder}/{name}", identity, modality, camera, number))
+                    entries.append(layout.Entry(f"{folder}/{name}", identity, modality, camera, number))
         return entries
 
     def _number(self, folder: str, name: str) -> int:

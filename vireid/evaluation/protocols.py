@@ -1,7 +1,7 @@
 """Evaluation protocols as data: what a name stands for, the configuration that picks one, and its card. No torch."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -77,91 +77,36 @@ class ProtocolSpec:
     keeps only the images that the data set's test lists name.
     """
 
-    cmc: tuple[CmcConvention, ...]
     rule: CameraRule
     directions: tuple[Direction, ...]
-    cameras: Mapping[Mode, tuple[int, ...] | None]
     sampling: Sampling
-    shots: tuple[int | None, ...]
-    trials: int
+    cmc: tuple[CmcConvention, ...] = ("dedup",)
+    cameras: Mapping[Mode, tuple[int, ...] | None] = field(default_factory=lambda: {"all": None})
+    shots: tuple[int | None, ...] = (1,)
+    trials: int = 10
     normalise: bool = True
     swapped: tuple[Direction, ...] = ()
     listed: bool = False
 
 
+_SYSU: Mapping[Mode, tuple[int, ...] | None] = {"all": (1, 2, 4, 5), "indoor": (1, 2)}
+
 PROTOCOLS: Mapping[ProtocolName, ProtocolSpec] = {
     # Wu et al., ICCV 2017: rand_perm_cam.mat decides the gallery.
-    "sysu/official": ProtocolSpec(
-        cmc=("dedup",),
-        rule="sysu",
-        directions=("i2v",),
-        cameras={"all": (1, 2, 4, 5), "indoor": (1, 2)},
-        sampling="permutation",
-        shots=(1, 10),
-        trials=10,
-    ),
+    "sysu/official": ProtocolSpec("sysu", ("i2v",), "permutation", cameras=_SYSU, shots=(1, 10)),
     # AGW, CAJ and DEEN draw the gallery themselves: other images, so other numbers.
-    "sysu/seeded": ProtocolSpec(
-        cmc=("dedup",),
-        rule="sysu",
-        directions=("i2v",),
-        cameras={"all": (1, 2, 4, 5), "indoor": (1, 2)},
-        sampling="seeded",
-        shots=(1,),
-        trials=10,
-    ),
+    "sysu/seeded": ProtocolSpec("sysu", ("i2v",), "seeded", cameras=_SYSU),
     # One trial: each of the ten splits is its own training, and the mean over splits is taken over fits.
-    "regdb/10split": ProtocolSpec(
-        cmc=("plain",),
-        rule="none",
-        directions=("v2t", "t2v"),
-        cameras={"all": None},
-        sampling="everything",
-        shots=(None,),
-        trials=1,
-    ),
+    "regdb/10split": ProtocolSpec("none", ("v2t", "t2v"), "everything", cmc=("plain",), shots=(None,), trials=1),
     # What the released code of MPANet (CVPR 2021) and IDKL (CVPR 2024) evaluates: they count CMC ``dedup``.
-    "regdb/split1": ProtocolSpec(
-        cmc=("plain", "dedup"),
-        rule="none",
-        directions=("v2t", "t2v"),
-        cameras={"all": None},
-        sampling="everything",
-        shots=(None,),
-        trials=1,
-    ),
-    "llcm/sampled": ProtocolSpec(
-        cmc=("dedup",),
-        rule="same_id_same_cam",
-        directions=("i2v", "v2i"),
-        cameras={"all": None},
-        sampling="seeded",
-        shots=(1,),
-        trials=10,
-    ),
+    "regdb/split1": ProtocolSpec("none", ("v2t", "t2v"), "everything", cmc=("plain", "dedup"), shots=(None,), trials=1),
+    "llcm/sampled": ProtocolSpec("same_id_same_cam", ("i2v", "v2i"), "seeded"),
     # The released test of DEEN (CVPR 2023) and of its AGW: what it prints as visible→infrared ranks all visible images
     # for the sampled infrared ones.
-    "llcm/deen-released": ProtocolSpec(
-        cmc=("dedup",),
-        rule="same_id_same_cam",
-        directions=("i2v", "v2i"),
-        cameras={"all": None},
-        sampling="seeded",
-        shots=(1,),
-        trials=10,
-        swapped=("v2i",),
-    ),
+    "llcm/deen-released": ProtocolSpec("same_id_same_cam", ("i2v", "v2i"), "seeded", swapped=("v2i",)),
     # The released code of IDKL: whole test lists, nothing removed, raw features.
     "llcm/full": ProtocolSpec(
-        cmc=("dedup",),
-        rule="none",
-        directions=("i2v", "v2i"),
-        cameras={"all": None},
-        sampling="everything",
-        shots=(None,),
-        trials=1,
-        normalise=False,
-        listed=True,
+        "none", ("i2v", "v2i"), "everything", shots=(None,), trials=1, normalise=False, listed=True
     ),
 }
 

@@ -39,8 +39,6 @@ class AGWNetworkConfig(TrunkConfig):
 class AGWConfig(AGWNetworkConfig):
     """Configuration of AGW."""
 
-    version: ClassVar[str] = "1"
-
     term_weights: ClassVar[dict[str, float]] = {"id": 1.0, "triplet": 1.0}
 
     name: str = "agw"

@@ -21,7 +21,6 @@ DISTILLATION_WEIGHTS: dict[str, float] = {"kd_feature": 1.0, "kd_relation": 0.6,
 class CompactConfig(ModelConfig):
     """Configuration of a compact model."""
 
-    version: ClassVar[str] = "1"
     term_weights: ClassVar[dict[str, float]] = {"id": 1.0, "triplet": 1.0}
     shared_weights: ClassVar[SharedWeights] = {
         "stem": ("embedder.backbone.stem",),

@@ -47,7 +47,6 @@ SPECIFIC_TERMS = _SPECIFIC_ONLY | {"tgsa_inter", "csa1_inter", "csa2_inter"} | f
 class IDKLConfig(TrunkConfig):
     """Configuration of IDKL. Defaults are the paper's intent, on ResNet-50."""
 
-    version: ClassVar[str] = "1"
     shared_weights: ClassVar[SharedWeights] = {
         "stem": ("embedder.stem",),
         "branch": ("embedder.branch", "specific.branch"),

@@ -13,8 +13,6 @@ _KL = ("kl_visible", "kl_infrared")
 class IVREIDConfig(TrunkConfig):
     """Configuration of IV-REID. Defaults are the released script for SYSU-MM01."""
 
-    version: ClassVar[str] = "1"
-
     term_weights: ClassVar[dict[str, float]] = dict.fromkeys(
         ("id", "id_visible", "id_infrared", "kl_visible", "kl_infrared", "triplet"), 1.0
     )

@@ -12,8 +12,6 @@ VIEWS = 2  # of every visible image
 class TSKDConfig(AGWNetworkConfig):
     """Configuration of TSKD. Weights are the paper's."""
 
-    version: ClassVar[str] = "1"
-
     term_weights: ClassVar[dict[str, float]] = {"id": 1.0, "triplet": 1.0, "self_mimic": 1.0, "mutual": 0.05}
 
     visible_views: ClassVar[int] = VIEWS  # what the augmentation must give

@@ -14,8 +14,6 @@ IMAGE_TERMS = ("id", "triplet")
 class TVILFMConfig(TrunkConfig):
     """Network, fusion with text, and what is trained on it. Defaults are the paper's method on ResNet-50."""
 
-    version: ClassVar[str] = "1"
-
     term_weights: ClassVar[dict[str, float]] = {"id": 1.0, "triplet": 1.0, "id_text": 1.0, "triplet_text": 1.0}
 
     visible_views: ClassVar[int] = 2  # of every visible image, which the augmentation must give

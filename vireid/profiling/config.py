@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -70,8 +70,6 @@ class QuantisingConfig(Component):
 class EagerConfig(Component):
     """Eager mode with its numeric format and memory layout."""
 
-    version: ClassVar[str] = "1"
-
     name: str = "eager"
     precision: Literal["fp32", "bf16"] = "fp32"
     """``bf16``: autocast, weights stay fp32."""
@@ -81,8 +79,6 @@ class EagerConfig(Component):
 class ChannelsLastConfig(Component):
     """Numeric format, and whether batch norms are folded into convolutions."""
 
-    version: ClassVar[str] = "1"
-
     name: str = "channels_last"
     precision: Literal["fp32", "bf16"] = "fp32"
     fold: bool = True
@@ -90,8 +86,6 @@ class ChannelsLastConfig(Component):
 
 class CompileConfig(Component):
     """Numeric format (bf16: autocast), and whether weights become constants of the compiled graph."""
-
-    version: ClassVar[str] = "1"
 
     name: str = "compile"
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -101,8 +95,6 @@ class CompileConfig(Component):
 
 class OnnxRuntimeConfig(QuantisingConfig):
     """ONNX Runtime with its precision and the level of its graph optimisation."""
-
-    version: ClassVar[str] = "1"
 
     name: str = "onnxruntime"
     precision: Literal["fp32", "int8"] = "fp32"
@@ -122,8 +114,6 @@ class OnnxRuntimeConfig(QuantisingConfig):
 class OpenVinoConfig(QuantisingConfig):
     """OpenVINO with the precision it computes in. Weights are float32 but for int8."""
 
-    version: ClassVar[str] = "1"
-
     name: str = "openvino"
     precision: Literal["fp32", "bf16", "int8"] = "fp32"
 
@@ -131,23 +121,17 @@ class OpenVinoConfig(QuantisingConfig):
 class NcnnConfig(Component):
     """ncnn has no settings here."""
 
-    version: ClassVar[str] = "1"
-
     name: str = "ncnn"
 
 
 class ExecuTorchConfig(Component):
     """ExecuTorch has no settings here."""
 
-    version: ClassVar[str] = "1"
-
     name: str = "executorch"
 
 
 class CudaConfig(Component):
     """Numeric format of convolutions and linear layers, and whether batch norms are folded into convolutions."""
-
-    version: ClassVar[str] = "1"
 
     name: str = "cuda"
     precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
@@ -156,8 +140,6 @@ class CudaConfig(Component):
 
 class TensorRTConfig(Component):
     """What engines may compute in. TensorRT's float32 products are TF32 on devices that have it, hence the name."""
-
-    version: ClassVar[str] = "1"
 
     name: str = "tensorrt"
     precision: Literal["tf32", "fp16"] = "tf32"

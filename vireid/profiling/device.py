@@ -194,11 +194,6 @@ def _has_product(dtype: torch.dtype) -> bool:
     return dtype == torch.float32 or (dtype == torch.bfloat16 and emulated("bf16") is None)
 
 
-def attainable_gflops(macs: float, moved_bytes: float, gflops: float, gigabytes_per_second: float) -> float:
-    """The roof above a work of so many multiply-accumulates (two operations each) that moves so many bytes, GFLOP/s."""
-    return min(gflops, 2 * macs / moved_bytes * gigabytes_per_second)
-
-
 def last_level_cache(root: Path = Path("/")) -> int | None:
     """Bytes of the largest cache of the first processor; None where the system does not tell."""
     sizes: list[int] = []

@@ -19,16 +19,26 @@ class BaseWeighting(nn.Module):
     N is the number of terms that the base weights name; n of them may be present in a call (a stage may use fewer).
     """
 
+    Config: ClassVar[type[Any]]
+    version: ClassVar[str]
     model_methods: ClassVar[tuple[str, ...]] = ()  # optional methods of a model that this weighting cannot do without
     base: Tensor  # N
 
-    def __init__(self, base_weights: Mapping[str, float]) -> None:
-        """Args: weight of every term, as ``Model.default_weights`` gives it.
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Take over what the configuration declares."""
+        super().__init_subclass__(**options)
+        if "Config" in vars(cls):
+            cls.version = cls.Config.version
+            cls.model_methods = getattr(cls.Config, "model_methods", ())
+
+    def __init__(self, config: Any, base_weights: Mapping[str, float]) -> None:
+        """Args: settings, and the weight of every term, as ``Model.default_weights`` gives it.
 
         Raises:
             UserError: a weight that is negative or not finite.
         """
         super().__init__()
+        self.config = config
         for name, weight in base_weights.items():
             if not (math.isfinite(weight) and weight >= 0):
                 raise UserError(f"weight of loss term '{name}' is {weight}; give a finite number of at least 0")

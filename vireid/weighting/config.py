@@ -10,47 +10,40 @@ from vireid.core.config import Component
 class FixedConfig(Component):
     """Nothing to set: the weights are the model's."""
 
-    version: ClassVar[str] = "1"
-
     name: Literal["fixed"] = "fixed"
 
 
-class UncertaintyConfig(Component):
-    """Which terms adapt, how fast, and how far."""
+class Adapting(Component):
+    """A weighting that learns the weights of some terms."""
 
-    version: ClassVar[str] = "1"
-
-    name: Literal["uncertainty"] = "uncertainty"
     adapt: list[str] = Field(default=["*"], min_length=1)
     """Globs over term names; the others keep their base weight."""
+
+
+class UncertaintyConfig(Adapting):
+    """Which terms adapt, how fast, and how far."""
+
+    name: Literal["uncertainty"] = "uncertainty"
     lr_scale: float = Field(default=1.0, gt=0)
     """Learning rate of s relative to the recipe's."""
     bound: float = Field(default=5.0, gt=0)
     """|s| stays within; a weight stays within e^±bound of its base."""
 
 
-class DWAConfig(Component):
+class DWAConfig(Adapting):
     """Which terms adapt, and how evenly weight is shared."""
 
-    version: ClassVar[str] = "1"
-
     name: Literal["dwa"] = "dwa"
-    adapt: list[str] = Field(default=["*"], min_length=1)
-    """Globs over term names; the others keep their base weight."""
     temperature: float = Field(default=2.0, gt=0)
     """The larger, the more even."""
 
 
-class GradNormConfig(Component):
+class GradNormConfig(Adapting):
     """Which terms adapt, towards what, and how fast."""
-
-    version: ClassVar[str] = "1"
 
     model_methods: ClassVar[tuple[str, ...]] = ("shared_parameters",)  # of a model, which it cannot do without
 
     name: Literal["gradnorm"] = "gradnorm"
-    adapt: list[str] = Field(default=["*"], min_length=1)
-    """Globs over term names; the others keep their base weight."""
     alpha: float = Field(default=1.5, ge=0)
     """0: equal gradient norms; the larger, the more a slow term pulls."""
     lr: float = Field(default=0.025, gt=0)
@@ -70,15 +63,11 @@ class GradNormConfig(Component):
 class OffConfig(Component):
     """Nothing to choose."""
 
-    version: ClassVar[str] = "1"
-
     name: Literal["off"] = "off"
 
 
 class RampConfig(Component):
     """What rises, and when. Times are shares of all epochs, so that one setting fits recipes of any length."""
-
-    version: ClassVar[str] = "1"
 
     name: Literal["ramp"] = "ramp"
     terms: list[str] = ["tgsa_*", "csa1_*", "csa2_*", "guidance_kl", "fork_attention"]

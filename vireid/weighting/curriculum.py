@@ -10,12 +10,14 @@ from typing import Any, ClassVar, Protocol, TypeVar
 from torch import Tensor, nn
 
 from vireid.core.errors import UserError
+from vireid.core.registry import Configured
 from vireid.core.types import Model
 from vireid.weighting.base import BaseWeighting
 from vireid.weighting.config import OffConfig, RampConfig
 from vireid.weighting.patterns import fitting
 
 T = TypeVar("T")
+C = TypeVar("C")
 
 
 class Curriculum(Protocol):
@@ -32,15 +34,18 @@ class Curriculum(Protocol):
         ...
 
 
-class NoCurriculum:
+class _OverEpochs(Configured[C]):
+    """What curricula are built from."""
+
+    def __init__(self, config: C, epochs: int) -> None:
+        super().__init__(config)
+        self.epochs = epochs
+
+
+class NoCurriculum(_OverEpochs[OffConfig]):
     """Full strength and plain weights from the first epoch on."""
 
     Config = OffConfig
-    version = OffConfig.version
-
-    def __init__(self, config: OffConfig, epochs: int) -> None:
-        self.config = config
-        self.epochs = epochs
 
     def strength(self, epoch: int) -> float:  # noqa: ARG002
         """Always 1."""
@@ -51,7 +56,7 @@ class NoCurriculum:
         return weighting
 
 
-class RampCurriculum:
+class RampCurriculum(_OverEpochs[RampConfig]):
     """A linear rise f(e) = (e/E − start)/(end − start), kept within 0…1, in epoch e = 0…E−1 of E.
 
     The effective weight of a ramped term is f times what the weighting makes of it: a weighting that learns would undo
@@ -59,11 +64,6 @@ class RampCurriculum:
     """
 
     Config = RampConfig
-    version = RampConfig.version
-
-    def __init__(self, config: RampConfig, epochs: int) -> None:
-        self.config = config
-        self.epochs = epochs
 
     def factor(self, epoch: int) -> float:
         """How far the rise has come in ``epoch``, counted from 0."""

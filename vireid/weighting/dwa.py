@@ -18,15 +18,14 @@ class DynamicWeightAverage(BaseWeighting):
     """
 
     Config = DWAConfig
-    version = DWAConfig.version
+    config: DWAConfig
     adapting: Tensor  # N, bool
     last: Tensor  # N, mean of the latest epoch in which a term was present; NaN before
     before: Tensor  # N, mean of the one before that
     scale: Tensor  # N, λ
 
     def __init__(self, config: DWAConfig, base_weights: Mapping[str, float]) -> None:
-        super().__init__(base_weights)
-        self.config = config
+        super().__init__(config, base_weights)
         self.register_buffer("adapting", self._matching(config.adapt))
         for name, value in (("last", float("nan")), ("before", float("nan")), ("scale", 1.0)):
             self.register_buffer(name, torch.full((len(self.names),), value))

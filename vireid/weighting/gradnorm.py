@@ -32,8 +32,7 @@ class GradNormWeighting(BaseWeighting):
     """
 
     Config = GradNormConfig
-    version = GradNormConfig.version
-    model_methods = GradNormConfig.model_methods
+    config: GradNormConfig
     adapting: Tensor  # N, bool
     scale: Tensor  # N, w
     initial: Tensor  # N, L(0); NaN before
@@ -44,8 +43,7 @@ class GradNormWeighting(BaseWeighting):
     steps: Tensor
 
     def __init__(self, config: GradNormConfig, base_weights: Mapping[str, float]) -> None:
-        super().__init__(base_weights)
-        self.config = config
+        super().__init__(config, base_weights)
         adapting = self._matching(config.adapt)
         self.register_buffer("adapting", adapting)
         self._adapting_names = {name for name, adapts in zip(self.names, adapting.tolist(), strict=True) if adapts}

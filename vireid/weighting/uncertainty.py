@@ -20,12 +20,11 @@ class UncertaintyWeighting(BaseWeighting):
     """
 
     Config = UncertaintyConfig
-    version = UncertaintyConfig.version
+    config: UncertaintyConfig
     adapting: Tensor  # N, 1 where a term adapts
 
     def __init__(self, config: UncertaintyConfig, base_weights: Mapping[str, float]) -> None:
-        super().__init__(base_weights)
-        self.config = config
+        super().__init__(config, base_weights)
         self.register_buffer("adapting", self._matching(config.adapt).float())
         self.log_variance = nn.Parameter(torch.zeros(len(self.names)))
 

@@ -9,21 +9,8 @@ from matplotlib.axes import Axes
 
 from vireid.core.messages import DASH
 from vireid.core.protocol_card import PLAIN
+from vireid.report.effects import phrases
 from vireid.report.effects.estimate import Effect, Family
-from vireid.report.effects.phrases import (
-    METHODS,
-    NOTHING,
-    SUMMARY,
-    Names,
-    detectable_text,
-    document,
-    effect_entry,
-    effects_csv,
-    family_phrase,
-    grid,
-    pooling_sentences,
-    sentence,
-)
 from vireid.report.figures.canvas import GREY, NEGATIVE, POSITIVE, light_grid, new_figure, publish, styled
 from vireid.report.html import Column, Html, absent, bullets, join, paragraph, table, tag
 from vireid.report.page import Report
@@ -42,7 +29,7 @@ SEEDS = (
 FEW_SEEDS = "An interval over few seeds tells about the randomness of training on such data, not about other data"
 
 
-def forest(families: Sequence[Family], names: Names, out: Path, name: str) -> Html:
+def forest(families: Sequence[Family], names: phrases.Names, out: Path, name: str) -> Html:
     """One panel per family (plain and re-ranked scores), one row per effect, the same rows in all panels."""
     effects = families[0].effects
     rows = _forest_rows(effects)
@@ -161,9 +148,9 @@ class Headline:
 def render_summary(report: Report) -> Html:
     """What each toggle is worth and costs, in sentences and one table; Markdown copy ``summary.md``."""
     first = headline(report.view, report.families("mAP"), report.families("r1"))
-    copy = report.copy(SUMMARY, summary_markdown(report.view, first))
+    copy = report.copy(phrases.SUMMARY, summary_markdown(report.view, first))
     if first is None:
-        return absent(NOTHING)
+        return absent(phrases.NOTHING)
     return join([summary_html(report.view, first), paragraph("As ", copy, " for a README.", class_="method")])
 
 
@@ -172,7 +159,7 @@ def headline(view: StudyView, on_map: Sequence[Family], on_r1: Sequence[Family])
     first = next((family for family in on_map if family.reranking == PLAIN), on_map[0] if on_map else None)
     if first is None:
         return None
-    names = Names(view)
+    names = phrases.Names(view)
     families = [family for family in on_r1 if (family.key, family.reranking) == (first.key, first.reranking)]
     beside = {effect.parts: effect for family in families for effect in family.effects}
     lines = (Line(names.effect(effect), effect, beside.get(effect.parts)) for effect in first.mains)
@@ -181,12 +168,12 @@ def headline(view: StudyView, on_map: Sequence[Family], on_r1: Sequence[Family])
 
 def summary_html(view: StudyView, first: Headline) -> Html:
     """Sentences and table as the page shows them."""
-    names = Names(view)
+    names = phrases.Names(view)
     items = [
-        tag("span", sentence(line.mean_ap, names), class_="unclaimed" if line.few is not None else None)
+        tag("span", phrases.sentence(line.mean_ap, names), class_="unclaimed" if line.few is not None else None)
         for line in first.lines
     ]
-    items += [tag("span", sentence(effect, names)) for effect in first.family.interactions if effect.shown]
+    items += [tag("span", phrases.sentence(effect, names)) for effect in first.family.interactions if effect.shown]
     columns = [Column("Toggle", text=True), Column("mAP", "points [95 %]"), Column("R1", "points [95 %]")]
     columns += [Column("Detectable", "mAP, power 0.8")]
     columns += [Column("Latency", "deployed"), Column("MACs", "deployed"), Column("Step time", "training")]
@@ -201,7 +188,7 @@ def summary_html(view: StudyView, first: Headline) -> Html:
                 name,
                 _summary_entry(line.mean_ap),
                 _summary_entry(line.r1),
-                detectable_text(line.mean_ap, first.family) or DASH,
+                phrases.detectable_text(line.mean_ap, first.family) or DASH,
                 *line.costs,
             ]
         )
@@ -223,21 +210,21 @@ def summary_markdown(view: StudyView, first: Headline | None) -> str:
     seeds = len(view.plan.seeds)
     size = f"{len(view.design_cells)} cells × {seeds} seed{'s' if seeds != 1 else ''}"
     if first is None:
-        return document(view, size, ["No effect has been measured yet."])
+        return phrases.document(view, size, ["No effect has been measured yet."])
     rows = []
     for line in first.lines:
         name = f"*{line.name}*" if line.mean_ap.placebo else line.name
         name += "" if line.few is None else f" ({seeds_phrase(line.few)})"
-        scores = [effect_entry(effect, "not estimable") for effect in (line.mean_ap, line.r1)]
-        rows.append([name, *scores, detectable_text(line.mean_ap, first.family) or DASH, *line.costs[:3]])
+        scores = [phrases.effect_entry(effect, "not estimable") for effect in (line.mean_ap, line.r1)]
+        rows.append([name, *scores, phrases.detectable_text(line.mean_ap, first.family) or DASH, *line.costs[:3]])
     tested = first.family.tested
     claims = (
         f"Points of percent with 95 % intervals; **bold**: shown after Holm's correction over {tested} effects"
         if tested
         else f"Points of percent; fewer than {MIN_SEEDS} seeds, so no interval is given and no effect is claimed"
     )
-    names = Names(view)
-    lines = [sentence(e, names) for e in first.family.effects if e.placebo or (e.interaction and e.shown)]
+    names = phrases.Names(view)
+    lines = [phrases.sentence(e, names) for e in first.family.effects if e.placebo or (e.interaction and e.shown)]
     lines += [
         control_sentence(result)
         for result in control_results(view)
@@ -250,44 +237,47 @@ def summary_markdown(view: StudyView, first: Headline | None) -> str:
     ]
     body = [
         f"{first.title}:",
-        grid(["Toggle", "mAP", "R1", "Detectable", "Latency", "MACs", "Step time"], rows),
+        phrases.grid(["Toggle", "mAP", "R1", "Detectable", "Latency", "MACs", "Step time"], rows),
         f"{claims}. Detectable: the smallest effect on mAP that this design shows with power 0.8. Ratios are with ÷ "
         "without; latency and MACs of the deployed graph, step time of training.",
-        ". ".join([*pooling_sentences(first.family), ""]).strip(),
+        ". ".join([*phrases.pooling_sentences(first.family), ""]).strip(),
         "\n".join(f"- {line}" for line in lines),
     ]
-    return document(view, size, body)
+    return phrases.document(view, size, body)
 
 
 def render_effects(report: Report, *, metric: str = "mAP") -> Html:
     """Copies are ``figures/effects-<n>`` and ``tables/effects-<n>.csv``, one of each per protocol."""
     view, families = report.view, report.families(metric)
     if not families:
-        return absent(NOTHING)
-    names = Names(view)
+        return absent(phrases.NOTHING)
+    names = phrases.Names(view)
     pieces: list[str] = []
     for position, (key, group) in enumerate(groupby(families, key=lambda family: family.key), start=1):
         own = list(group)
-        copy = report.copy(f"tables/effects-{position}.csv", effects_csv(own, names))
+        copy = report.copy(f"tables/effects-{position}.csv", phrases.effects_csv(own, names))
         pieces += [tag("h3", key.title), forest(own, names, report.out, f"effects-{position}")]
         for family in own:
             heading = f"{capitalised(family.reranking)}, trained on {key.accelerator}"
             pieces.append(paragraph(tag("strong", heading), f" ({key.note})" if key.note else ""))
             pieces.append(bullets(_effect_item(view, family, effect, names) for effect in family.mains))
-            if tests := pooling_sentences(family):
+            if tests := phrases.pooling_sentences(family):
                 pieces.append(paragraph(". ".join(tests), "."))
             pieces.append(_interactions(family, names))
         pieces.append(paragraph("These effects as ", copy, ".", class_="method"))
     tested = max(family.tested for family in families)
-    method = f"In points of percent. {METHODS[families[0].method]} {SEEDS}{family_phrase(tested)}{FEW_SEEDS}."
+    rule = phrases.METHODS[families[0].method]
+    method = f"In points of percent. {rule} {SEEDS}{phrases.family_phrase(tested)}{FEW_SEEDS}."
     return join([*pieces, paragraph(method, class_="method")])
 
 
-def _effect_item(view: StudyView, family: Family, effect: Effect, names: Names) -> str:
+def _effect_item(view: StudyView, family: Family, effect: Effect, names: phrases.Names) -> str:
     change = effect.difference
     shade = "unclaimed" if change is None or change.n < MIN_SEEDS else None
-    smallest = detectable_text(effect, family)
-    words = sentence(effect, names) + ("" if smallest is None else f"; smallest effect shown at power 0.8: {smallest}")
+    smallest = phrases.detectable_text(effect, family)
+    words = phrases.sentence(effect, names) + (
+        "" if smallest is None else f"; smallest effect shown at power 0.8: {smallest}"
+    )
     text = tag("span", words, class_=shade)
     if not effect.pairs:
         return text
@@ -296,7 +286,7 @@ def _effect_item(view: StudyView, family: Family, effect: Effect, names: Names) 
     return tag("span", text, tag("small", f" {low} → {high}{more}"))
 
 
-def _interactions(family: Family, names: Names) -> str:
+def _interactions(family: Family, names: phrases.Names) -> str:
     if not family.interactions:
         return ""
     rows = []
@@ -315,6 +305,6 @@ def _interactions(family: Family, names: Names) -> str:
         "Two-way interactions: how much the effect of one grows when the other is on, that is, how far both together "
         "are from the sum of each alone. Shown ones are bold."
     )
-    shown = [sentence(effect, names) for effect in family.interactions if effect.shown]
+    shown = [phrases.sentence(effect, names) for effect in family.interactions if effect.shown]
     below = bullets(shown) if shown else paragraph("No interaction shown.", class_="method")
     return join([table(columns, [("", rows)], caption + as_sentence(family.key.note)), below])

@@ -22,6 +22,7 @@ from tests.report.comparisons import (
     score,
 )
 from vireid.ablation.publish import publish_study
+from vireid.core.errors import UserError
 from vireid.report import render_report
 from vireid.report.page import Report, open_report
 from vireid.store import Store
@@ -269,3 +270,16 @@ def test_ranks_need_seeds_and_then_name_who_is_not_told_apart(report: Report, tm
     assert f"critical difference {3.031 * (8 * 9 / (6 * 6)) ** 0.5:.1f}" in page  # q of 8 systems, Demšar's table 5
     drawing = (tmp_path / "out" / "figures" / "ranks-1.svg").read_text()
     assert all(f"<!-- {cell} ({ranks[cell]:.1f}) -->" in drawing for cell in SYSTEMS)
+
+
+def test_part_of_a_study_is_published_when_asked_for(tmp_path: Path) -> None:
+    store = build_comparison(tmp_path / "store", failed=[("agw", 202)])
+    with pytest.raises(UserError, match=r"is incomplete: .* publish what is there with --part"):
+        publish_study(store, "comparison", tmp_path / "results")
+    target = Store(tmp_path / "results")
+    count = publish_study(store, "comparison", target.root, part=True)
+    records = list(target.records())
+    assert len(records) == count
+    fits = {record.seed for record in records if record.kind == "fit"}
+    assert fits == {201, 202, 203}
+    assert sum(record.kind == "fit" for record in records) == 8 * 3 - 1

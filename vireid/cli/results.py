@@ -57,12 +57,13 @@ def export(
 def publish(
     study: Annotated[str, typer.Argument(help="Name of a finished study.")],
     to: Annotated[Path, typer.Option("--to", help="Folder for committed records.")] = Path("results"),
+    part: Annotated[bool, typer.Option("--part", help="Publish what is finished of an unfinished study.")] = False,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Copy a finished study's plan, records and report into the folder of committed results."""
     from vireid.ablation.publish import publish_study
 
-    count = publish_study(opened(store), study, to)
+    count = publish_study(opened(store), study, to, part=part)
     console.print(f"{count} records: {to}/runs, plan and report: {to}/studies/{study}", soft_wrap=True)
 
 

@@ -83,6 +83,7 @@ def test_the_wheel_has_what_the_checkout_has_beside_the_package(tmp_path):
                     "model=idkl_small",
                     "model.pretrained=trunk",
                     "recipe=from_trunk",
+                    "recipe.epochs=10",
                     "recipe.evaluate_every=2",
                     "augmentation.pad=3",
                     "seed=1",

@@ -37,16 +37,30 @@ def render_overview(report: Report) -> Html:
     pieces.append(bullets(facts))
     if view.note:
         pieces.append(tag("p", tag("strong", view.note.strip()), class_="notice"))
-    missing = [f"{run.cell.label}, seed {run.seed}: {'; '.join(run.problems)}" for run in view.runs if run.problems]
-    if missing:
+    problems: dict[str, list[str]] = {}
+    for run in view.runs:
+        if run.problems:
+            problems.setdefault("; ".join(run.problems), []).append(f"{run.cell.label}, seed {run.seed}")
+    if problems:
+        missing = [_folded(names, problem) for problem, names in problems.items()]
         pieces.append(tag("div", paragraph("Missing from this report:"), bullets(missing), class_="warning"))
-    if stale := "; ".join(f"{run.cell.label}, seed {run.seed}" for run in view.runs if run.stale):
-        changed = f"Stale: a component has changed since these were measured: {stale}."
-        pieces.append(paragraph(changed, class_="warning"))
+    if stale := [f"{run.cell.label}, seed {run.seed}" for run in view.runs if run.stale]:
+        changed = "Stale: a component has changed since these were measured"
+        pieces.append(tag("div", _folded(stale, changed), class_="warning"))
     if view.mixed_sources:
         mixed = f"Runs of this study were made with different sources of {', '.join(view.mixed_sources)}"
         pieces.append(paragraph(f"{mixed}; differences between them may come from that.", class_="warning"))
     return join(pieces)
+
+
+FOLDED = 3  # names that are listed where they stand; more are folded away below their number
+
+
+def _folded(names: Sequence[str], text: str) -> str:
+    """What is true of some runs, with their names: in a line, or as a number above a list that opens."""
+    if len(names) <= FOLDED:
+        return f"{'; '.join(names)}: {text}"
+    return tag("details", tag("summary", f"{len(names)} runs: {text}"), bullets(names))
 
 
 _LATEX = {

@@ -63,11 +63,12 @@ def pairs(view: StudyView, part: Part) -> tuple[tuple[str, str], ...]:
         for high in view.design_cells
         if high.factors.get(factor) == level
         for low in without
-        if _others(view, low, factor) == _others(view, high, factor)
+        if other_levels(view, low, factor) == other_levels(view, high, factor)
     )
 
 
-def _others(view: StudyView, cell: Cell, factor: str) -> dict[str, str]:
+def other_levels(view: StudyView, cell: Cell, factor: str) -> dict[str, str]:
+    """A cell's levels of the factors beside one; placebos are overlooked."""
     return {name: level for name, level in cell.factors.items() if name != factor and name not in view.plan.placebo}
 
 

@@ -1,12 +1,11 @@
 """Where scores scatter: between the levels of a random factor (data sets, say), between seeds, and beyond both."""
 
-from vireid.core.plan import Cell
 from vireid.core.protocol_card import PLAIN
+from vireid.report.effects.estimate import other_levels
 from vireid.report.effects.phrases import Names
 from vireid.report.html import Column, Html, join, paragraph, table, tag
 from vireid.report.page import Report
 from vireid.report.records.keys import MAIN_SCORES, p_text
-from vireid.report.records.study import StudyView
 from vireid.statistics.components import components
 
 
@@ -15,7 +14,9 @@ def render_scatter(report: Report) -> Html:
     view, names, rows = report.view, Names(report.view), []
     for factor in view.plan.random:
         cells = [
-            cell for cell in view.design_cells if _others(view, cell, factor) == _others(view, view.baseline, factor)
+            cell
+            for cell in view.design_cells
+            if other_levels(view, cell, factor) == other_levels(view, view.baseline, factor)
         ]
         for key in view.keys:
             scores = view.scores_in(key)
@@ -46,8 +47,3 @@ def render_scatter(report: Report) -> Html:
             paragraph(rule, class_="method"),
         ]
     )
-
-
-def _others(view: StudyView, cell: Cell, factor: str) -> dict[str, str]:
-    """Levels of the other factors, placebos aside."""
-    return {name: level for name, level in cell.factors.items() if name != factor and name not in view.plan.placebo}

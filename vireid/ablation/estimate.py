@@ -8,7 +8,7 @@ from datetime import datetime
 from vireid.ablation.study import Study
 from vireid.config import ExperimentConfig
 from vireid.core.config import canonical_json
-from vireid.core.environment import MACHINE_IDENTITY, Environment
+from vireid.core.environment import Environment
 from vireid.core.plan import Plan
 from vireid.core.records import EvaluationRecord, FitRecord, Record, RecordBase
 from vireid.experiment.context import RunContext
@@ -153,10 +153,9 @@ def _step_key(config: Mapping[str, object]) -> str:
 
 def _same_machine(record: RecordBase, here: Environment) -> bool:
     """Whether it was made by this machine's kind, with the same kernels, threads and accelerator."""
-    there, keys = record.environment, (*MACHINE_IDENTITY, "kernel_isa")
-    return (there.accelerator, there.threads) == (here.accelerator, here.threads) and all(
-        there.device.get(key) == here.device.get(key) for key in keys
-    )
+    there = record.environment
+    kernels = (there.device.get("kernel_isa"), there.accelerator, there.threads)
+    return there.machine == here.machine and kernels == (here.device.get("kernel_isa"), here.accelerator, here.threads)
 
 
 def _wall(record: RecordBase) -> float:

@@ -13,7 +13,6 @@ from typing import Any
 import vireid
 from vireid.bundle.device.record import FORMAT, SPECIFIED, VERSION, canonical_json, digest_of
 from vireid.core.config import Strict, parse
-from vireid.core.environment import MACHINE_IDENTITY
 from vireid.core.errors import UserError
 from vireid.core.identity import run_id
 from vireid.core.records import CostRecord, DataKind, LatencyRecord
@@ -209,8 +208,7 @@ def _checked(entry: Any, where: str) -> LatencyRecord:
     record = parse(LatencyRecord, plain, where)
     if run_id(specified) != record.id:
         raise UserError(f"{where}: its id {record.id} does not match its specification ({run_id(specified)}): edited")
-    machine = {key: record.environment.device.get(key) for key in MACHINE_IDENTITY}
-    claimed = {**{key: plain.get(key) for key in SPECIFIED}, "device": machine}
+    claimed = {**{key: plain.get(key) for key in SPECIFIED}, "device": record.environment.machine}
     for key, value in claimed.items():
         if specified.get(key) != value:
             raise UserError(f"{where}: its {key} is not the one that its id {record.id} is of: edited")

@@ -41,6 +41,11 @@ class Environment(Strict):
     threads: int
     device: dict[str, Any]
 
+    @property
+    def machine(self) -> dict[str, Any]:
+        """What of the machine must agree before two of its measurements may stand side by side."""
+        return {key: self.device.get(key) for key in MACHINE_IDENTITY}
+
 
 def snapshot(*, accelerator: str, threads: int, device: Mapping[str, Any]) -> Environment:
     """Describe the running process. Git fields are None where the suite is not run from a checkout."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from vireid.core.config import canonical_json
-from vireid.core.environment import MACHINE_IDENTITY, Environment
+from vireid.core.environment import Environment
 from vireid.core.identity import run_id
 from vireid.core.messages import DASH, NOT_COMPARABLE
 from vireid.core.protocol_card import ProtocolCard
@@ -111,8 +111,7 @@ class TimingKey:
 
 def machine_digest(environment: Environment) -> str:
     """Digest of a machine's identity: only latencies with equal digests may stand side by side."""
-    machine = {key: environment.device.get(key) for key in MACHINE_IDENTITY}
-    return run_id([machine, environment.accelerator])
+    return run_id([environment.machine, environment.accelerator])
 
 
 METRICS = ("r1", "r5", "r10", "r20", "mAP", "mINP")

@@ -50,7 +50,7 @@ def test_json_names_choice_runner_up_and_command(store: Store) -> None:
     assert found["intervals_overlap"] is True
     assert found["commands"] == [f"vireid bundle {found['best']['fits'][0]} --to deployed-bundle"]
     assert {entry["precision"] for entry in found["not_evaluated"]} == {"bf16", "int8"}
-    assert found["note"] == "synthetic 1.0, not comparable with published results"
+    assert found["note"] == "synthetic data (renderer 1.0), not comparable with published results"
 
 
 def test_nothing_fits_is_exit_code_1_with_a_sentence(store: Store) -> None:

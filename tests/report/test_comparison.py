@@ -39,7 +39,7 @@ SECTIONS: dict[str, dict[str, object]] = {
     "scores": {"text": False},
     "budget": {},
 }
-NOTE = "Synthetic 1.0, not comparable with published results"
+NOTE = "Synthetic data (renderer 1.0), not comparable with published results"
 
 
 @pytest.fixture(scope="module")

@@ -66,7 +66,7 @@ def test_every_figure_has_vector_copies_and_says_what_it_is(build_store: BuildSt
     )
     captions = re.findall(r"<figcaption>(.*?)</figcaption>", page, re.DOTALL)
     assert len(captions) == 9
-    assert all("ynthetic 1.0, not comparable with published results" in caption for caption in captions)
+    assert all("ynthetic data (renderer 1.0), not comparable with published results" in caption for caption in captions)
     names = {"scores-1", "tradeoff-latency", "tradeoff-macs", "curves", "weights", "latency", f"retrieval-{fit}"}
     assert {p.name for p in (tmp_path / "figures").iterdir()} == {f"{n}.{k}" for n in names for k in ("svg", "pdf")}
     for name in names:

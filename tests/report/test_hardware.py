@@ -326,7 +326,7 @@ def test_whole_report_is_published_and_renders_from_the_copies(tmp_path: Path) -
         assert f'id="{anchor}"' in text
     captions = re.findall(r"<figcaption>(.*?)</figcaption>", text, re.S)
     measured = [c for c in captions if "What was measured where" not in c and "records of this study" not in c]
-    bare = [c for c in measured if "ynthetic 1.0, not comparable" not in c]
+    bare = [c for c in measured if "ynthetic data (renderer 1.0), not comparable" not in c]
     assert all(c.startswith(("Protocol card", "Data that")) for c in bare)
     publish_study(store, "hardware", tmp_path / "results")
     again = render_report(tmp_path / "results", "hardware", TEMPLATE, tmp_path / "again")

@@ -160,8 +160,8 @@ def test_stale_ids_mark_their_runs(build_store: BuildStore) -> None:
 
 def test_synthetic_data_carry_version_and_warning(build_store: BuildStore) -> None:
     view = StudyView(build_store(), "quick")
-    assert view.data_labels == ["synthetic 1.0"]
-    assert view.note == " Synthetic 1.0, not comparable with published results."
+    assert view.data_labels == ["synthetic data (renderer 1.0)"]
+    assert view.note == " Synthetic data (renderer 1.0), not comparable with published results."
 
 
 def typed(entries: dict[str, object]) -> ProtocolCard:

@@ -37,6 +37,10 @@ class Study(Strict):
     """Factor -> level -> overrides; the first level is the baseline."""
     labels: dict[str, str] = {}
     """Factor -> what tables call it."""
+    display: dict[str, str] = {}
+    """Factor, level or cell -> what tables and figures of a paper call it, such as ``Ours``."""
+    columns: list[str] = []
+    """Of the one-column LaTeX tables: ``r1``, ``mAP``, ``latency`` and others; by default R1 and mAP."""
     placebo: list[str] = []
     """Factors that change nothing but random draws.
 

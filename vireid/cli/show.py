@@ -245,12 +245,12 @@ def comparison_table(
     differences: Mapping[str, Interval],
     notes: Iterable[str] = (),
 ) -> Table:
-    """Two (label, metrics) and their paired difference, in points of percent."""
+    """Two (label, metrics) and their paired difference, in percentage points."""
     table = _metrics_grid(title)
     for label, metrics in (first, second):
         table.add_row(label, *(f"{100 * metrics[name]:.2f}" for name in METRICS))
     _add_intervals(table, "difference", differences, "+")
-    return _captioned(table, ["difference: second − first, points of percent, paired by query"], notes)
+    return _captioned(table, ["difference: second − first, percentage points, paired by query"], notes)
 
 
 def comparison_json(

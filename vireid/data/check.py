@@ -310,4 +310,4 @@ def _synthetic(root: Path) -> str | None:
         version = json.loads(file.read_text(encoding="utf-8"))["specification"]["renderer_version"]
     except (ValueError, KeyError, TypeError):
         version = "of unknown version"
-    return f"synthetic {version}, not comparable with published results"
+    return f"synthetic data (renderer {version}), not comparable with published results"

@@ -1,6 +1,6 @@
 """One report: a study's records, where its copies go, and its sections by name."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from functools import cache, cached_property, partial
 from importlib import import_module
 from pathlib import Path
@@ -9,10 +9,12 @@ from typing import Any
 from vireid.core.errors import UserError, did_you_mean
 from vireid.report.effects.estimate import families
 from vireid.report.html import Html, link
+from vireid.report.latex import PaperTable
 from vireid.report.records.deployment import DeploymentView, study_deployment
-from vireid.report.records.study import StudyView
+from vireid.report.records.keys import MAIN_SCORES
+from vireid.report.records.study import StudyView, cells_are_levels
 from vireid.report.sections import MODULES
-from vireid.report.tables import ScoreTable, score_tables
+from vireid.report.tables import ALL_COLUMNS, SYSTEM_COLUMNS, ScoreTable, score_tables
 from vireid.store import Store, write_atomically
 
 
@@ -22,11 +24,21 @@ class Report:
     Args:
         view: the study.
         out: folder that takes ``figures/``, ``tables/`` and ``summary.md``.
+        columns: of one-column LaTeX tables; by default the study's, else R1 and mAP, and of systems what they cost.
+
+    Raises:
+        UserError: no such column.
     """
 
-    def __init__(self, view: StudyView, out: Path) -> None:
+    def __init__(self, view: StudyView, out: Path, columns: Sequence[str] = ()) -> None:
         self.view = view
         self.out = out
+        usual = SYSTEM_COLUMNS if cells_are_levels(view.plan) else tuple(MAIN_SCORES)
+        self.columns = tuple(columns or view.plan.study.get("columns") or usual)
+        for name in self.columns:
+            if name not in ALL_COLUMNS:
+                hint = did_you_mean(name, ALL_COLUMNS)
+                raise UserError(f"columns: no table has a column '{name}'{hint}; there are {', '.join(ALL_COLUMNS)}")
         self.families = cache(partial(families, view))
 
     def section(self, name: str, **choices: Any) -> Html:
@@ -49,6 +61,14 @@ class Report:
         write_atomically(self.out / name, content)
         return link(name, text or {"csv": "CSV", "tex": "LaTeX", "md": "Markdown"}[name.rpartition(".")[2]])
 
+    def paper(self, name: str, tables: Iterable[tuple[str, PaperTable]]) -> list[Html]:
+        """Write tables of a paper as ``<name><end>.tex``; returns the links to them."""
+        links = []
+        for end, table in tables:
+            words = [text for text in ("re-ranked" * ("reranked" in end), "page" if table.wide else "column") if text]
+            links.append(self.copy(f"{name}{end}.tex", table.latex(), f"LaTeX ({', '.join(words)})"))
+        return links
+
     def tables(self, *, text: bool = True) -> list[ScoreTable]:
         """Accuracy and cost of every cell, a table per protocol; without ``text`` of image-only ones."""
         return [table for table in self._tables if text or not table.key.card.reads_text]
@@ -63,7 +83,13 @@ class Report:
         return study_deployment(self.view)
 
 
-def open_report(store: str | Path, study: str, out: str | Path = ".", stale: Collection[str] = ()) -> Report:
+def open_report(
+    store: str | Path,
+    study: str,
+    out: str | Path = ".",
+    stale: Collection[str] = (),
+    columns: Sequence[str] = (),
+) -> Report:
     """Open the report of a study.
 
     Args:
@@ -71,5 +97,6 @@ def open_report(store: str | Path, study: str, out: str | Path = ".", stale: Col
         study: name of the study.
         out: folder that takes ``figures/``, ``tables/`` and ``summary.md``.
         stale: ids of records whose component source has changed since they were made.
+        columns: of one-column LaTeX tables, such as ``["r1", "mAP", "latency"]``.
     """
-    return Report(StudyView(Store(Path(store)), study, stale), Path(out))
+    return Report(StudyView(Store(Path(store)), study, stale), Path(out), columns)

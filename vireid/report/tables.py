@@ -22,6 +22,7 @@ class CostColumn:
     unit: str
     digits: int
     read: Callable[[StudyView, str], float | None]
+    short: str  # unit in a paper's heading
     small: float = 0.0  # a table with any value below this prints one decimal more, in every row
 
     @property
@@ -62,12 +63,16 @@ def throughput(view: StudyView, cell: str) -> float | None:
 
 
 COSTS = (
-    CostColumn("params", "Params", "M, deployed", 2, _millions("deployed")),
-    CostColumn("params_training", "Params", "M, training", 2, _millions("training_only")),
-    CostColumn("macs", "MACs", "G per image", 3, _cost(lambda c: None if c.macs is None else c.macs / 1e9), small=0.1),
-    CostColumn("latency", "Latency", "ms, batch 1", 2, latency_ms),
-    CostColumn("throughput", "Throughput", "img/s, batch 32", 0, throughput),
+    CostColumn("params", "Params", "M, deployed", 2, _millions("deployed"), "M"),
+    CostColumn("params_training", "Params", "M, training", 2, _millions("training_only"), "M, training"),
+    CostColumn("macs", "MACs", "G per image", 3, _cost(lambda c: None if c.macs is None else c.macs / 1e9), "G", 0.1),
+    CostColumn("latency", "Latency", "ms, batch 1", 2, latency_ms, "ms"),
+    CostColumn("throughput", "Throughput", "img/s, batch 32", 0, throughput, "img/s"),
 )
+
+ALL_COLUMNS = (*SCORES, *(column.key for column in COSTS))
+"""What a paper's table of cells can have beside their names."""
+SYSTEM_COLUMNS = ("r1", "mAP", "macs", "latency")
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from vireid.report.effects.estimate import Effect, Family, Method, Part, toggles
-from vireid.report.records.keys import points, seeds_phrase
+from vireid.report.records.keys import capitalised, p_text, points, seeds_phrase
 from vireid.report.records.study import StudyView, cells_are_levels
 from vireid.report.tables import csv_text
 from vireid.statistics.least_squares import POOLING_LEVEL
@@ -36,6 +36,8 @@ class Names:
 
     def __init__(self, view: StudyView) -> None:
         self._labels: dict[str, str] = dict(view.plan.study.get("labels") or {})
+        self._factors = frozenset(view.plan.factors)
+        self._display: dict[str, str] = dict(view.plan.study.get("display") or {})
         self._levels: dict[str, int] = {}
         self._level_alone = cells_are_levels(view.plan)
         for factor, _ in toggles(view):
@@ -45,6 +47,10 @@ class Names:
         """A factor's label in the study file; without one short names are taken for acronyms."""
         return self._labels.get(name) or (name.upper() if len(name) <= 3 else name.replace("_", " "))
 
+    def display(self, name: str) -> str:
+        """What papers call a factor or a cell: by ``display`` in the study file, else as reports do."""
+        return self._display.get(name) or (capitalised(self.factor(name)) if name in self._factors else name)
+
     def part(self, part: Part) -> str:
         """A factor, with its level where it has several beside the baseline; the level where it is what is compared."""
         factor, level = part
@@ -52,11 +58,16 @@ class Names:
             return level
         return self.factor(factor) + (f" ({level})" if self._levels.get(factor, 0) > 1 else "")
 
+    def paper_effect(self, effect: Effect) -> str:
+        """Name of an effect in a paper: by ``display`` in the study file, else as reports call it."""
+        named = [self._display.get(level) or self._display.get(factor) for factor, level in effect.parts]
+        return " × ".join(map(str, named)) if all(named) else self.effect(effect)
+
     def effect(self, effect: Effect) -> str:
         """Name of an effect, as it starts a sentence."""
         text = " × ".join(self.part(part) for part in effect.parts)
         mark = " (placebo)" if effect.placebo and "placebo" not in text.lower() else ""
-        return (text if self._level_alone else text[:1].upper() + text[1:]) + mark
+        return (text if self._level_alone else capitalised(text)) + mark
 
 
 def effects_csv(families: Sequence[Family], names: Names) -> str:
@@ -95,7 +106,7 @@ def effects_csv(families: Sequence[Family], names: Names) -> str:
 
 
 def sentence(effect: Effect, names: Names) -> str:
-    """One sentence per effect, in points of percent."""
+    """One sentence per effect, in percentage points."""
     name, change = names.effect(effect), effect.difference
     if change is None:
         return f"{name}: not estimable from the cells measured so far"
@@ -108,11 +119,19 @@ def sentence(effect: Effect, names: Names) -> str:
     if change.n < MIN_SEEDS:
         return f"{name}: {seeds_phrase(change.n)} ({gain}){end}"
     if not effect.shown:
-        return f"{name}: no effect shown ({gain}){end}"
+        return f"{name}: no effect shown ({gain}{corrected(effect)}){end}"
     if effect.interaction:
         verb = "more" if change.mean > 0 else "less"
         return f"{name}: {gain}, together they give {verb} than the sum of each alone"
     return f"{name}: {gain}{end}"
+
+
+def corrected(effect: Effect) -> str:
+    """What to add where an interval by itself leaves out zero and the corrected test shows nothing; else empty."""
+    change = effect.difference
+    if effect.shown or change is None or change.contains_zero is not False or effect.p_holm is None:
+        return ""
+    return f" by itself, p = {p_text(effect.p_holm)} after correction"
 
 
 def cost_phrase(effect: Effect) -> str:
@@ -199,7 +218,7 @@ def grid(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def effect_entry(effect: Effect | None, missing: str) -> str:
-    """An effect in points of percent with its interval; bold where it is shown."""
+    """An effect in percentage points with its interval; bold where it is shown."""
     change = effect.difference if effect is not None else None
     if effect is None or change is None:
         return missing

@@ -59,6 +59,16 @@ class AccuracyKey:
         return data_note(self.data)
 
     @property
+    def trained_on(self) -> str:
+        """What trained the models, as a sentence names it."""
+        return trained_on(self.accelerator)
+
+    def setting(self, reranking: str) -> str:
+        """The protocol, its re-ranking, how the weights were chosen and what trained them, on one line."""
+        chosen = f", {self.card.selection}" if self.card.selection else ""
+        return f"{self.title}, {reranking}{chosen}, trained on {self.trained_on}"
+
+    @property
     def is_usual(self) -> bool:
         """Whether it is a plain search over all cameras: the default."""
         return self.card.mode != "indoor" and not self.card.reads_text and not self.card.augments
@@ -98,7 +108,7 @@ class TimingKey:
     @property
     def threads_label(self) -> str:
         """``"1 thread"`` or ``"4 threads"``."""
-        return f"{self.threads} thread{'s' if self.threads != 1 else ''}"
+        return threads_label(self.threads)
 
     @property
     def heading(self) -> str:
@@ -134,7 +144,7 @@ def data_label(fit: FitRecord) -> str:
     if fit.data_kind == "real":
         return str(fit.data.get("name") or specification.get("name") or "real data")
     version = (specification.get("synthetic") or specification).get("renderer_version", "")
-    return f"synthetic {version}".strip()
+    return f"synthetic data (renderer {version})" if version else "synthetic data"
 
 
 def data_note(label: str) -> str:
@@ -150,6 +160,16 @@ def as_sentence(*notes: str) -> str:
 def capitalised(text: str) -> str:
     """A text with its first letter as a capital."""
     return text[:1].upper() + text[1:]
+
+
+def trained_on(accelerator: str) -> str:
+    """What trained a model, as a sentence names it after "trained on"."""
+    return "a CPU" if accelerator == "cpu" else accelerator
+
+
+def threads_label(threads: int) -> str:
+    """``"1 thread"`` or ``"4 threads"``."""
+    return f"{threads} thread{'s' if threads != 1 else ''}"
 
 
 def device_label(environment: Environment) -> str:
@@ -190,13 +210,13 @@ def signed(value: float, decimals: int = 1) -> str:
 
 
 def points(change: "Difference", metric: str = "") -> str:
-    """A difference of fractions in points of percent, with its interval: ``"+2.1 mAP [1.2, 3.0]"``."""
+    """A difference of fractions in percentage points, with its interval: ``"+2.1 mAP [1.2, 3.0]"``."""
     text = " ".join(filter(None, [signed(100 * change.mean), metric]))
     return f"{text} {interval(change)}".rstrip()
 
 
 def interval(change: "Difference") -> str:
-    """``"[1.2, 3.0]"`` in points of percent; empty without an interval."""
+    """``"[1.2, 3.0]"`` in percentage points; empty without an interval."""
     if change.low is None or change.high is None:
         return ""
     return f"[{_plain(100 * change.low)}, {_plain(100 * change.high)}]"

@@ -174,7 +174,7 @@ def render_controls(report: Report) -> Html:
 def _control_blocks(results: Sequence[ControlResult]) -> dict[str, list[list[str]]]:
     blocks: dict[str, list[list[str]]] = {}
     for result in results:
-        heading = f"{result.key.title}, {result.reranking}, trained on {result.key.accelerator}"
+        heading = f"{result.key.title}, {result.reranking}, trained on {result.key.trained_on}"
         for score in result.scores:
             entries = [
                 result.control,
@@ -203,7 +203,7 @@ def render_sampling(report: Report) -> Html:
                 changes = [resampled_difference(reference, queries, metric) for metric in MAIN_SCORES]
                 identities |= {change.identities for change in changes}
                 rows.append([view.cells[cell].label, *map(_resampled_entry, changes)])
-            blocks.append((f"{key.title}, {reranking}, trained on {key.accelerator}", rows))
+            blocks.append((f"{key.title}, {reranking}, trained on {key.trained_on}", rows))
     if not blocks:
         return absent("No per-query tables of two configurations at the first seed.")
     columns = [Column("Configuration", text=True), *(Column(name, "points") for name in MAIN_SCORES.values())]
@@ -227,6 +227,6 @@ def _first_seed_tables(view: StudyView, key: AccuracyKey) -> dict[str, dict[str,
 
 
 def _resampled_entry(change: Interval) -> str:
-    """``"+2.1 [1.2, 3.0]"``, in points of percent."""
+    """``"+2.1 [1.2, 3.0]"``, in percentage points."""
     low, high = (signed(100 * value).lstrip("+±") for value in (change.low, change.high))
     return f"{signed(100 * change.value)} [{low}, {high}]"

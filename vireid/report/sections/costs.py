@@ -13,7 +13,7 @@ from vireid.report.figures.canvas import GREY, colour, light_grid, new_figure, p
 from vireid.report.html import Column, Html, absent, join, table, tag, unfilled, with_ratio
 from vireid.report.page import Report
 from vireid.report.records.deployment import DeploymentView
-from vireid.report.records.keys import TimingKey, as_sentence, grouped
+from vireid.report.records.keys import TimingKey, as_sentence, grouped, trained_on
 from vireid.report.records.study import StudyView
 from vireid.report.records.timings import Timing
 from vireid.report.tables import COSTS
@@ -113,7 +113,7 @@ def _training_costs(view: StudyView) -> Html:
             rows.append(
                 [view.cells[cell].label, *(with_ratio(costs.get(cell), base, n) for (costs, n), base in entries)]
             )
-        blocks.append((f"Trained on {accelerator}", rows))
+        blocks.append((f"Trained on {trained_on(accelerator)}", rows))
     if not any(rows for _, rows in blocks):
         return absent("No training cost recorded.")
     caption = (

@@ -6,9 +6,10 @@ from itertools import groupby
 from vireid.core.messages import DASH
 from vireid.core.protocol_card import PLAIN
 from vireid.report.effects.estimate import Effect, Family
-from vireid.report.effects.phrases import Names, effects_csv
+from vireid.report.effects.phrases import Names, corrected, effects_csv
 from vireid.report.html import Column, Html, absent, bullets, join, paragraph, table, tag
 from vireid.report.page import Report
+from vireid.report.paper import effect_tables
 from vireid.report.records.keys import as_sentence, capitalised, interval, p_text, points, seeds_phrase
 from vireid.report.sections.effects import FEW_SEEDS, SEEDS, forest
 from vireid.statistics.seeds import MIN_SEEDS
@@ -26,7 +27,7 @@ def system_sentence(effect: Effect, names: Names, reference: str) -> str:
     if change.n < MIN_SEEDS:
         return f"{name}: {seeds_phrase(change.n)} ({gain} from {reference}){cost}"
     if not effect.shown:
-        return f"{name}: no difference from {reference} shown ({gain}){cost}"
+        return f"{name}: no difference from {reference} shown ({gain}{corrected(effect)}){cost}"
     verb = "more" if change.mean > 0 else "less"
     size = f"{abs(100 * change.mean):.1f} points of {effect.metric} {verb}"
     return f"{name}: {size} than {reference} {interval(change)}{cost}"
@@ -43,13 +44,14 @@ def render_differences(report: Report) -> Html:
         own = list(group)
         beside = [family for family in on_r1 if family.key == key]
         name = f"differences-{position}"
-        copy = report.copy(f"tables/{name}.csv", effects_csv([*own, *beside], names))
+        copies = [report.copy(f"tables/{name}.csv", effects_csv([*own, *beside], names))]
+        copies += report.paper(f"tables/{name}", effect_tables(report.view, own, beside, names))
         first = next((family for family in own if family.reranking == PLAIN), own[0])
         pieces += [
             tag("h3", key.title),
             forest(own, names, report.out, name),
             bullets(_system_item(effect, names, reference) for effect in first.effects),
-            _differences_table(names, own, beside, reference, copy),
+            _differences_table(names, own, beside, reference, join(copies, " · ")),
         ]
     tested = max(family.tested for family in on_map)
     family = (

@@ -14,7 +14,16 @@ from vireid.report.effects.estimate import Effect, Family
 from vireid.report.figures.canvas import GREY, NEGATIVE, POSITIVE, light_grid, new_figure, publish, styled
 from vireid.report.html import Column, Html, absent, bullets, join, paragraph, table, tag
 from vireid.report.page import Report
-from vireid.report.records.keys import as_sentence, capitalised, interval, p_text, points, seeds_phrase, signed
+from vireid.report.paper import effect_tables
+from vireid.report.records.keys import (
+    as_sentence,
+    capitalised,
+    interval,
+    p_text,
+    points,
+    seeds_phrase,
+    signed,
+)
 from vireid.report.records.study import StudyView
 from vireid.report.sections.controls import control_results, control_sentence, planted_results, planted_sentence
 from vireid.statistics.seeds import MIN_SEEDS
@@ -26,7 +35,10 @@ SEEDS = (
     "A seed is a block: its own initialisation and, on rendered data, its own people. "
     f"Below {MIN_SEEDS} seeds no interval is given and no effect is claimed. "
 )
-FEW_SEEDS = "An interval over few seeds tells about the randomness of training on such data, not about other data"
+FEW_SEEDS = (
+    "An interval covers what differs between seeds: the randomness of training and, on rendered data, the people; it "
+    "tells nothing about other kinds of data"
+)
 
 
 def forest(families: Sequence[Family], names: phrases.Names, out: Path, name: str) -> Html:
@@ -41,7 +53,7 @@ def forest(families: Sequence[Family], names: phrases.Names, out: Path, name: st
             axes.axvline(0, color="#222222", linewidth=1)
             for y, effect in zip(rows, family.effects, strict=True):
                 _draw_effect(axes, y, effect)
-            axes.set_xlabel(f"change in {family.metric}, points of percent")
+            axes.set_xlabel(f"change in {family.metric}, percentage points")
             axes.set_title(family.reranking, pad=14)
             axes.tick_params(axis="y", length=0)
             axes.margins(x=0.06)
@@ -68,7 +80,7 @@ def forest(families: Sequence[Family], names: phrases.Names, out: Path, name: st
         check = " Diamond: placebo, a check whose interval should hold zero." if any(e.placebo for e in effects) else ""
         key = families[0].key
         caption = (
-            f"Effects with 95 % intervals: {key.title}, trained on {key.accelerator}. {shown}{check} "
+            f"Effects with 95 % intervals: {key.title}, trained on {key.trained_on}. {shown}{check} "
             f"The line at zero is no effect.{as_sentence(key.note)}"
         )
         return publish(figure, name, caption, out)
@@ -142,7 +154,7 @@ class Headline:
     @property
     def title(self) -> str:
         """What the effects were measured under, and on which accelerator."""
-        return f"{self.family.key.title}, {self.family.reranking}, trained on {self.family.key.accelerator}"
+        return f"{self.family.key.title}, {self.family.reranking}, trained on {self.family.key.trained_on}"
 
 
 def render_summary(report: Report) -> Html:
@@ -255,19 +267,22 @@ def render_effects(report: Report, *, metric: str = "mAP") -> Html:
     pieces: list[str] = []
     for position, (key, group) in enumerate(groupby(families, key=lambda family: family.key), start=1):
         own = list(group)
-        copy = report.copy(f"tables/effects-{position}.csv", phrases.effects_csv(own, names))
+        name = f"tables/effects-{position}"
+        beside = [family for family in report.families("r1" if metric == "mAP" else "mAP") if family.key == key]
+        copies = [report.copy(f"{name}.csv", phrases.effects_csv(own, names))]
+        copies += report.paper(name, effect_tables(view, own, beside, names))
         pieces += [tag("h3", key.title), forest(own, names, report.out, f"effects-{position}")]
         for family in own:
-            heading = f"{capitalised(family.reranking)}, trained on {key.accelerator}"
+            heading = f"{capitalised(family.reranking)}, trained on {key.trained_on}"
             pieces.append(paragraph(tag("strong", heading), f" ({key.note})" if key.note else ""))
             pieces.append(bullets(_effect_item(view, family, effect, names) for effect in family.mains))
             if tests := phrases.pooling_sentences(family):
                 pieces.append(paragraph(". ".join(tests), "."))
             pieces.append(_interactions(family, names))
-        pieces.append(paragraph("These effects as ", copy, ".", class_="method"))
+        pieces.append(paragraph("These effects as ", join(copies, " · "), ".", class_="method"))
     tested = max(family.tested for family in families)
     rule = phrases.METHODS[families[0].method]
-    method = f"In points of percent. {rule} {SEEDS}{phrases.family_phrase(tested)}{FEW_SEEDS}."
+    method = f"In percentage points. {rule} {SEEDS}{phrases.family_phrase(tested)}{FEW_SEEDS}."
     return join([*pieces, paragraph(method, class_="method")])
 
 

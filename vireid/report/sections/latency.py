@@ -83,7 +83,7 @@ def _samples_figure(view: StudyView, out: Path) -> Html:
             axes.set_xlim(0, reach)
             axes.set_xlabel("milliseconds per forward pass")
             axes.set_title(f"batch {block.first.batch} · {block.first.runtime_in_mode} · {block.first.precision}")
-        devices = "; ".join(dict.fromkeys(f"{b.first.key.device}, {b.first.key.threads} threads" for b in view.latency))
+        devices = "; ".join(dict.fromkeys(f"{b.first.key.device}, {b.first.key.threads_label}" for b in view.latency))
         caption = (
             "Raw latency samples, one row per deployed graph, in order of measurement from top to bottom of each row; "
             "bar: median, line: 5th to 95th percentile; samples far beyond are counted at the edge. "

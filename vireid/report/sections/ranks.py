@@ -80,7 +80,7 @@ def critical_difference(found: Ranking, view: StudyView, key: AccuracyKey, out: 
             )  # fmt: skip
         caption = (
             f"Mean rank by mAP over {found.blocks} seeds, best to the left: {key.title}, {PLAIN}, trained on "
-            f"{key.accelerator}. Systems under one bar lie within the critical difference of {found.critical:.1f} "
+            f"{key.trained_on}. Systems under one bar lie within the critical difference of {found.critical:.1f} "
             f"(Nemenyi, 5 %).{as_sentence(key.note)}"
         )
         return publish(figure, name, caption, out)

@@ -43,7 +43,7 @@ def render_scatter(report: Report) -> Html:
     return join(
         [
             tag("h2", "Where scores scatter"),
-            table(columns, [("", rows)], f"Standard deviations in points of percent.{view.note}"),
+            table(columns, [("", rows)], f"Standard deviations in percentage points.{view.note}"),
             paragraph(rule, class_="method"),
         ]
     )

@@ -7,15 +7,24 @@ from pathlib import Path
 import numpy as np
 
 from vireid.bundle.device.choice import pareto_front
-from vireid.core.messages import DASH
 from vireid.core.protocol_card import PLAIN
 from vireid.report.figures.canvas import GREY, colour, light_grid, new_figure, place_labels, publish, styled
 from vireid.report.html import Column, Html, absent, bullets, join, paragraph, table, tag, with_ratio
 from vireid.report.page import Report
-from vireid.report.records.keys import MAIN_SCORES, SCORES, as_sentence, signed
+from vireid.report.paper import cell_tables, numbers
+from vireid.report.records.keys import MAIN_SCORES, SCORES, as_sentence
 from vireid.report.records.study import StudyView
-from vireid.report.tables import COSTS, CostColumn, Row, ScoreTable, csv_text, label_entry, score_entry, score_values
-from vireid.statistics.seeds import MIN_SEEDS, Difference, Summary
+from vireid.report.tables import (
+    COSTS,
+    CostColumn,
+    Row,
+    ScoreTable,
+    csv_text,
+    label_entry,
+    score_entry,
+    score_values,
+)
+from vireid.statistics.seeds import MIN_SEEDS
 
 
 def render_overview(report: Report) -> Html:
@@ -50,6 +59,9 @@ def render_overview(report: Report) -> Html:
     if view.mixed_sources:
         mixed = f"Runs of this study were made with different sources of {', '.join(view.mixed_sources)}"
         pieces.append(paragraph(f"{mixed}; differences between them may come from that.", class_="warning"))
+    text = numbers(view, report.tables(), [*report.families("mAP"), *report.families("r1")])
+    copy = report.copy("tables/numbers.tex", text, "numbers.tex")
+    pieces.append(paragraph("Numbers for the text of a paper, as LaTeX macros: ", copy, ".", class_="method"))
     return join(pieces)
 
 
@@ -63,13 +75,6 @@ def _folded(names: Sequence[str], text: str) -> str:
     return tag("details", tag("summary", f"{len(names)} runs: {text}"), bullets(names))
 
 
-_LATEX = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "×": r"$\times$", "±": r"$\pm$", "−": r"$-$",
-    "→": r"$\rightarrow$", "λ": r"$\lambda$", "·": r"$\cdot$", "–": "--",
-}  # fmt: skip
-
-
 def render_ablation(report: Report, *, copies: str = "ablation", text: bool = True) -> Html:
     """Copies are ``tables/<copies>-<n>``; without ``text`` only protocols of images alone are shown."""
     pieces = []
@@ -77,7 +82,7 @@ def render_ablation(report: Report, *, copies: str = "ablation", text: bool = Tr
         name = f"tables/{copies}-{position}"
         links = [
             report.copy(f"{name}.csv", to_csv(content)),
-            report.copy(f"{name}.tex", to_latex(report.view, content)),
+            *report.paper(name, cell_tables(report.view, content, report.columns)),
         ]
         pieces += [tag("h3", content.title), to_html(report.view, content, join(links, " · "))]
     return join(pieces) if pieces else absent("No scores yet.")
@@ -94,7 +99,7 @@ def to_html(view: StudyView, content: ScoreTable, files: str = "") -> Html:
 def caption(view: StudyView, content: ScoreTable, differences: str) -> str:
     """What the table shows, how it prints ``differences``, under which condition, and what it may be compared with."""
     block = view.main_block(1) or view.main_block(32)
-    sentences = [f"{view.plan.title} – {content.title}, trained on {content.key.accelerator}."]
+    sentences = [f"{view.plan.title} – {content.title}, trained on {content.key.trained_on}."]
     if any(row.seeds > 1 for row in content.rows):
         sentences.append("Scores are mean ± standard deviation over seeds.")
     sentences.append(f"{differences} from {view.baseline.label}, paired by seed.")
@@ -134,49 +139,6 @@ def to_csv(content: ScoreTable) -> str:
         entries |= {"accelerator": content.key.accelerator, "data": content.key.note or content.key.data}
         rows.append(entries)
     return csv_text(rows)
-
-
-def escape(text: str) -> str:
-    """Text as LaTeX prints it."""
-    return "".join(_LATEX.get(character, character) for character in text)
-
-
-def to_latex(view: StudyView, content: ScoreTable) -> str:
-    """A table float (packages booktabs and xcolor); differences without a claim are grey, the caption has the note."""
-    width = 1 + len(SCORES) + len(COSTS)
-    heads = ["Configuration", *SCORES.values(), *(column.name for column in COSTS)]
-    units = ["", *("%" for _ in SCORES), *(column.unit for column in COSTS)]
-    lines = [
-        r"\begin{table}",
-        r"\centering",
-        rf"\caption{{{escape(caption(view, content, 'In small print the difference'))}}}",
-        rf"\begin{{tabular}}{{l{'r' * (width - 1)}}}",
-        r"\toprule",
-        " & ".join(map(escape, heads)) + r" \\",
-        " & ".join(rf"{{\scriptsize {escape(unit)}}}" if unit else "" for unit in units) + r" \\",
-    ]
-    for heading, rows in content.blocks():
-        lines += [r"\midrule", rf"\multicolumn{{{width}}}{{l}}{{\emph{{{escape(heading)}}}}} \\"]
-        for row in rows:
-            entries = [escape(row.label)]
-            entries += [_latex_score(row.scores[metric], row.deltas[metric]) for metric in SCORES]
-            costs = [(row.costs[column.key], content.decimals(column)) for column in COSTS]
-            entries += [escape(DASH) if value is None else f"{value:.{digits}f}" for value, digits in costs]
-            lines.append(" & ".join(entries) + r" \\")
-    lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
-    return "\n".join(lines) + "\n"
-
-
-def _latex_score(value: Summary | None, delta: Difference | None) -> str:
-    if value is None:
-        return escape(DASH)
-    text = f"{100 * value.mean:.1f}"
-    if value.sd is not None:
-        text += rf"\,$\pm$\,{100 * value.sd:.1f}"
-    if delta is not None:
-        colour = r"\color{gray}" if delta.n < MIN_SEEDS else ""
-        text += rf" {{\scriptsize{colour} {escape(signed(100 * delta.mean))}}}"
-    return text
 
 
 MANY = 10  # cells; with more of them re-ranked scores stand in the table alone

@@ -8,7 +8,7 @@ from vireid.core.protocol_card import PLAIN
 from vireid.report.effects.phrases import SUMMARY, Names, document, effect_entry, grid
 from vireid.report.html import Column, Html, absent, join, paragraph, table, with_ratio
 from vireid.report.page import Report
-from vireid.report.records.keys import MAIN_SCORES, as_sentence, grouped, seeds_phrase
+from vireid.report.records.keys import MAIN_SCORES, as_sentence, grouped, seeds_phrase, trained_on
 from vireid.report.records.study import StudyView
 from vireid.report.sections.differences import system_sentence
 from vireid.report.sections.text import source, text_rows, text_sentence
@@ -135,7 +135,8 @@ def caption(view: StudyView, content: SystemTable) -> str:
     """What the table shows, and under which condition."""
     titles = "; ".join(table.title for table in content.tables)
     sentences = [
-        f"{view.plan.title}. Accuracy under {titles}, {PLAIN}, images alone; trained on {content.accelerator}."
+        f"{view.plan.title}. Accuracy under {titles}, {PLAIN}, images alone; trained on "
+        f"{trained_on(content.accelerator)}."
     ]
     if any(system.seeds > 1 for system in content.systems):
         sentences.append("Scores are mean ± standard deviation over seeds.")
@@ -194,7 +195,7 @@ def _accuracy(report: Report, content: SystemTable) -> Iterator[str]:
     family = next((f for f in report.families("mAP") if (f.key, f.reranking) == (key, PLAIN)), None)
     names, reference = Names(view), view.baseline.label
     effects = {} if family is None else {names.effect(effect): effect for effect in family.effects}
-    yield f"{key.title}, {PLAIN}, images alone, trained on {content.accelerator}:"
+    yield f"{key.title}, {PLAIN}, images alone, trained on {trained_on(content.accelerator)}:"
     heads = ["System", *MAIN_SCORES.values(), f"mAP − {reference}"]
     rows = []
     for system in content.systems:

@@ -199,7 +199,7 @@ def _table(key: AccuracyKey, rows: Sequence[TextRow]) -> Html:
         for reranking in dict.fromkeys(row.reranking for row in rows)
     ]
     caption = (
-        f"Queries with text, {source(key.card)}; trained on {key.accelerator}. Gains are with "
+        f"Queries with text, {source(key.card)}; trained on {key.trained_on}. Gains are with "
         f"text less infrared alone, paired by seed, with 95 % intervals: over {', over '.join(networks)}; the scores "
         "of infrared alone stand in the image-only tables. Bold: shown after Holm's correction over the rows of a "
         "block. Parameters, MACs and latency elsewhere in this report are those of images alone; a query with text "

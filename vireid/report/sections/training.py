@@ -17,7 +17,7 @@ from vireid.core.records import FitRecord
 from vireid.report.figures.curves import dev_curves, dev_scores, mapping, training_curves, weight_curves
 from vireid.report.html import Column, Html, absent, bullets, join, paragraph, table, tag
 from vireid.report.page import Report
-from vireid.report.records.keys import seeds_phrase, signed
+from vireid.report.records.keys import seeds_phrase, signed, threads_label, trained_on
 from vireid.report.records.study import StudyView
 from vireid.statistics.seeds import MIN_SEEDS, Summary, difference, summary
 
@@ -97,7 +97,7 @@ def selection_table(view: StudyView, metric: str = "mAP") -> Html | None:
         reference = cells.get(view.baseline.name, {})
         rows = [_selection_row(view, cell, runs, reference) for cell, runs in cells.items()]
         if rows:
-            blocks.append((f"Trained on {accelerator}", rows))
+            blocks.append((f"Trained on {trained_on(accelerator)}", rows))
     if not blocks:
         return None
     columns = [Column("Configuration", text=True), *(Column(name, f"{metric}, %") for name in RULES)]
@@ -149,7 +149,7 @@ def fits_table(view: StudyView) -> Html:
                 DASH if fit.seconds is None else f"{fit.seconds:.0f}",
                 f"{1e3 * statistics.median(fit.step_seconds):.0f}" if fit.step_seconds else DASH,
                 DASH if fit.peak_memory_bytes is None else f"{fit.peak_memory_bytes / 1e6:.0f}",
-                f"{fit.environment.accelerator}, {fit.environment.threads} threads",
+                f"{fit.environment.accelerator}, {threads_label(fit.environment.threads)}",
                 tag("code", fit.id),
             ]
         )
@@ -266,8 +266,8 @@ def _budget_table(view: StudyView, trained: Mapping[str, Training], accelerator:
             ]
         )
     caption = (
-        f"Training on {accelerator}. Images: drawn for batches; a second view of an image is not counted again, though "
-        "it costs time. Time: mean ± standard deviation over seeds. Step: one optimiser step, whatever it holds. Peak "
-        "memory: largest over seeds, of the process on a CPU, of the allocator on an accelerator."
+        f"Trained on {trained_on(accelerator)}. Images: drawn for batches; a second view of an image is not counted "
+        "again, though it costs time. Time: mean ± standard deviation over seeds. Step: one optimiser step, whatever "
+        "it holds. Peak memory: largest over seeds, of the process on a CPU, of the allocator on an accelerator."
     )
     return table(columns, [("", rows)], caption + view.note)

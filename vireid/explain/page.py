@@ -12,7 +12,7 @@ import vireid.report
 from vireid.core.types import FloatArray, IntArray
 from vireid.evaluation.evaluate import EvaluationResult
 from vireid.explain.data import ALL, Similarities
-from vireid.report.figures.canvas import GREY, OKABE_ITO, light_grid, new_figure, publish, styled
+from vireid.report.figures.canvas import GREY, OKABE_ITO, PAGE, SMALL, light_grid, new_figure, publish, styled
 from vireid.report.html import Column, Html, join, link, paragraph, table, tag
 
 MANY_PEOPLE = 60  # from here on the bars are too thin to be named
@@ -28,12 +28,12 @@ def identity_bars(table: pd.DataFrame, note: str, out: Path) -> Html:
         out: folder that takes ``figures/``.
     """
     with styled():
-        figure = new_figure(9.2, 3.0)
+        figure = new_figure(PAGE, 2.4)
         axes = figure.subplots()
         light_grid(axes)
         at = np.arange(len(table))
         axes.bar(at, 100 * table["mAP"], width=0.8, color=OKABE_ITO[4], label="mean AP")
-        axes.plot(at, 100 * table["r1"], "o", color=OKABE_ITO[0], markersize=3.5, label="rank-1 rate")
+        axes.plot(at, 100 * table["r1"], "o", color=OKABE_ITO[0], markersize=2.8, label="rank-1 rate")
         mean = 100 * float(np.average(table["mAP"], weights=table["queries"]))
         axes.axhline(mean, color=GREY, linewidth=1, linestyle=(0, (5, 2)), label=f"mAP {mean:.1f}")
         axes.set_xlim(-0.7, len(table) - 0.3)
@@ -41,7 +41,7 @@ def identity_bars(table: pd.DataFrame, note: str, out: Path) -> Html:
         axes.set_ylabel("%")
         axes.set_xlabel("identity, hardest first")
         axes.set_xticks(at if len(table) <= MANY_PEOPLE else [])
-        axes.set_xticklabels(table["identity"] if len(table) <= MANY_PEOPLE else [], rotation=90, fontsize=8)
+        axes.set_xticklabels(table["identity"] if len(table) <= MANY_PEOPLE else [], rotation=90, fontsize=SMALL)
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
         caption = f"How well each of {len(table)} people is found: mean over their queries and all trials.{note}"
         return publish(figure, "identities", caption, out)
@@ -53,7 +53,7 @@ def camera_bars(table: pd.DataFrame, note: str, out: Path) -> Html:
         galleries = list(dict.fromkeys(table["gallery_camera"]))
         cameras = sorted(set(table["query_camera"]))
         height = 1.3 + 0.24 * len(cameras) * min(len(galleries), 10)
-        figure = new_figure(9.2, max(2.2, height))
+        figure = new_figure(PAGE, max(1.8, 0.8 * height))
         axes = figure.subplots()
         light_grid(axes, "x")
         ends, names = [], []
@@ -63,7 +63,7 @@ def camera_bars(table: pd.DataFrame, note: str, out: Path) -> Html:
             for gallery, value, hit in part[["gallery_camera", "mAP", "r1"]].to_numpy():
                 whole = gallery == ALL
                 axes.barh(y, 100 * value, height=0.8, color=OKABE_ITO[0] if whole else OKABE_ITO[4])
-                axes.plot(100 * hit, y, "o", color="#000000", markersize=3.5)
+                axes.plot(100 * hit, y, "o", color="#000000", markersize=2.8)
                 ends.append(y)
                 names.append(f"camera {camera} → {'all' if whole else f'camera {gallery}'}")
                 y += 1
@@ -82,7 +82,7 @@ def camera_bars(table: pd.DataFrame, note: str, out: Path) -> Html:
 def similarity_histograms(similarities: Mapping[str, Similarities], note: str, out: Path) -> Html:
     """Cosine similarity of pairs of the same and of different people, one panel per combination of modalities."""
     with styled():
-        figure = new_figure(9.2, 2.9)
+        figure = new_figure(PAGE, 2.3)
         panels = figure.subplots(1, len(similarities), sharex=True, squeeze=False)[0]
         for axes, (name, pairs) in zip(panels, similarities.items(), strict=True):
             for counts, shade, label, filled in (

@@ -78,7 +78,9 @@ class Column:
 Rows = Sequence[Sequence[str]]
 
 
-def table(columns: Sequence[Column], blocks: Iterable[tuple[str, Rows]], caption: str, files: str = "") -> Html:
+def table(
+    columns: Sequence[Column], blocks: Iterable[tuple[str, Rows]], caption: str, files: str = "", folded: str = ""
+) -> Html:
     """A captioned table that scrolls sideways where the page is narrower than it.
 
     Args:
@@ -86,6 +88,7 @@ def table(columns: Sequence[Column], blocks: Iterable[tuple[str, Rows]], caption
         blocks: rows below a heading of their own, which is empty for none.
         caption: what the table shows.
         files: links to its copies.
+        folded: what stands in place of the rows until a reader opens them; empty to show them.
     """
     heads = [tag("th", c.name, tag("small", c.unit) if c.unit else "", scope="col", class_=c.align) for c in columns]
     body: list[Html] = []
@@ -98,7 +101,10 @@ def table(columns: Sequence[Column], blocks: Iterable[tuple[str, Rows]], caption
     remarks = [" ", tag("span", files, class_="files")] if files else []
     inner = tag("table", tag("thead", tag("tr", *heads)), tag("tbody", *body))
     note = tag("figcaption", caption, *remarks)
-    return tag("figure", note, tag("div", inner, class_="scroll"), class_="table")
+    shown = tag("div", inner, class_="scroll")
+    if folded:
+        shown = tag("details", tag("summary", folded), shown)
+    return tag("figure", note, shown, class_="table")
 
 
 def with_ratio(value: float | None, reference: float | None, digits: int) -> str:

@@ -13,7 +13,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,9 @@ from vireid.report.sections.retrieval import material
 from vireid.store import Store, unwritable
 
 
-def input_digest(view: StudyView, template: Path, stale: Collection[str]) -> str:
+def input_digest(
+    view: StudyView, template: Path, stale: Collection[str] = (), columns: Sequence[str] = ()
+) -> str:
     """SHA-256 over all that a page is made of.
 
     The plan, its records, what is missing, latencies of its graphs, panel material, published numbers, template, code.
@@ -37,7 +39,7 @@ def input_digest(view: StudyView, template: Path, stale: Collection[str]) -> str
     artefacts = {cost.artefact for cost in view.costs.values()}
     named = {name for run in view.plan.runs for name in (run.fit, run.cost, *run.evaluations)}
     digest = hashlib.sha256()
-    digest.update(canonical_json([sys.version, sorted(stale), view.plan.model_dump(mode="json")]).encode())
+    digest.update(canonical_json([sys.version, sorted(stale), list(columns), view.plan.model_dump(mode="json")]).encode())
     for record in sorted(view.records.values(), key=lambda r: r.id):
         timed = isinstance(record, CostRecord | LatencyRecord) and record.artefact in artefacts
         if record.id in named or timed or record.source.kind == "published":
@@ -98,7 +100,12 @@ _TEMPLATES = Path(__file__).parent / "template"
 
 
 def render_report(
-    store_root: Path, study: str, template: Path, out: Path | None = None, stale: Collection[str] = ()
+    store_root: Path,
+    study: str,
+    template: Path,
+    out: Path | None = None,
+    stale: Collection[str] = (),
+    columns: Sequence[str] = (),
 ) -> Path:
     """Render the report of a study into a folder and return the path of its page.
 
@@ -108,9 +115,10 @@ def render_report(
     Args:
         store_root: root of the record store.
         study: name of the study.
-        template: notebook with a cell tagged ``parameters`` (store, study, out, stale).
+        template: notebook with a cell tagged ``parameters`` (store, study, out, stale, columns).
         out: folder of the report; by default ``studies/<study>/report`` in the store.
         stale: ids of records whose component source has changed since they were made.
+        columns: of one-column LaTeX tables, such as ``["r1", "mAP", "latency"]``; by default the study's.
 
     Raises:
         UserError: no such study or template, a cell of the notebook failed, or ``out`` cannot be written.
@@ -119,7 +127,7 @@ def render_report(
     target = store.study(study) / "report" if out is None else out
     if not template.is_file():
         raise UserError(f"{template}: no such report template; give a notebook, such as notebooks/ablation.ipynb")
-    digest = input_digest(StudyView(store, study, stale), template, stale)
+    digest = input_digest(StudyView(store, study, stale), template, stale, columns)
     stamp = target / _DIGEST
     if stamp.is_file() and stamp.read_text(encoding="utf-8") == digest and (target / PAGE).is_file():
         return target / PAGE
@@ -137,6 +145,7 @@ def render_report(
             "study": study,
             "out": ".",
             "stale": sorted(stale),
+            "columns": list(columns),
         }
         notebook = _execute(template, draft / NOTEBOOK, parameters)
         (draft / PAGE).write_text(_page(notebook, study), encoding="utf-8")

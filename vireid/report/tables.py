@@ -8,6 +8,7 @@ import pandas as pd
 from vireid.core.messages import DASH
 from vireid.core.records import CostRecord
 from vireid.report.html import tag
+from vireid.report.latex import standings
 from vireid.report.records.keys import SCORES, AccuracyKey, capitalised, seeds_phrase, signed
 from vireid.report.records.study import StudyView
 from vireid.statistics.seeds import MIN_SEEDS, Difference, Summary, difference, paired, summary
@@ -152,15 +153,15 @@ def score_table(view: StudyView, key: AccuracyKey) -> ScoreTable:
     return ScoreTable(key, tuple(rows))
 
 
-def score_entry(value: Summary | None, delta: Difference | None = None) -> str:
-    """A score with its spread, and its difference from the reference in small print below."""
+def score_entry(value: Summary | None, delta: Difference | None = None, mark: str = "") -> str:
+    """A score with its spread, and its difference from the reference below; ``mark`` the best or second of a column."""
     if value is None:
         return DASH
     spread = tag("span", f" ±{100 * value.sd:.1f}", class_="sd") if value.sd is not None else ""
     change = tag("small", "")
     if delta is not None:
         change = tag("small", signed(100 * delta.mean), class_="unclaimed" if delta.n < MIN_SEEDS else "delta")
-    return tag("span", f"{100 * value.mean:.1f}", spread, change)
+    return tag("span", tag("span", f"{100 * value.mean:.1f}", class_=mark or None), spread, change)
 
 
 def label_entry(label: str, seeds: int, *, reference: bool, stale: bool, planned: int = 0, claims: bool = True) -> str:
@@ -185,6 +186,15 @@ def label_entry(label: str, seeds: int, *, reference: bool, stale: bool, planned
         of = f" of {planned}" if seeds < planned else ""
         marks.append(tag("small", f"{seeds}{of} seed{'s' if seeds != 1 else ''}", class_="bad" if of else "seeds"))
     return tag("span", *marks)
+
+
+def score_marks(rows: Sequence[Row]) -> list[dict[str, str]]:
+    """Of rows that may be compared, which scores are the best and the second of their column."""
+    columns = {
+        metric: standings([None if (score := row.scores[metric]) is None else 100 * score.mean for row in rows])
+        for metric in SCORES
+    }
+    return [{metric: marks[number] for metric, marks in columns.items()} for number in range(len(rows))]
 
 
 def score_values(metric: str, score: Summary | None, change: Difference | None) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""What all figures share: fonts, colour-blind safe colours, and saving as SVG and PDF beside the page.
+"""What all figures share: sizes of a paper, fonts, colour-blind safe colours, and their SVG and PDF beside a page.
 
 Figures are drawn without pyplot, so that no global state decides how they look.
 """
@@ -28,17 +28,20 @@ from vireid.store import write_atomically
 OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
 DASHES: tuple[tuple[float, Sequence[float]], ...] = ((0, ()), (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
 GREY = "#666666"
+COLUMN, PAGE = 3.25, 6.875  # inches: a column and the page of a two-column paper
+SMALL = 7.0  # points: the smallest print
+_ON_PAGE = 1.25  # a report shows its figures that much larger than a paper does
 NARROW = 4  # times: latencies that lie closer together are drawn on a linear axis
 POSITIVE, NEGATIVE = "#008A64", "#CC3311"
 
 STYLE: dict[str, Any] = {
     "font.family": "DejaVu Sans",
-    "font.size": 10,
-    "axes.titlesize": 10.5,
-    "axes.labelsize": 10,
-    "xtick.labelsize": 9,
-    "ytick.labelsize": 9,
-    "legend.fontsize": 9,
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "xtick.labelsize": SMALL,
+    "ytick.labelsize": SMALL,
+    "legend.fontsize": SMALL,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.edgecolor": "#444444",
@@ -46,8 +49,11 @@ STYLE: dict[str, Any] = {
     "axes.titlelocation": "left",
     "axes.formatter.limits": (-3, 5),
     "grid.color": "#E3E3E3",
-    "grid.linewidth": 0.8,
-    "lines.linewidth": 1.6,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "grid.linewidth": 0.6,
+    "lines.linewidth": 1.3,
     "legend.frameon": False,
     "figure.dpi": 96,
     "svg.hashsalt": "vireid",
@@ -73,7 +79,8 @@ def dashes(position: int) -> tuple[float, Sequence[float]]:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """A figure of that size in inches; pages show it at 96 dots per inch, so that fonts keep their size."""
+    """A figure of that size in inches of a paper, no wider than its page."""
+    assert width <= PAGE, width
     return Figure(figsize=(width, height), layout="constrained")
 
 
@@ -99,7 +106,7 @@ def small_multiples(
         legend: height of a legend.
         shared: ``sharex`` and ``sharey`` of matplotlib.
     """
-    columns = min(most, count)
+    columns = max(1, min(most, count, int((PAGE - margin[0]) / size[0] + 1e-9)))
     lines = -(-count // columns)
     figure = new_figure(size[0] * columns + margin[0], size[1] * lines + margin[1] + legend)
     grid = figure.subplots(lines, columns, squeeze=False, **shared)
@@ -127,7 +134,7 @@ def plain_logarithm(axis: Axis) -> None:
     """Plain numbers at 1, 2, 3 and 5 of every decade of a logarithmic axis."""
     axis.set_major_formatter("{x:g}")
     axis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:.0e}"[0] in "235" else "")
-    axis.set_tick_params(which="minor", labelsize=9)
+    axis.set_tick_params(which="minor", labelsize=SMALL)
 
 
 def publish(figure: Figure, name: str, caption: str, out: Path) -> Html:
@@ -149,13 +156,14 @@ def publish(figure: Figure, name: str, caption: str, out: Path) -> Html:
     source = "data:image/svg+xml;base64," + base64.b64encode(drawings["svg"]).decode()
     files = join((link(f"figures/{name}.{kind}", kind.upper()) for kind in drawings), " · ")
     below = tag("figcaption", caption, " ", tag("span", files, class_="files"))
-    return tag("figure", tag("div", tag("img", src=source, alt=caption), class_="scroll"), below, class_="drawing")
+    width = f"{96 * _ON_PAGE * figure.get_figwidth():.0f}"
+    image = tag("img", src=source, alt=caption, width=width)
+    return tag("figure", tag("div", image, class_="scroll"), below, class_="drawing")
 
 
 _DIRECTIONS = (0.0, 45, 315, 90, 270, 135, 225, 180)  # degrees, in order of preference
-_DISTANCES = (9.0, 16.0, 26.0, 40.0, 58.0, 80.0)  # points
+_DISTANCES = (7.0, 13.0, 21.0, 32.0, 46.0, 64.0)  # points
 _FORBIDDEN = 1000.0  # cost of covering something, against the rank of a position
-_FONT = 9
 Point = tuple[float, float]
 
 
@@ -181,7 +189,7 @@ def place_labels(axes: Axes, points: Sequence[Point], texts: Sequence[str], keep
         for rank, (distance, degrees) in enumerate(itertools.product(_DISTANCES, _DIRECTIONS)):
             offset = distance * math.cos(math.radians(degrees)), distance * math.sin(math.radians(degrees))
             align = _alignment(*offset)
-            trial = axes.annotate(text, point, offset, textcoords="offset points", fontsize=_FONT, **align)  # type: ignore[arg-type]
+            trial = axes.annotate(text, point, offset, textcoords="offset points", fontsize=SMALL, **align)  # type: ignore[arg-type]
             box = trial.get_window_extent(renderer).padded(1.5 * scale)
             trial.remove()
             covered = _covered(box, taken) + _outside(box, frame)
@@ -193,7 +201,7 @@ def place_labels(axes: Axes, points: Sequence[Point], texts: Sequence[str], keep
             point,
             offset,
             textcoords="offset points",
-            fontsize=_FONT,
+            fontsize=SMALL,
             arrowprops=leader if distance > _DISTANCES[1] else None,
             **align,  # type: ignore[arg-type]
         )

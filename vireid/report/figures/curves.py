@@ -14,6 +14,7 @@ from vireid.core.records import FitRecord
 from vireid.report.effects.estimate import baseline_level, pairs, toggles
 from vireid.report.effects.phrases import Names
 from vireid.report.figures.canvas import colour, dashes, light_grid, publish, small_multiples, styled
+from vireid.report.figures.cells import BASELINE_GREY, cell_colour, cell_dashes, leading
 from vireid.report.html import Html, absent
 from vireid.report.records.study import StudyView, TrainedRun
 
@@ -23,7 +24,6 @@ DEVIATION, RANGE = "sd", ("pi", 100.0)  # bands: one standard deviation, or from
 BANDS = "Lines: means over seeds; bands: one standard deviation."
 Weights = dict[str, Points]  # term -> epoch -> weight
 _CONSTANT = 1e-9  # relative
-BASELINE_GREY = "#777777"
 
 
 def training_curves(view: StudyView, out: Path, name: str = "curves") -> Html:
@@ -48,31 +48,34 @@ def training_curves(view: StudyView, out: Path, name: str = "curves") -> Html:
 
 
 def _multiples(view: StudyView, panels: Series, out: Path, name: str, caption: str) -> Html:
-    shown = [cell for cell in view.cells if any(cell in series for series in panels.values())]
-    order = list(view.cells)
+    present = [cell for cell in view.cells if any(cell in series for series in panels.values())]
+    shown = leading(view, present)
     several = any(len(seeds) > 1 for series in panels.values() for seeds in series.values())
     with styled():
         widest = max(len(view.cells[cell].label) for cell in shown)
-        width = 2.35 * min(4, len(panels)) + 0.4
-        beside = max(1, min(len(shown), int(width / (0.55 + 0.072 * widest))))  # inches of an entry in the legend
-        legend = 0.2 * math.ceil(len(shown) / beside)
-        drawn = small_multiples(len(panels), 4, (2.35, 1.85), (0.4, 0.4), legend)
+        width = 1.63 * min(4, len(panels)) + 0.3
+        beside = max(1, min(len(shown), int(width / (0.45 + 0.056 * widest))))  # inches of an entry in the legend
+        legend = 0.16 * math.ceil(len(shown) / beside)
+        drawn = small_multiples(len(panels), 4, (1.63, 1.4), (0.3, 0.3), legend)
         for axes, (title, series) in zip(drawn.panels, panels.items(), strict=True):
             light_grid(axes)
-            for cell, seeds in series.items():
-                position = order.index(cell)
-                over_seeds(axes, seeds, color=colour(position), linestyle=dashes(position), linewidth=1.3)
+            for cell in shown:
+                if seeds := series.get(cell):
+                    shade, style = cell_colour(view, cell), cell_dashes(view, cell)
+                    over_seeds(axes, seeds, color=shade, linestyle=style, linewidth=1.0)
             axes.set_title(title.replace("_", " "))
             axes.locator_params(axis="x", integer=True, nbins=4)
             axes.locator_params(axis="y", nbins=4)
         for axes in drawn.bottom:
             axes.set_xlabel("epoch")
         handles = [
-            Line2D([], [], color=colour(order.index(c)), linestyle=dashes(order.index(c)), label=view.cells[c].label)
+            Line2D([], [], color=cell_colour(view, c), linestyle=cell_dashes(view, c), label=view.cells[c].label)
             for c in shown
         ]
         drawn.figure.legend(handles=handles, loc="outside lower left", ncols=beside)
         bands = f" {BANDS}" if several else ""
+        if len(shown) < len(present):
+            bands += f" {len(shown)} of {len(present)} configurations: the baseline, changes of one factor, and of all."
         return publish(drawn.figure, name, f"{caption}{bands}{view.note}", out)
 
 
@@ -92,7 +95,7 @@ def weight_curves(view: StudyView, out: Path, name: str = "weights") -> Html | N
     for run, by_term in moving:
         groups.setdefault(_weighting(run, view), []).append(by_term)
     with styled():
-        drawn = small_multiples(len(groups), 2, (4.6, 2.9), (0.6, 0.9), sharey=relative)
+        drawn = small_multiples(len(groups), 2, (3.15, 2.2), (0.5, 0.7), sharey=relative)
         for axes, (weighting, fits) in zip(drawn.panels, groups.items(), strict=True):
             light_grid(axes)
             if relative:
@@ -183,7 +186,7 @@ def dev_curves(view: StudyView, out: Path, name: str = "dev", metric: str = "mAP
         return None
     names = Names(view)
     with styled():
-        drawn = small_multiples(len(panels), 3, (3.1, 2.6), (0.4, 0.3), sharey=True)
+        drawn = small_multiples(len(panels), 3, (2.15, 2.0), (0.3, 0.25), sharey=True)
         for axes, (factor, levels) in zip(drawn.panels, panels.items(), strict=True):
             light_grid(axes)
             for position, (level, fits) in enumerate(levels.items()):
@@ -229,7 +232,7 @@ def _draw_level(axes: Axes, level: str, fits: list[Points], position: int) -> No
     if len(fits) > 1:
         for points in fits:
             axes.plot(list(points), list(points.values()), color=shade, linewidth=0.6, alpha=0.35)
-    over_seeds(axes, fits, color=shade, linestyle=style, linewidth=1.8, label=level)
+    over_seeds(axes, fits, color=shade, linestyle=style, linewidth=1.4, label=level)
 
 
 def over_seeds(axes: Axes, seeds: list[Points], band: str | tuple[str, float] = DEVIATION, **style: Any) -> None:

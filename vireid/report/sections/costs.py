@@ -192,7 +192,7 @@ def _roofline_figure(deployment: DeploymentView, key: TimingKey, group: Sequence
     kinds = sorted({point.arithmetic for point in group})
     low, high = min(p.intensity for p in group) / 2, max(p.intensity for p in group) * 2
     with styled():
-        figure = new_figure(8.2, 4.6)
+        figure = new_figure(6.5, 3.7)
         axes = figure.add_subplot()
         light_grid(axes, "both")
         for number, kind in enumerate(kinds):
@@ -209,7 +209,7 @@ def _roofline_figure(deployment: DeploymentView, key: TimingKey, group: Sequence
             x, y = [p.intensity for p in of_it], [p.achieved for p in of_it]
             mark = "o" if number < 7 else "D"
             axes.scatter(
-                x, y, s=34, marker=mark, color=colour(number), edgecolor="white", linewidth=0.6,
+                x, y, s=22, marker=mark, color=colour(number), edgecolor="white", linewidth=0.6,
                 zorder=3, label=runtime,
             )  # fmt: skip
         axes.set_xscale("log")

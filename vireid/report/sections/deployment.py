@@ -69,7 +69,7 @@ def _front_figure(
     first.sort(key=lambda entry: best.index(entry[0]))
     labels = list(dict.fromkeys(model.label for model in deployment.models))
     with canvas.styled():
-        figure = canvas.new_figure(8.6, 5.0)
+        figure = canvas.new_figure(canvas.PAGE, 4.0)
         axes = figure.add_subplot()
         canvas.light_grid(axes, "both")
         scale = canvas.milliseconds_axis(axes, [x for *_, (x, _) in scored])
@@ -78,7 +78,7 @@ def _front_figure(
             if candidate in best and accuracy.low is not None and accuracy.high is not None:
                 axes.plot([x, x], [100 * accuracy.low, 100 * accuracy.high], color=shade, linewidth=0.8, alpha=0.5)
             mark = MARKS.get(candidate.precision, "X")
-            axes.scatter(x, y, s=46, marker=mark, zorder=3, **_paint(labels.index(candidate.label)))
+            axes.scatter(x, y, s=30, marker=mark, zorder=3, **_paint(labels.index(candidate.label)))
         axes.set_xlabel(f"p50 of one image, ms{scale}")
         axes.set_ylabel("mAP (%)")
         axes.margins(x=0.15, y=0.12)
@@ -136,8 +136,12 @@ def _candidates_table(group: Sequence[Deployable], key: AccuracyKey, files: str)
         "other precision that of an evaluated file of its kind, or none. mAP and its interval are means over seeds."
         f"{as_sentence(key.note)}"
     )
-    blocks = [(heading, rows) for heading, rows in (on, off, none) if rows]
-    return table(columns, blocks, caption, files)
+    first = table(columns, [block for block in (on,) if block[1]], caption, files)
+    others = [block for block in (off, none) if block[1]]
+    if not others:
+        return first
+    count = sum(len(rows) for _, rows in others)
+    return join([first, table(columns, others, "All other candidates.", folded=f"{count} behind the front")])
 
 
 def _candidate_row(candidate: Deployable) -> list[str]:

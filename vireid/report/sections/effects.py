@@ -11,7 +11,7 @@ from vireid.core.messages import DASH
 from vireid.core.protocol_card import PLAIN
 from vireid.report.effects import phrases
 from vireid.report.effects.estimate import Effect, Family
-from vireid.report.figures.canvas import GREY, NEGATIVE, POSITIVE, light_grid, new_figure, publish, styled
+from vireid.report.figures.canvas import GREY, NEGATIVE, POSITIVE, SMALL, light_grid, new_figure, publish, styled
 from vireid.report.html import Column, Html, absent, bullets, join, paragraph, table, tag
 from vireid.report.page import Report
 from vireid.report.paper import effect_tables
@@ -46,7 +46,7 @@ def forest(families: Sequence[Family], names: phrases.Names, out: Path, name: st
     effects = families[0].effects
     rows = _forest_rows(effects)
     with styled():
-        figure = new_figure(2.6 + 4.0 * len(families), 1.1 + 0.3 * (max(rows) + 1))
+        figure = new_figure(1.9 + 2.48 * len(families), 0.9 + 0.21 * (max(rows) + 1))
         panels = figure.subplots(1, len(families), sharex=True, sharey=True, squeeze=False)[0]
         for axes, family in zip(panels, families, strict=True):
             light_grid(axes, "x")
@@ -54,9 +54,10 @@ def forest(families: Sequence[Family], names: phrases.Names, out: Path, name: st
             for y, effect in zip(rows, family.effects, strict=True):
                 _draw_effect(axes, y, effect)
             axes.set_xlabel(f"change in {family.metric}, percentage points")
-            axes.set_title(family.reranking, pad=14)
+            axes.set_title(family.reranking, pad=10)
             axes.tick_params(axis="y", length=0)
             axes.margins(x=0.06)
+            axes.locator_params(axis="x", nbins=5)
             axes.spines["left"].set_visible(False)
         axes = panels[0]
         axes.set_yticks(rows, [names.effect(effect) for effect in effects])
@@ -102,7 +103,7 @@ def _forest_rows(effects: Sequence[Effect]) -> list[float]:
 def _draw_effect(axes: Axes, y: float, effect: Effect) -> None:
     """Interval, marker, and the numbers at the right edge."""
     change = effect.difference
-    right = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "center", "fontsize": 8.5}
+    right = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "center", "fontsize": SMALL}
     if change is None:
         axes.annotate("not estimable", (1, y), (6, 0), color=GREY, annotation_clip=False, **right)  # type: ignore[arg-type]
         return
@@ -111,10 +112,10 @@ def _draw_effect(axes: Axes, y: float, effect: Effect) -> None:
         shade = POSITIVE if change.mean > 0 else NEGATIVE
     mean = 100 * change.mean
     if change.low is not None and change.high is not None:
-        axes.plot([100 * change.low, 100 * change.high], [y, y], color=shade, linewidth=2.2 if effect.shown else 1.3)
+        axes.plot([100 * change.low, 100 * change.high], [y, y], color=shade, linewidth=1.8 if effect.shown else 1.0)
     axes.plot(
         [mean], [y],
-        marker="D" if effect.placebo else "o", markersize=6 if effect.shown else 5.5, color=shade,
+        marker="D" if effect.placebo else "o", markersize=4.6 if effect.shown else 4.2, color=shade,
         markerfacecolor=shade if effect.shown else "white", markeredgewidth=1.4, zorder=3,
     )  # fmt: skip
     text = points(change)

@@ -62,7 +62,7 @@ def _samples_figure(view: StudyView, out: Path) -> Html:
     rows = max(len(graphs) for _, graphs in panels)
     same = len({tuple(label for label, _ in graphs) for _, graphs in panels}) == 1
     with canvas.styled():
-        drawn = canvas.small_multiples(len(panels), 2, (4.6, 1.1 + 0.36 * rows), (0.6, 0.0), sharey=same)
+        drawn = canvas.small_multiples(len(panels), 2, (3.15, 0.9 + 0.27 * rows), (0.5, 0.0), sharey=same)
         for axes, (block, graphs) in zip(drawn.panels, panels, strict=True):
             canvas.light_grid(axes, "x")
             reach = 1.3e3 * max(float(np.percentile(timing.seconds, 95)) for _, timing in graphs)
@@ -70,19 +70,20 @@ def _samples_figure(view: StudyView, out: Path) -> Html:
                 values = 1e3 * np.asarray(timing.seconds, dtype=float)
                 shade = canvas.colour(y)
                 spread = np.linspace(-0.28, 0.28, len(values)) if len(values) > 1 else np.zeros(1)
-                axes.scatter(values, y + spread, s=7, color=shade, alpha=0.45, linewidth=0)
+                axes.scatter(values, y + spread, s=4, color=shade, alpha=0.45, linewidth=0)
                 low, middle, high = np.percentile(values, [5, 50, 95])
                 axes.plot([low, high], [y, y], color="#222222", linewidth=1)
                 if beyond := int((values > reach).sum()):
-                    slower = f"{beyond} slower →"
-                    axes.text(0.995 * reach, y, slower, ha="right", va="center", fontsize=9, backgroundcolor="white")
+                    look: dict[str, Any] = {"ha": "right", "va": "center", "fontsize": canvas.SMALL}
+                    axes.text(0.995 * reach, y, f"{beyond} slower →", backgroundcolor="white", **look)
                 axes.plot([middle, middle], [y - 0.3, y + 0.3], color="#222222", linewidth=2)
             axes.set_yticks(range(len(graphs)), [label for label, _ in graphs])
             axes.tick_params(axis="y", length=0)
             axes.set_ylim(len(graphs) - 0.4, -0.6)
             axes.set_xlim(0, reach)
             axes.set_xlabel("milliseconds per forward pass")
-            axes.set_title(f"batch {block.first.batch} · {block.first.runtime_in_mode} · {block.first.precision}")
+            first = block.first
+            axes.set_title(fill(f"batch {first.batch} · {first.runtime_in_mode} · {first.precision}", TITLE_LINE))
         devices = "; ".join(dict.fromkeys(f"{b.first.key.device}, {b.first.key.threads_label}" for b in view.latency))
         caption = (
             "Raw latency samples, one row per deployed graph, in order of measurement from top to bottom of each row; "
@@ -92,6 +93,7 @@ def _samples_figure(view: StudyView, out: Path) -> Html:
         return canvas.publish(drawn.figure, "latency", caption, out)
 
 
+TITLE_LINE = 48  # characters of a panel's title before it goes on in the next line
 GRAPH_LINE = 40  # characters of a graph's name before it goes on in the next line
 
 
@@ -118,7 +120,7 @@ def _machine_figure(deployment: DeploymentView, group: Sequence[Timing], out: Pa
     heights = [0.14 * max(3, len(lanes[key])) * len(graphs) + 0.6 for key, graphs in rows.items()]
     scale = ""
     with canvas.styled():
-        figure = canvas.new_figure(9.0, sum(heights) + 0.8 + 0.22 * (len(runtimes) // 3))
+        figure = canvas.new_figure(canvas.PAGE, 0.8 * sum(heights) + 0.65 + 0.18 * (len(runtimes) // 3))
         panels = figure.subplots(len(groups), 1, squeeze=False, sharex=True, height_ratios=heights)[:, 0]
         for axes, (key, timings) in zip(panels, groups.items(), strict=True):
             canvas.light_grid(axes, "x")
@@ -131,7 +133,7 @@ def _machine_figure(deployment: DeploymentView, group: Sequence[Timing], out: Pa
                 axes.plot([middle, high], [y, y], color=canvas.colour(lane), linewidth=1.4)
                 mark = "o" if lane < len(canvas.OKABE_ITO) else "D"
                 axes.scatter(
-                    middle, y, s=26, marker=mark, color=canvas.colour(lane), edgecolor="white", linewidth=0.5, zorder=3
+                    middle, y, s=16, marker=mark, color=canvas.colour(lane), edgecolor="white", linewidth=0.5, zorder=3
                 )
             scale = canvas.milliseconds_axis(axes, [t.ms(p) for t in group for p in (50, 90)])
             axes.set_yticks(range(len(graphs)), [fill(graph, GRAPH_LINE) for graph in graphs])
@@ -228,7 +230,9 @@ def _stages_figure(
 ) -> Html:
     with canvas.styled():
         names = [fill(_bar_name(deployment, record), BAR_LINE) for record in group]
-        figure = canvas.new_figure(8.8, 1.2 + 0.22 * sum(1 + name.count("\n") for name in names) + 0.14 * len(group))
+        figure = canvas.new_figure(
+            canvas.PAGE, 1.0 + 0.17 * sum(1 + name.count("\n") for name in names) + 0.11 * len(group)
+        )
         axes = figure.add_subplot()
         canvas.light_grid(axes, "x")
         for number, stage in enumerate(STAGES):

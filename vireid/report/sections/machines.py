@@ -149,7 +149,8 @@ def _environments(used: Sequence[tuple[str, Environment]]) -> Html:
         ]
         blocks.append((counted, rows))
     columns = [Column("", text=True), Column("Value", text=True)]
-    return table(columns, blocks, "Environments in which the records of this study were made.")
+    caption = "Environments in which the records of this study were made."
+    return table(columns, blocks, caption, folded="Machines, versions and settings")
 
 
 def _data(fits: Sequence[FitRecord]) -> Html:

@@ -3,14 +3,14 @@
 from pathlib import Path
 
 from vireid.core.protocol_card import PLAIN
-from vireid.report.figures.canvas import GREY, new_figure, publish, styled
+from vireid.report.figures.canvas import GREY, PAGE, new_figure, publish, styled
 from vireid.report.html import Html, absent, join, paragraph, tag
 from vireid.report.page import Report
 from vireid.report.records.keys import AccuracyKey, as_sentence, p_text
 from vireid.report.records.study import StudyView
 from vireid.statistics.ranks import MIN_BLOCKS, MIN_SYSTEMS, Ranking, ranking
 
-_STEP = 0.16  # inches between two labels, and between two bars
+_STEP = 0.125  # inches between two labels, and between two bars
 
 
 def render_ranks(report: Report) -> Html:
@@ -54,7 +54,7 @@ def critical_difference(found: Ranking, view: StudyView, key: AccuracyKey, out: 
     """Mean ranks on an axis, the best to the left; a bar joins systems that lie within the critical difference."""
     names, half = list(found.ranks), (len(found.ranks) + 1) // 2
     with styled():
-        figure = new_figure(6.9, 0.9 + _STEP * (2 * half + len(found.cliques)))
+        figure = new_figure(PAGE * 0.8, 0.9 + _STEP * (2 * half + len(found.cliques)))
         axes = figure.subplots()
         axes.set_xlim(1, len(names))
         axes.xaxis.tick_top()
@@ -67,7 +67,7 @@ def critical_difference(found: Ranking, view: StudyView, key: AccuracyKey, out: 
         axes.set_ylim(depth, 0)
         for level, clique in enumerate(found.cliques, start=1):
             ends = [found.ranks[clique[0]] - 0.03, found.ranks[clique[-1]] + 0.03]
-            axes.plot(ends, [level, level], color="#222222", linewidth=3, solid_capstyle="round", clip_on=False)
+            axes.plot(ends, [level, level], color="#222222", linewidth=2.4, solid_capstyle="round", clip_on=False)
         for position, system in enumerate(names):
             left = position < half
             row = bars + 2 * (position if left else len(names) - 1 - position) + 1.5

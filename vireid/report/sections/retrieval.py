@@ -13,7 +13,7 @@ from PIL import Image
 
 from vireid.core.errors import UserError
 from vireid.core.protocol_card import ProtocolCard
-from vireid.report.figures.canvas import NEGATIVE, POSITIVE, new_figure, publish, styled
+from vireid.report.figures.canvas import NEGATIVE, PAGE, POSITIVE, SMALL, new_figure, publish, styled
 from vireid.report.html import Html, absent, join, tag
 from vireid.report.page import Report
 from vireid.report.records.study import RunView, StudyView
@@ -62,7 +62,7 @@ def retrieval_panel(view: StudyView, run: RunView, out: Path, name: str) -> Html
             f"{path}: not a retrieval panel ({error}); write it anew with `vireid explain {run.planned.fit}`"
         ) from error
     with styled():
-        figure = new_figure(9.2, 1.72 * len(queries) + 0.3)
+        figure = new_figure(PAGE, 1.29 * len(queries) + 0.25)
         widths = [1.0, 0.22, *[1.0] * TOP]
         grid = figure.subplots(len(queries), TOP + 2, squeeze=False, gridspec_kw={"width_ratios": widths})
         for line, query in zip(grid, queries, strict=True):
@@ -73,9 +73,9 @@ def retrieval_panel(view: StudyView, run: RunView, out: Path, name: str) -> Html
                 _tile(axes, path, entry, run, bool(entry["correct"]))
             for axes in line[2 + len(ranked) :]:
                 axes.set_axis_off()
-        grid[0][0].set_title("query", fontsize=9, loc="center")
+        grid[0][0].set_title("query", fontsize=SMALL, loc="center")
         for rank, axes in enumerate(grid[0][2:], start=1):
-            axes.set_title(str(rank), fontsize=9, loc="center")
+            axes.set_title(str(rank), fontsize=SMALL, loc="center")
         card = content.get("protocol")
         under = f", {ProtocolCard.model_validate(card).full_title}" if card else ""
         caption = (
@@ -101,4 +101,4 @@ def _tile(axes: Axes, path: Path, entry: dict[str, Any], run: RunView, correct: 
     for spine in axes.spines.values():
         spine.set(visible=True, color=shade, linewidth=1 if correct is None else 3)
     mark = "" if correct is None else "✓ " if correct else "✗ "
-    axes.set_xlabel(f"{mark}{entry['identity']}\ncam {entry['camera']}", fontsize=9, color=shade, labelpad=3)
+    axes.set_xlabel(f"{mark}{entry['identity']}\ncam {entry['camera']}", fontsize=SMALL, color=shade, labelpad=3)

@@ -1,14 +1,25 @@
 """What a report says first, and its scores: overview, ablation table, bars, and accuracy against cost."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from vireid.bundle.device.choice import pareto_front
 from vireid.core.protocol_card import PLAIN
-from vireid.report.figures.canvas import GREY, colour, light_grid, new_figure, place_labels, publish, styled
+from vireid.report.figures.canvas import (
+    COLUMN,
+    GREY,
+    PAGE,
+    SMALL,
+    light_grid,
+    new_figure,
+    place_labels,
+    publish,
+    styled,
+)
+from vireid.report.figures.cells import cell_colour
 from vireid.report.html import Column, Html, absent, bullets, join, paragraph, table, tag, with_ratio
 from vireid.report.page import Report
 from vireid.report.paper import cell_tables, numbers
@@ -22,6 +33,7 @@ from vireid.report.tables import (
     csv_text,
     label_entry,
     score_entry,
+    score_marks,
     score_values,
 )
 from vireid.statistics.seeds import MIN_SEEDS
@@ -92,7 +104,10 @@ def to_html(view: StudyView, content: ScoreTable, files: str = "") -> Html:
     """The table as the report shows it."""
     columns = [Column("Configuration", text=True), *(Column(name, "%") for name in SCORES.values())]
     columns += [Column(column.name, column.unit) for column in COSTS]
-    blocks = [(heading, [_ablation_row(content, row) for row in rows]) for heading, rows in content.blocks()]
+    blocks = []
+    for heading, rows in content.blocks():
+        marks = score_marks(rows) if not any(row.control for row in rows) else [{}] * len(rows)
+        blocks.append((heading, [_ablation_row(content, row, of) for row, of in zip(rows, marks, strict=True)]))
     return table(columns, blocks, caption(view, content, "Below each value its difference (of costs the ratio)"), files)
 
 
@@ -102,7 +117,7 @@ def caption(view: StudyView, content: ScoreTable, differences: str) -> str:
     sentences = [f"{view.plan.title} – {content.title}, trained on {content.key.trained_on}."]
     if any(row.seeds > 1 for row in content.rows):
         sentences.append("Scores are mean ± standard deviation over seeds.")
-    sentences.append(f"{differences} from {view.baseline.label}, paired by seed.")
+    sentences.append(f"{differences} from {view.baseline.label}, paired by seed. Best bold, second underlined.")
     if any(row.control for row in content.rows):
         sentences.append("Controls check the study itself and stand outside its design.")
     if any(0 < row.seeds < MIN_SEEDS for row in content.rows):
@@ -112,10 +127,10 @@ def caption(view: StudyView, content: ScoreTable, differences: str) -> str:
     return " ".join(sentences) + as_sentence(content.key.note)
 
 
-def _ablation_row(content: ScoreTable, row: Row) -> list[str]:
+def _ablation_row(content: ScoreTable, row: Row, marks: Mapping[str, str]) -> list[str]:
     claims = not row.baseline and not row.control
     entries = [label_entry(row.label, row.seeds, reference=row.baseline, stale=row.stale, claims=claims)]
-    entries += [score_entry(row.scores[metric], row.deltas[metric]) for metric in SCORES]
+    entries += [score_entry(row.scores[metric], row.deltas[metric], marks.get(metric, "")) for metric in SCORES]
     for column in COSTS:
         reference = content.reference.costs[column.key] if content.reference and not row.baseline else None
         entries.append(with_ratio(row.costs[column.key], reference, content.decimals(column)))
@@ -163,7 +178,7 @@ def bars(
     several = len({row.reranking for row in rows}) > 1
     labels = [row.label if row.reranking == PLAIN or not several else "re-ranked" for row in rows]
     with styled():
-        figure = new_figure(8.6, 1.0 + 0.34 * len(rows))
+        figure = new_figure(PAGE, 0.7 + 0.21 * len(rows))
         panels = figure.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
         top = 0.0
         for axes, metric in zip(panels, metrics, strict=True):
@@ -172,7 +187,7 @@ def bars(
                 score = row.scores[metric]
                 if score is None:
                     continue
-                shade = colour(list(view.cells).index(row.cell))
+                shade = cell_colour(view, row.cell)
                 plain = row.reranking == PLAIN
                 axes.barh(
                     y, 100 * score.mean, 0.66, color=shade, alpha=0.75 if plain else 0.4,
@@ -182,12 +197,13 @@ def bars(
                 values = 100 * of_row[metric].to_numpy(dtype=float)
                 if len(values) > 1:
                     offsets = np.linspace(-0.16, 0.16, len(values))
-                    axes.scatter(values, y + offsets, s=16, color="#111111", edgecolor="white", linewidth=0.5, zorder=3)
+                    axes.scatter(values, y + offsets, s=8, color="#111111", edgecolor="white", linewidth=0.5, zorder=3)
                 reach = float(np.nanmax(values))
                 top = max(top, reach)
                 axes.annotate(
-                    f"{100 * score.mean:.1f}", (reach, y), (6, 0), textcoords="offset points", va="center", fontsize=9
-                )
+                    f"{100 * score.mean:.1f}", (reach, y), (5, 0),
+                    textcoords="offset points", va="center", fontsize=SMALL,
+                )  # fmt: skip
             axes.set_xlabel(f"{SCORES[metric]} (%)")
         for axes in panels:
             axes.set_xlim(0, min(118.0, top * 1.18 if top else 1.0))
@@ -234,10 +250,9 @@ def tradeoff(view: StudyView, content: ScoreTable, cost: CostColumn, out: Path, 
     points = [(row.costs[cost.key] or 0.0, 100 * score.mean) for row in rows if (score := row.scores["mAP"])]
     front = pareto_front(points)
     many = len(rows) > MANY_POINTS
-    order = list(view.cells)
-    colours = [colour(order.index(row.cell)) for row in rows]
+    colours = [cell_colour(view, row.cell) for row in rows]
     with styled():
-        figure = new_figure(7.4, 4.3)
+        figure = new_figure(0.8 * PAGE, 3.4) if many else new_figure(COLUMN, 2.5)
         axes = figure.add_subplot()
         light_grid(axes, "both")
         covered: list[tuple[float, float]] = []
@@ -245,8 +260,8 @@ def tradeoff(view: StudyView, content: ScoreTable, cost: CostColumn, out: Path, 
             score = row.scores["mAP"]
             if score is not None and score.sd is not None and not many:
                 covered += [(x, y + step) for step in np.linspace(-100 * score.sd, 100 * score.sd, 9)]
-                axes.errorbar(x, y, yerr=100 * score.sd, color=shade, capsize=3, linewidth=1.2, zorder=2)
-            axes.scatter(x, y, s=52, color=shade, edgecolor="white", linewidth=0.8, zorder=3)
+                axes.errorbar(x, y, yerr=100 * score.sd, color=shade, capsize=2, linewidth=0.9, zorder=2)
+            axes.scatter(x, y, s=24, color=shade, edgecolor="white", linewidth=0.8, zorder=3)
         axes.set_xlabel(f"{cost.name} ({cost.unit})")
         axes.set_ylabel("mAP (%)")
         axes.margins(x=0.22, y=0.22)

@@ -1,6 +1,6 @@
 """The table of systems: accuracy under every image-only protocol, beside what each costs to deploy and to train."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from vireid.core.messages import DASH
@@ -13,7 +13,17 @@ from vireid.report.records.study import StudyView
 from vireid.report.sections.differences import system_sentence
 from vireid.report.sections.text import source, text_rows, text_sentence
 from vireid.report.sections.training import Training, budget_sentence, trainings
-from vireid.report.tables import COSTS, CostColumn, Row, ScoreTable, csv_text, label_entry, score_entry, score_values
+from vireid.report.tables import (
+    COSTS,
+    CostColumn,
+    Row,
+    ScoreTable,
+    csv_text,
+    label_entry,
+    score_entry,
+    score_marks,
+    score_values,
+)
 from vireid.statistics.seeds import MIN_SEEDS
 
 DEPLOYED = tuple(column for column in COSTS if column.key != "throughput")
@@ -127,7 +137,11 @@ def to_html(view: StudyView, content: SystemTable, files: str = "") -> Html:
     columns += [Column(name, f"%, {content.short(t)}") for t in content.tables for name in MAIN_SCORES.values()]
     columns += [Column(column.name, column.unit) for column in DEPLOYED]
     columns += [Column(column.name, column.unit) for column in TRAINING]
-    rows = [_html_row(view, content, system) for system in content.systems]
+    marks = [score_marks([system.rows[number] for system in content.systems]) for number in range(len(content.tables))]
+    rows = [
+        _html_row(view, content, system, [of_table[number] for of_table in marks])
+        for number, system in enumerate(content.systems)
+    ]
     return table(columns, [("", rows)], caption(view, content), files)
 
 
@@ -141,6 +155,7 @@ def caption(view: StudyView, content: SystemTable) -> str:
     if any(system.seeds > 1 for system in content.systems):
         sentences.append("Scores are mean ± standard deviation over seeds.")
     sentences.append(f"Below: difference from {view.baseline.label}, paired by seed; of costs the ratio.")
+    sentences.append("Best bold, second underlined.")
     if any(0 < system.seeds < MIN_SEEDS for system in content.systems):
         sentences.append(f"Grey: fewer than {MIN_SEEDS} seeds, no effect claimed.")
     if block := view.main_block(1):
@@ -149,12 +164,16 @@ def caption(view: StudyView, content: SystemTable) -> str:
     return " ".join(sentences) + as_sentence(content.note)
 
 
-def _html_row(view: StudyView, content: SystemTable, system: System) -> list[str]:
+def _html_row(view: StudyView, content: SystemTable, system: System, marks: Sequence[Mapping[str, str]]) -> list[str]:
     first, planned = system.first, len(view.plan.seeds)
     stale = any(row.stale for row in system.rows)
     reference = None if first.baseline else content.reference
     entries = [label_entry(first.label, system.seeds, reference=first.baseline, stale=stale, planned=planned)]
-    entries += [score_entry(row.scores[metric], row.deltas[metric]) for row in system.rows for metric in MAIN_SCORES]
+    entries += [
+        score_entry(row.scores[metric], row.deltas[metric], of_row[metric])
+        for row, of_row in zip(system.rows, marks, strict=True)
+        for metric in MAIN_SCORES
+    ]
     for column in DEPLOYED:
         base = reference.first.costs[column.key] if reference else None
         entries.append(with_ratio(first.costs[column.key], base, content.decimals(column)))

@@ -156,7 +156,7 @@ def fits_table(view: StudyView) -> Html:
     if not rows:
         return absent("No finished training.")
     caption = "Training: one row per fit. Peak memory is of the process on CPU, of the allocator on an accelerator."
-    return table(columns, [("", rows)], caption + view.note)
+    return table(columns, [("", rows)], caption + view.note, folded=f"{len(rows)} fit{'s' if len(rows) > 1 else ''}")
 
 
 EQUAL = 0.01  # budgets within this share of the largest one count as the same

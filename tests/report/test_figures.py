@@ -10,12 +10,14 @@ from matplotlib.text import Annotation
 
 from tests.report.studies import BuildStore, add_panel
 from vireid.core.errors import UserError
-from vireid.report.figures.canvas import OKABE_ITO, colour, dashes, new_figure, place_labels
+from vireid.report.figures.canvas import OKABE_ITO, PAGE, colour, dashes, new_figure, place_labels, small_multiples
+from vireid.report.figures.cells import BASELINE_GREY, SEVERAL, cell_colour, changed, leading
 from vireid.report.figures.curves import training_curves, weight_curves
 from vireid.report.page import open_report
 from vireid.report.records.study import StudyView
 from vireid.report.sections.retrieval import material
 from vireid.report.sections.scores import pareto_front, staircase
+from vireid.store import Store
 
 
 def test_pareto_front_equals_naive_search() -> None:
@@ -33,7 +35,7 @@ def test_pareto_front_equals_naive_search() -> None:
 
 
 def test_labels_do_not_cover_each_other() -> None:
-    figure = new_figure(7, 4)
+    figure = new_figure(6.5, 4)
     axes = figure.add_subplot()
     points = [(1.0, 1.0), (1.01, 1.01), (1.0, 1.02), (1.02, 1.0), (3.0, 3.0)]
     axes.scatter(*zip(*points, strict=True))
@@ -97,3 +99,34 @@ def test_panel_absent_names_the_command_and_broken_names_the_file(build_store: B
     material(report.view, run).write_text("{}")
     with pytest.raises(UserError, match=r"retrieval.json: not a retrieval panel"):
         report.section("retrieval")
+
+
+def test_a_colour_means_the_factor_that_a_cell_changes(factorial: Store) -> None:
+    view = StudyView(factorial, "factorial")
+    by_factors: dict[tuple[str, ...], set[str]] = {}
+    for name, cell in view.cells.items():
+        if cell.control is None:
+            by_factors.setdefault(tuple(changed(view, cell)), set()).add(cell_colour(view, name))
+    assert by_factors[()] == {BASELINE_GREY}
+    single = [colours for factors, colours in by_factors.items() if len(factors) == 1]
+    assert len(single) == 4
+    assert all(len(colours) == 1 for colours in single)
+    assert len(set().union(*single)) == 4
+    assert set().union(*(colours for factors, colours in by_factors.items() if len(factors) > 1)) == {SEVERAL}
+
+
+def test_of_many_cells_the_baseline_single_changes_and_the_fullest_are_drawn(factorial: Store) -> None:
+    view = StudyView(factorial, "factorial")
+    cells = [cell.name for cell in view.design_cells]
+    shown = leading(view, cells)
+    assert shown[0] == view.baseline.name
+    assert [len(changed(view, view.cells[name])) for name in shown].count(1) == 4
+    assert max(len(changed(view, view.cells[name])) for name in shown) == 4
+    assert len(shown) == 6
+    assert leading(view, cells[:3]) == cells[:3]
+
+
+def test_no_figure_is_wider_than_the_page_of_a_paper() -> None:
+    with pytest.raises(AssertionError):
+        new_figure(7.0, 2.0)
+    assert small_multiples(9, 4, (2.35, 1.0), (0.4, 0.4)).figure.get_figwidth() <= PAGE

@@ -29,9 +29,7 @@ from vireid.report.sections.retrieval import material
 from vireid.store import Store, unwritable
 
 
-def input_digest(
-    view: StudyView, template: Path, stale: Collection[str] = (), columns: Sequence[str] = ()
-) -> str:
+def input_digest(view: StudyView, template: Path, stale: Collection[str] = (), columns: Sequence[str] = ()) -> str:
     """SHA-256 over all that a page is made of.
 
     The plan, its records, what is missing, latencies of its graphs, panel material, published numbers, template, code.
@@ -39,7 +37,8 @@ def input_digest(
     artefacts = {cost.artefact for cost in view.costs.values()}
     named = {name for run in view.plan.runs for name in (run.fit, run.cost, *run.evaluations)}
     digest = hashlib.sha256()
-    digest.update(canonical_json([sys.version, sorted(stale), list(columns), view.plan.model_dump(mode="json")]).encode())
+    plan = view.plan.model_dump(mode="json")
+    digest.update(canonical_json([sys.version, sorted(stale), list(columns), plan]).encode())
     for record in sorted(view.records.values(), key=lambda r: r.id):
         timed = isinstance(record, CostRecord | LatencyRecord) and record.artefact in artefacts
         if record.id in named or timed or record.source.kind == "published":

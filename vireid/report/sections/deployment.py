@@ -141,7 +141,12 @@ def _candidates_table(group: Sequence[Deployable], key: AccuracyKey, files: str)
     if not others:
         return first
     count = sum(len(rows) for _, rows in others)
-    return join([first, table(columns, others, "All other candidates.", folded=f"{count} behind the front")])
+    return join(
+        [
+            first,
+            table(columns, others, f"All other candidates.{as_sentence(key.note)}", folded=f"{count} behind the front"),
+        ]
+    )
 
 
 def _candidate_row(candidate: Deployable) -> list[str]:

@@ -70,6 +70,14 @@ def test_late_gain_is_what_the_last_fifth_added(scores, gain, watched_fit):
     assert found == (None if gain is None else pytest.approx(gain))
 
 
+def test_a_step_that_takes_longer_now_and_then_counts_and_a_hiccup_does_not(watched_fit):
+    steps = [4.0 if n % 4 == 0 else 1.0 for n in range(400)]
+    steps[7] = 1000.0
+    found = watched_fit.model_copy(update={"step_seconds": steps}).step_time
+    assert found == pytest.approx(1 + 3 * 80 / 360, abs=0.02)  # the slowest twentieth is left out on either side
+    assert watched_fit.model_copy(update={"step_seconds": []}).step_time is None
+
+
 @pytest.fixture(scope="module")
 def watched_fit(tmp_path_factory, rendered) -> FitRecord:
     store = Store(tmp_path_factory.mktemp("watched"))

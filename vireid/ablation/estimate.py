@@ -130,7 +130,7 @@ def _estimate(
     return FitEstimate(
         run=run,
         steps=steps,
-        step_seconds=max(statistics.median(fit.step_seconds) for fit in told) if told else None,
+        step_seconds=max((fit.step_time for fit in told if fit.step_time is not None), default=None),
         exact=bool(same),
         overhead=statistics.median(beside) if beside else 0.0,
         evaluation=statistics.median(evaluated) if evaluated else 0.0,

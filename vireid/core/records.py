@@ -5,6 +5,7 @@ cost names the digest of the deployed graph (``artefact``) and latencies name th
 leave the deployed graph alone share their latency. Published numbers are records too, each with its citation.
 """
 
+import statistics
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -78,6 +79,17 @@ class FitRecord(RecordBase):
     def at_bound(self) -> list[str] | None:
         """Terms whose learned weight stood at a limit of its weighting when training ended; None in older records."""
         return self.curves[-1].get("at_bound") if self.curves else None
+
+    @property
+    def step_time(self) -> float | None:
+        """Seconds of a step: the mean of the middle nine tenths; None without steps.
+
+        A median would hide what is done on some steps alone, such as GradNorm's measurement on every fourth batch.
+        """
+        if not self.step_seconds:
+            return None
+        cut = len(self.step_seconds) // 20
+        return statistics.fmean(sorted(self.step_seconds)[cut : len(self.step_seconds) - cut])
 
     @property
     def late_gain(self) -> float | None:

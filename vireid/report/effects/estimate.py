@@ -126,7 +126,7 @@ class CostRatios:
 
     latency: float | None = None  # median, batch 1
     macs: float | None = None
-    step: float | None = None  # median training step
+    step: float | None = None  # training step
     memory: float | None = None  # peak of training
 
 
@@ -252,14 +252,14 @@ def cost_ratios(view: StudyView, key: AccuracyKey, compared: Mapping[Part, Pairs
 
 
 def training_costs(view: StudyView, accelerator: str) -> tuple[dict[str, float], dict[str, float]]:
-    """Per cell, over its fits on one accelerator: median seconds of a step, and largest peak memory in bytes."""
+    """Per cell, over its fits on one accelerator: seconds of a step, and largest peak memory in bytes."""
     steps: dict[str, list[float]] = {}
     memory: dict[str, float] = {}
     for run in view.trained:
         if run.fit.environment.accelerator != accelerator:
             continue
-        if run.fit.step_seconds:
-            steps.setdefault(run.cell.name, []).append(statistics.median(run.fit.step_seconds))
+        if (step := run.fit.step_time) is not None:
+            steps.setdefault(run.cell.name, []).append(step)
         if run.fit.peak_memory_bytes is not None:
             memory[run.cell.name] = max(memory.get(run.cell.name, 0.0), float(run.fit.peak_memory_bytes))
     return {cell: statistics.median(values) for cell, values in steps.items()}, memory

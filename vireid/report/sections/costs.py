@@ -93,7 +93,7 @@ def _training_costs(view: StudyView) -> Html:
     baseline = view.baseline.name
     deployed = [column for column in COSTS if column.key in ("params", "macs", "latency")]
     columns = [Column("Configuration", text=True)]
-    columns += [Column("Step", "ms, median"), Column("Peak memory", "MB, training")]
+    columns += [Column("Step", "ms"), Column("Peak memory", "MB, training")]
     columns += [Column(column.name, column.unit) for column in deployed]
     blocks = []
     for accelerator in view.accelerators:
@@ -117,8 +117,8 @@ def _training_costs(view: StudyView) -> Html:
     if not any(rows for _, rows in blocks):
         return absent("No training cost recorded.")
     caption = (
-        "Cost of training beside cost of deployment, with the ratio to the baseline below. Step: median over a fit's "
-        "optimiser steps, then over seeds. Peak memory: the largest over seeds."
+        "Cost of training beside cost of deployment, with the ratio to the baseline below. Step: mean of the "
+        "middle nine tenths of a fit's optimiser steps, median over seeds. Peak memory: the largest over seeds."
     )
     return table(columns, blocks, caption + view.note)
 

@@ -135,7 +135,7 @@ def _selection_row(
 def fits_table(view: StudyView) -> Html:
     """What each fit took: time, step time, memory, machine."""
     columns = [Column("Configuration", text=True), Column("Seed"), Column("Epochs"), Column("Steps")]
-    columns += [Column("Time", "s"), Column("Step", "ms, median"), Column("Peak memory", "MB")]
+    columns += [Column("Time", "s"), Column("Step", "ms"), Column("Peak memory", "MB")]
     columns += [Column("Trained on", text=True), Column("Run", text=True)]
     rows = []
     for run in view.trained:
@@ -147,7 +147,7 @@ def fits_table(view: StudyView) -> Html:
                 str(len(fit.curves)),
                 str(len(fit.step_seconds)),
                 DASH if fit.seconds is None else f"{fit.seconds:.0f}",
-                f"{1e3 * statistics.median(fit.step_seconds):.0f}" if fit.step_seconds else DASH,
+                DASH if fit.step_time is None else f"{1e3 * fit.step_time:.0f}",
                 DASH if fit.peak_memory_bytes is None else f"{fit.peak_memory_bytes / 1e6:.0f}",
                 f"{fit.environment.accelerator}, {threads_label(fit.environment.threads)}",
                 tag("code", fit.id),
@@ -172,7 +172,7 @@ class Training:
     steps: int | None  # of the optimiser
     stages: str
     seconds: Summary | None
-    step: float | None  # seconds, median over steps, then over fits
+    step: float | None  # seconds; median over fits
     memory: int | None  # peak bytes, largest over fits
 
 
@@ -190,7 +190,7 @@ def _training(fits: Sequence[FitRecord]) -> Training:
     batches = _same([_planned_batches(recipe) for recipe in recipes])
     size = _same([recipe.get("batch_size") for recipe in recipes])
     peaks = [fit.peak_memory_bytes for fit in fits if fit.peak_memory_bytes is not None]
-    medians = [statistics.median(fit.step_seconds) for fit in fits if fit.step_seconds]
+    times = [fit.step_time for fit in fits if fit.step_time is not None]
     return Training(
         fits=len(fits),
         images=None if batches is None or size is None else batches * size,
@@ -198,7 +198,7 @@ def _training(fits: Sequence[FitRecord]) -> Training:
         steps=_same([len(fit.step_seconds) or None for fit in fits]),
         stages=_epochs(recipes[0]),
         seconds=summary([fit.seconds for fit in fits if fit.seconds is not None]),
-        step=statistics.median(medians) if medians else None,
+        step=statistics.median(times) if times else None,
         memory=max(peaks, default=None),
     )
 
@@ -249,7 +249,7 @@ def render_budget(report: Report) -> Html:
 
 def _budget_table(view: StudyView, trained: Mapping[str, Training], accelerator: str) -> Html:
     columns = [Column("System", text=True), Column("Images", "drawn"), Column("Batches"), Column("Steps", "optimiser")]
-    columns += [Column("Epochs", text=True), Column("Time", "s per fit"), Column("Step", "ms, median")]
+    columns += [Column("Epochs", text=True), Column("Time", "s per fit"), Column("Step", "ms")]
     columns += [Column("Peak memory", "MB")]
     rows = []
     for cell, training in trained.items():

@@ -66,6 +66,7 @@ OPTIONAL = {  # every operation that a curriculum may ramp, switched off
     "base": {"erasing": UNERASED},
     "full": {"erasing": UNERASED, "jitter": 0, "exchange": 0, "infrared_channel": 0, "infrared_gray": 0},
     "fork": {"erasing": UNERASED, "channel_erasing": UNERASED, "jitter": 0},
+    "deen": {"erasing": UNERASED, "gray": 0},
     "tvi_lfm": {"visible_erasing": 0, "infrared_erasing": 0, "gray": 0}
     | {"exchange": 0, "adaptive_channel": 0, "adaptive_gray": 0},
 }

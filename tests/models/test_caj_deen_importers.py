@@ -1,4 +1,4 @@
-"""Importers of CAJ's and DEEN's public checkpoints: equal in value to the public code, in every wrapper they come in."""
+"""Importers of CAJ's and DEEN's public checkpoints: equal in value to the public code, in every wrapper."""
 
 from __future__ import annotations
 
@@ -36,9 +36,7 @@ def state(arch: str) -> dict[str, Tensor]:
     """The state dict with which the golden values were made; what never runs is constant and takes no memory."""
     layout = IMPORTERS.load(arch)().layout(20)
     return {
-        key: drawn(key, shape)
-        if layout[key].target or key.endswith("tracked")
-        else torch.tensor(1e-3).expand(shape)
+        key: drawn(key, shape) if layout[key].target or key.endswith("tracked") else torch.tensor(1e-3).expand(shape)
         for key, shape in shapes(arch).items()
     }
 
@@ -72,7 +70,8 @@ def released_features(arch: str, model: Any, modality: Modality) -> dict[str, Te
             pooled, necked = model.embedder(images, infrared)
         else:
             features = model.embedder(images, infrared)
-            pooled, necked = (x.transpose(0, 1).flatten(0, 1) for x in (features, model.embedder.shared.necked(features)))
+            both = features, model.embedder.shared.necked(features)
+            pooled, necked = (x.transpose(0, 1).flatten(0, 1) for x in both)
     return {name: nn.functional.normalize(x) for name, x in (("pool", pooled), ("bn", necked))}
 
 
@@ -180,5 +179,5 @@ def test_misfits_are_named(tmp_path: Path, arch: str) -> None:
 
 
 def test_the_architecture_that_fits_is_suggested() -> None:
-    with pytest.raises(UserError, match="does not fit --arch caj: .*looks like --arch deen"):
+    with pytest.raises(UserError, match=r"does not fit --arch caj: .*looks like --arch deen"):
         convert_state(state("deen"), "caj", "checkpoint")

@@ -6,9 +6,7 @@ from torch import Tensor
 from vireid.losses.numeric import euclidean, full_precision
 
 
-def centre_pairs(
-    visible: Tensor, infrared: Tensor, more_visible: Tensor, more_infrared: Tensor, per_identity: int, margin: float
-) -> Tensor:
+def centre_pairs(features: Tensor, expanded: Tensor, per_identity: int, margin: float) -> Tensor:
     """Centre-guided pair mining (CPM): a modality's centre and the *expanded* centre of the other come together.
 
     With centres 1 = V, 2 = I, 3 = V expanded, 4 = I expanded of each identity, d their Euclidean distances and
@@ -20,25 +18,24 @@ def centre_pairs(
     sg a stop-gradient: the distance between a feature and its own expansion is a bound and is not pushed itself.
 
     Args:
-        visible: n×D features, identity by identity, ``per_identity`` rows each; un-normalised.
-        infrared: n×D, aligned with ``visible``.
-        more_visible: n×D, one expanded embedding of the visible rows.
-        more_infrared: n×D, the same of the infrared rows.
+        features: 2n×D, n visible rows, identity by identity, ``per_identity`` rows each, then n infrared rows aligned
+            with them; un-normalised.
+        expanded: 2n×D, one expanded embedding of the same rows.
         per_identity: rows of an identity in one modality.
         margin: in units of the distance.
     """
-    rows = torch.stack([full_precision(part) for part in (visible, infrared, more_visible, more_infrared)])
-    centres = rows.view(4, -1, per_identity, rows.shape[2]).mean(dim=2)  # 4×P×D
-    return (_half(*centres[[0, 1, 2]].unbind(), margin) + _half(*centres[[1, 0, 3]].unbind(), margin)) / 2
+    rows = full_precision(torch.cat([features, expanded]))
+    centres = rows.view(4, -1, per_identity, rows.shape[1]).mean(dim=2)  # 4×P×D
+    return (_half(centres[[0, 1, 2]], margin) + _half(centres[[1, 0, 3]], margin)) / 2
 
 
-def _half(own: Tensor, other: Tensor, expanded: Tensor, margin: float) -> Tensor:
-    """One of the two halves, from P×D centres of a modality, of the other one, and of the first one expanded."""
-    count = len(own)
-    distances = euclidean(torch.cat([own, other, expanded])).view(3, count, 3, count)
+def _half(centres: Tensor, margin: float) -> Tensor:
+    """One of the two halves, from 3×P×D centres: of a modality, of the other one, and of the first one expanded."""
+    count = centres.shape[1]
+    distances = euclidean(centres.flatten(0, 1)).view(3, count, 3, count)
     pulled = distances[1, :, 2].diagonal()
     bound = distances[0, :, 2].diagonal().detach()
-    itself = torch.eye(count, dtype=torch.bool, device=own.device)
+    itself = torch.eye(count, dtype=torch.bool, device=centres.device)
     strangers = [distances[kind, :, kind].masked_fill(itself, torch.inf).amin(dim=1) for kind in (2, 0)]
     losses = torch.relu(pulled - bound + margin)
     for nearest in strangers:

@@ -1,4 +1,4 @@
-"""Squared weighted regularised triplet of CAJ (Ye et al., ICCV 2021): AGW's weighted triplet on a squared difference."""
+"""Squared weighted triplet of CAJ (Ye et al., ICCV 2021): AGW's weighted sums, their difference squared."""
 
 import torch
 from torch import Tensor, nn
@@ -24,9 +24,10 @@ def squared_weighted_triplet(distances: Tensor, labels: Tensor, *, released: boo
     same = labels[:, None] == labels[None, :]
     positive = same if released else same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
     null_weight = NULL_WEIGHT if released else 0.0
-    difference = _weighted_sum(distances, positive, 1.0, null_weight) - _weighted_sum(distances, ~same, -1.0, null_weight)
-    squared = difference.square()
+    farthest = _weighted_sum(distances, positive, 1.0, null_weight)
+    nearest = _weighted_sum(distances, ~same, -1.0, null_weight)
+    squared = (farthest - nearest).square()
     if released:
         squared = squared.clamp(max=CLAMP)
-    signed = torch.where(difference > 0, squared, -squared)
+    signed = torch.where(farthest > nearest, squared, -squared)
     return -nn.functional.logsigmoid(-signed).mean()  # softplus, which torch's own rounds off from 20 on

@@ -27,5 +27,5 @@ class CAJConfig(AGWNetworkConfig):
     def _views_are_classified(self) -> Self:
         active = self.active_weights()
         if "agreement" in active and "id" not in active:
-            raise ValueError("loss term agreement compares the logits of the classifier that id trains: give id a weight")
+            raise ValueError("loss term agreement: compares the logits of the classifier that id trains; weight id")
         return self

@@ -64,7 +64,8 @@ class Embeddings(nn.Module):
     def pooled(self, maps: Tensor) -> Tensor:
         """B×C₁×h×w → B×3×D, before the neck."""
         rows = self.pool(self.trunk(maps)).to(self.neck.weight.dtype)
-        return rows.reshape(len(EMBEDDINGS), -1, rows.shape[1]).transpose(0, 1)
+        pooled: Tensor = rows.reshape(len(EMBEDDINGS), -1, rows.shape[1]).transpose(0, 1)
+        return pooled
 
     def necked(self, pooled: Tensor) -> Tensor:
         """B×3×D → the same, after the neck."""
@@ -177,9 +178,8 @@ class DEEN(ReIDModel, nn.Module):
 
     def _pairs_of_centres(self, image: Tensor, expanded: list[Tensor], batch: Batch) -> Tensor:
         pairs = pair_rows(batch.labels, batch.infrared)
-        visible, infrared = pairs.align(image).chunk(2)
+        aligned = pairs.align(image)
         losses = [
-            centre_pairs(visible, infrared, *pairs.align(more).chunk(2), pairs.per_identity, self.config.cpm_margin)
-            for more in expanded
+            centre_pairs(aligned, pairs.align(more), pairs.per_identity, self.config.cpm_margin) for more in expanded
         ]
         return torch.stack(losses).sum()

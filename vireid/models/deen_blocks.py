@@ -79,8 +79,8 @@ class PositionStep(nn.Module):
         channels, height, width = x.shape[1:]
         if height * width % 2:
             raise UserError(
-                f"model deen with position_step=released halves the positions of every map, and one is {height}×{width}: "
-                "choose a height and width that give even numbers, or position_step=paper"
+                f"model deen: position_step=released halves the positions of every map, and one is {height}×{width}: "
+                "give the images a height and width that make them even, or set position_step=paper"
             )
         return x.reshape(-1, 2 * channels, height * width // 2)
 

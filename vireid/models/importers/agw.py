@@ -14,7 +14,7 @@ from vireid.models.importers.load import Entry, Importer, unused
 class AGWImporter(Importer):
     """State dicts of the released AGW (``net`` of its checkpoints)."""
 
-    Config = AGWConfig
+    Config: ClassVar[type[AGWNetworkConfig]] = AGWConfig
     source = "mangye16/Cross-Modal-Re-ID-baseline at e817a26"
     classifiers = ("classifier.weight",)
     modules: ClassVar[dict[str, str]] = {

@@ -69,7 +69,7 @@ class Embeddings(nn.Module):
 
     def necked(self, pooled: Tensor) -> Tensor:
         """B×3×D → the same, after the neck."""
-        result: Tensor = self.neck(pooled.flatten(0, 1)).view_as(pooled)
+        result: Tensor = self.neck(pooled.flatten(0, 1)).reshape(-1, *pooled.shape[1:])
         return result
 
     def joined(self, pooled: Tensor) -> Tensor:

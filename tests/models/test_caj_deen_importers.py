@@ -18,6 +18,7 @@ from vireid.core.errors import UserError
 from vireid.core.types import Batch, Modality
 from vireid.models.importers import IMPORTERS
 from vireid.models.importers.load import Imported, convert_state, import_state
+from vireid.models.pretrained import read_state
 
 ARCHS = ("caj", "deen")
 ROWS = {"caj": 4, "deen": 12}
@@ -142,8 +143,12 @@ def prefixed(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     return {f"module.{key}": value for key, value in weights.items()}
 
 
-def halved(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {key: value.half() if value.is_floating_point() else value for key, value in weights.items()}
+def constant(arch: str, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
+    """A whole public state dict that takes no memory: one value per key."""
+    return {
+        key: torch.tensor(0) if key.endswith("tracked") else torch.tensor(0.1, dtype=dtype).expand(shape)
+        for key, shape in shapes(arch).items()
+    }
 
 
 WRAPPERS: dict[str, Callable[[dict[str, Tensor]], Any]] = {
@@ -152,32 +157,40 @@ WRAPPERS: dict[str, Callable[[dict[str, Tensor]], Any]] = {
     "state_dict": lambda weights: beside(weights, "state_dict"),
     "model": lambda weights: beside(weights, "model"),
     "data parallel": lambda weights: beside(prefixed(weights)),
-    "half precision": lambda weights: beside(halved(weights)),
 }
 
 
 @pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 @pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_every_wrapper_is_read(tmp_path: Path, wrapper: str, dtype: torch.dtype, legacy: bool) -> None:
+    file = tmp_path / "caj.t"
+    torch.save(WRAPPERS[wrapper](constant("caj", dtype)), file, _use_new_zipfile_serialization=not legacy)
+    read = read_state(file)
+    assert {key: tuple(value.shape) for key, value in read.items()} == shapes("caj")
+    assert read["classifier.weight"].dtype == dtype
+
+
 @pytest.mark.parametrize("arch", ARCHS)
-def test_every_wrapper_is_imported(tmp_path: Path, arch: str, wrapper: str, legacy: bool) -> None:
-    file, weights = tmp_path / f"{arch}.t", state(arch)
-    torch.save(WRAPPERS[wrapper](weights), file, _use_new_zipfile_serialization=not legacy)
-    found = import_state(file, arch).model.classifier.weight
-    expected = weights["classifier.weight"]
-    assert torch.equal(found, expected.half().float() if wrapper == "half precision" else expected)
+def test_a_checkpoint_as_the_public_script_saves_it_is_imported(tmp_path: Path, arch: str) -> None:
+    file = tmp_path / f"{arch}_best.t"
+    torch.save(beside(prefixed(constant(arch, torch.float16))), file, _use_new_zipfile_serialization=False)
+    model = import_state(file, arch).model
+    assert model.classifier.weight.dtype == torch.float32
+    assert torch.equal(model.classifier.weight, torch.tensor(0.1).half().float().expand(20, 2048))
 
 
 @pytest.mark.parametrize("arch", ARCHS)
 def test_misfits_are_named(tmp_path: Path, arch: str) -> None:
     with pytest.raises(UserError, match=r"1 missing \(bottleneck.weight\)"):
-        convert_state({k: v for k, v in state(arch).items() if k != "bottleneck.weight"}, arch, "checkpoint")
+        convert_state({k: v for k, v in constant(arch).items() if k != "bottleneck.weight"}, arch, "checkpoint")
     with pytest.raises(UserError, match=r"1 unknown \(extra\)"):
-        convert_state(state(arch) | {"extra": torch.zeros(1)}, arch, "checkpoint")
-    torch.save({"net": state(arch), "model": nn.Linear(2, 2)}, tmp_path / "x.t")
+        convert_state(constant(arch) | {"extra": torch.zeros(1)}, arch, "checkpoint")
+    torch.save({"net": constant(arch), "model": nn.Linear(2, 2)}, tmp_path / "x.t")
     with pytest.raises(UserError, match="which are never loaded"):
         import_state(tmp_path / "x.t", arch)
 
 
 def test_the_architecture_that_fits_is_suggested() -> None:
     with pytest.raises(UserError, match=r"does not fit --arch caj: .*looks like --arch deen"):
-        convert_state(state("deen"), "caj", "checkpoint")
+        convert_state(constant("deen"), "caj", "checkpoint")

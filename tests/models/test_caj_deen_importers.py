@@ -72,7 +72,7 @@ def released_features(arch: str, model: Any, modality: Modality) -> dict[str, Te
         else:
             features = model.embedder(images, infrared)
             both = features, model.embedder.shared.necked(features)
-            pooled, necked = (x.transpose(0, 1).flatten(0, 1) for x in both)
+            pooled, necked = (torch.cat(list(x)) for x in both)
     return {name: nn.functional.normalize(x) for name, x in (("pool", pooled), ("bn", necked))}
 
 

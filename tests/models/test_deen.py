@@ -93,7 +93,7 @@ def test_the_expansion_is_the_image_s_map_and_two_more() -> None:
     torch.manual_seed(0)
     block = Expansion(8, 0.01).eval()
     x = torch.randn(2, 8, 5, 4)
-    own, first, second = block(x).chunk(3)
+    own, first, second = block(x)
     assert torch.equal(own, x)
     for branch, measured in ((1, first), (2, second)):
         scales = [
@@ -125,7 +125,7 @@ def test_the_cosine_of_two_embeddings_is_the_mean_of_six_similarities(make_batch
     model, batch = build().eval(), make_batch(height=32, width=16)
     with torch.no_grad():
         pooled = model.embedder(batch.images, batch.infrared)
-        maps = [*pooled.unbind(1), *model.embedder.shared.necked(pooled).unbind(1)]
+        maps = [*pooled, *model.embedder.shared.necked(pooled)]
         embedding = nn.functional.normalize(model.embed(batch)["embedding"], dim=1)
     similarities = [nn.functional.cosine_similarity(m[:1], m, dim=1) for m in maps]
     assert len(similarities) == len(model.config.embedding_maps) == 6

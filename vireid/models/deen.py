@@ -6,6 +6,7 @@ the embedding that is ranked is six unit features side by side, so that its cosi
 released rule without a mirror image (``test_time`` of a protocol has the rules with one).
 """
 
+from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any, ClassVar
 
@@ -40,42 +41,49 @@ class ExpandedTrunk(nn.Module):
         self.aggregations = aggregations(config)
         self.expansion = Expansion(spec.planes(config.layers - 1) * spec.expansion, config.dropout)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """B×C₁×h×w → 3B×D×h'×w'."""
+    def forward(self, x: Tensor) -> Sequence[Tensor]:
+        """B×C₁×h×w → three times B×D×h'×w': of the image and of its two expansions.
+
+        In training all 3B maps are rows of one batch, which its norms see; otherwise they go one after the other, which
+        gives the same and which runtimes that know single images can follow.
+        """
         *lower, last = self.layers
         for name in lower:
             x = self.aggregations[name](self.layers[name](x), x)
-        result: Tensor = self.layers[last](self.expansion(x))
-        return result
+        return rows_of_one_batch(self.layers[last], self.expansion(x))
+
+
+def rows_of_one_batch(part: nn.Module, inputs: Sequence[Tensor]) -> Sequence[Tensor]:
+    """A part that has batch norms on each of several inputs, in training on all rows together."""
+    if part.training:
+        result: Tensor = part(torch.cat(list(inputs)))
+        return result.chunk(len(inputs))
+    return [part(x) for x in inputs]
 
 
 class Embeddings(nn.Module):
     """Trunk, average pooling and neck: everything after the stems.
 
     Args:
-        trunk: B×C₁×h×w → 3B×D×h'×w'.
-        neck: normalisation of the pooled features, all three as rows of one batch.
+        trunk: B×C₁×h×w → three maps B×D×h'×w'.
+        neck: normalisation of the pooled features, in training all three as rows of one batch.
     """
 
     def __init__(self, trunk: ExpandedTrunk, neck: nn.BatchNorm1d) -> None:
         super().__init__()
         self.trunk, self.pool, self.neck = trunk, AveragePool(), neck
 
-    def pooled(self, maps: Tensor) -> Tensor:
-        """B×C₁×h×w → B×3×D, before the neck."""
-        rows = self.pool(self.trunk(maps)).to(self.neck.weight.dtype)
-        pooled: Tensor = rows.reshape(len(EMBEDDINGS), -1, rows.shape[1]).transpose(0, 1)
-        return pooled
+    def pooled(self, maps: Tensor) -> list[Tensor]:
+        """B×C₁×h×w → three features before the neck, B×D each."""
+        return [self.pool(x).to(self.neck.weight.dtype) for x in self.trunk(maps)]
 
-    def necked(self, pooled: Tensor) -> Tensor:
-        """B×3×D → the same, after the neck."""
-        result: Tensor = self.neck(pooled.flatten(0, 1)).reshape(-1, *pooled.shape[1:])
-        return result
+    def necked(self, pooled: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Three features B×D → the same, after the neck."""
+        return rows_of_one_batch(self.neck, pooled)
 
-    def joined(self, pooled: Tensor) -> Tensor:
-        """B×3×D → B×6D: unit features before the neck, then after it."""
-        six = torch.cat([pooled, self.necked(pooled)], dim=1)
-        return nn.functional.normalize(six, dim=2).flatten(1)
+    def joined(self, pooled: Sequence[Tensor]) -> Tensor:
+        """Three features B×D → B×6D: unit features before the neck, then after it."""
+        return torch.cat([nn.functional.normalize(x, dim=1) for x in (*pooled, *self.necked(pooled))], dim=1)
 
 
 class DEENPath(nn.Module):
@@ -101,9 +109,12 @@ class DEENEmbedder(nn.Module):
         nn.init.normal_(neck.weight, 1.0, 0.01)  # as released
         self.shared = Embeddings(ExpandedTrunk(config), neck)
 
-    def forward(self, images: Tensor, infrared: Tensor) -> Tensor:
-        """Pooled features B×3×D of images (B×3×H×W), each through its modality's stem, then all together."""
-        return through_stems(self.visible, self.infrared, self.shared.pooled, images, infrared)
+    def forward(self, images: Tensor, infrared: Tensor) -> Sequence[Tensor]:
+        """Three features (B×D) of images (B×3×H×W), each image through its modality's stem, then all together."""
+        return through_stems(self.visible, self.infrared, self._side_by_side, images, infrared).chunk(3, dim=1)
+
+    def _side_by_side(self, maps: Tensor) -> Tensor:
+        return torch.cat(self.shared.pooled(maps), dim=1)
 
 
 class DEEN(ReIDModel, nn.Module):
@@ -127,11 +138,11 @@ class DEEN(ReIDModel, nn.Module):
     def forward(self, batch: Batch) -> ModelOutput:
         """Features before the neck, ``pooled``, ``expanded_1``, ``expanded_2``; logits ``id`` of each by its name."""
         pooled = self.embedder(batch.images, batch.infrared)
-        output = ModelOutput(dict(zip(EMBEDDINGS, pooled.unbind(1), strict=True)))
+        output = ModelOutput(dict(zip(EMBEDDINGS, pooled, strict=True)))
         if self.classifier is not None:
-            with torch.autocast(device_type=pooled.device.type, enabled=False):
-                logits = self.classifier(self.embedder.shared.necked(pooled))  # B×3×C
-            output.logits = dict(zip(EMBEDDINGS, logits.unbind(1), strict=True))
+            with torch.autocast(device_type=pooled[0].device.type, enabled=False):
+                logits = [self.classifier(feature) for feature in self.embedder.shared.necked(pooled)]
+            output.logits = dict(zip(EMBEDDINGS, logits, strict=True))
         return output
 
     def loss_terms(self, output: ModelOutput, batch: Batch) -> dict[str, Tensor]:

@@ -100,7 +100,7 @@ class Aggregation(nn.Module):
 
 
 class Expansion(nn.Module):
-    """DEE: a map and two more that are learned from it, along the batch; dropout on all three.
+    """DEE: a map and two more that are learned from it; dropout on all three.
 
     Each of the two is 1×1 (to C) of ReLU of the mean of three 3×3 convolutions (to C/4, dilations 1, 2, 3).
     """
@@ -117,14 +117,13 @@ class Expansion(nn.Module):
             nn.init.kaiming_normal_(part.weight, mode="fan_in")
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """B×C×h×w → 3B×C×h×w: [x, first, second]."""
-        maps: Tensor = self.dropout(torch.cat([x, self._branch(x, 1), self._branch(x, 2)]))
-        return maps
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """B×C×h×w → x and its two expansions, each the same."""
+        return self.dropout(x), self.dropout(self._branch(x, 1)), self.dropout(self._branch(x, 2))
 
     def _branch(self, x: Tensor, branch: int) -> Tensor:
-        scales = [self.get_submodule(f"FC{branch}{number}")(x) for number in range(1, len(DILATIONS) + 1)]
-        mean = torch.stack(scales).sum(dim=0) / len(DILATIONS)
+        first, *others = (self.get_submodule(f"FC{branch}{number}")(x) for number in range(1, len(DILATIONS) + 1))
+        mean = sum(others, first) / len(DILATIONS)  # not by stack: ncnn knows no dimension before the channels
         result: Tensor = self.get_submodule(f"FC{branch}")(torch.relu(mean))
         return result
 

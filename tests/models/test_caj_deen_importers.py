@@ -194,3 +194,22 @@ def test_misfits_are_named(tmp_path: Path, arch: str) -> None:
 def test_the_architecture_that_fits_is_suggested() -> None:
     with pytest.raises(UserError, match=r"does not fit --arch caj: .*looks like --arch deen"):
         convert_state(constant("deen"), "caj", "checkpoint")
+
+
+def test_the_network_for_regdb_is_another_layout(tmp_path: Path) -> None:
+    """Its keys are those for SYSU-MM01 without MFA 3; expansion, neck and classifier are of the lower widths."""
+    layout, whole = IMPORTERS.load("deen_regdb")().layout(20), shapes("deen")
+    assert layout.keys() == {key for key in whole if not key.startswith("MFA3.")}
+    assert layout["DEE.FC11.weight"].shape == (128, 512, 3, 3)
+    assert layout["bottleneck.weight"].shape == (1024,)
+    assert layout["base_resnet.base.layer4.0.conv1.weight"].target is None
+    state = {
+        key: torch.tensor(0) if key.endswith("tracked") else torch.tensor(0.1).expand(entry.shape)
+        for key, entry in layout.items()
+    }
+    torch.save(beside(state), tmp_path / "regdb.t")
+    found = import_state(tmp_path / "regdb.t", "deen_regdb")
+    assert (found.model.config.layers, found.model.config.position_step) == (3, "released")
+    assert "base_resnet.base.layer4" in found.dead
+    with pytest.raises(UserError, match="looks like --arch deen_regdb"):
+        import_state(tmp_path / "regdb.t", "deen")

@@ -11,5 +11,6 @@ IMPORTERS = Registry(
         "iv_reid": "vireid.models.importers.iv_reid:IVREIDImporter",
         "caj": "vireid.models.importers.caj:CAJImporter",
         "deen": "vireid.models.importers.deen:DEENImporter",
+        "deen_regdb": "vireid.models.importers.deen:DEENRegDBImporter",
     },
 )

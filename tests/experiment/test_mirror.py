@@ -11,6 +11,7 @@ from tests.tiny import tiny
 from vireid.experiment.context import RunContext
 from vireid.experiment.fit import embeddings, evaluate_step, fit_step
 from vireid.experiment.identity import deployed_protocols
+from vireid.experiment.reload import config_of_fit
 from vireid.store import Store
 
 RULES = ("none", "flip", "flip-summed", "flip-weighted")
@@ -21,11 +22,13 @@ def test_every_rule_is_a_record_of_its_own(rendered: Path, tmp_path: Path) -> No
     settings = [f"data.root={rendered}", "model=deen_small", "model.width=0.125", "augmentation=deen"]
     config = tiny(*settings, f"evaluation.protocols=[{PROTOCOLS}]")
     run = RunContext(config, Store(tmp_path))
-    fit_step(run)
+    fit = fit_step(run)
     records = evaluate_step(run)
     assert [record.protocol["test_time_augmentation"] for record in records] == list(RULES)
     assert len({record.id for record in records}) == len(RULES)
     assert all(0 < record.metrics["mAP"] <= 1 for record in records)
+    later = config_of_fit(fit, ["{name: sysu/official, test_time: flip}"], rendered, run.store)
+    assert [record.id for record in evaluate_step(RunContext(later, run.store))] == [records[1].id], "never retrains"
     plain, mirrored, summed = (embeddings(run, rule) for rule in RULES[:3])
     assert plain.shape == mirrored.shape == (len(plain), 6 * 64)
     assert summed.shape == (len(plain), 6 * 64 + 2)

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from vireid.core.config import Component
 from vireid.data.captions import CaptionConfig
 from vireid.evaluation.protocols import ProtocolConfig
+from vireid.evaluation.test_time import ModelProtocol
 from vireid.experiment.identity import REGISTRIES
 from vireid.profiling import RUNTIMES
 from vireid.profiling.config import LatencyBudget
@@ -61,7 +62,7 @@ def _current() -> dict[str, dict[str, object]]:
             implementation = registry.load(name)
             for schema in _nested(implementation.Config):
                 current[f"{kind} {name}, version {implementation.version}: {schema.__name__}"] = _defaults(schema)
-    for root in (RecipeConfig, ProtocolConfig, CaptionConfig, LatencyBudget):
+    for root in (RecipeConfig, ProtocolConfig, ModelProtocol, CaptionConfig, LatencyBudget):
         current |= {schema.__name__: _defaults(schema) for schema in _nested(root)}
     return current
 

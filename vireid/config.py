@@ -28,7 +28,7 @@ from vireid.core.seeding import key_to_int
 from vireid.data import AUGMENTATIONS, DATASETS
 from vireid.data.captions import CaptionConfig
 from vireid.data.synthetic.config import SyntheticConfig
-from vireid.evaluation.protocols import ProtocolConfig
+from vireid.evaluation.test_time import MAP_WEIGHTS, ModelProtocol
 from vireid.models import MODELS
 from vireid.models.base import declared, has_method
 from vireid.profiling import RUNTIMES
@@ -79,7 +79,7 @@ class DataConfig(Strict):
 class EvaluationConfig(Strict):
     """Protocols to evaluate a fit under; each gives a record of its own."""
 
-    protocols: list[ProtocolConfig] = Field(min_length=1)
+    protocols: list[ModelProtocol] = Field(min_length=1)
     deployed: list[component(RUNTIMES)] = []  # type: ignore[valid-type]
     """Runtimes (as in profile.runtimes) whose file of the fit is evaluated too, as it would be deployed: the accuracy
     of another precision, such as {name: openvino, precision: int8}."""
@@ -186,6 +186,22 @@ class ExperimentConfig(Strict):
             raise ValueError(
                 "recipe.evaluate_every follows the first of evaluation.protocols with images alone, and that one has "
                 "text: put one with text=none before it"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _test_time_fits_the_model(self) -> Self:
+        maps = MODELS.declared(self.model.name, "embedding_maps", ())
+        for position, protocol in enumerate(self.evaluation.protocols):
+            if protocol.test_time == "flip-weighted" and not maps:
+                raise ValueError(
+                    f"evaluation.protocols.{position} has test_time=flip-weighted, but the embedding of model "
+                    f"'{self.model.name}' is one feature, not several ({', '.join(MAP_WEIGHTS)}): use flip"
+                )
+        if self.recipe.evaluate_every and self.evaluation.protocols[0].test_time != "none":
+            raise ValueError(
+                "recipe.evaluate_every follows the first of evaluation.protocols without mirror images, and that one "
+                "has test_time: put one with test_time=none before it"
             )
         return self
 

@@ -135,6 +135,8 @@ def test_source_digest_follows_what_the_module_and_its_imports_do_and_nothing_el
     one = digest("def a(): return 1\ndef b(): return 2\n", {}, "grown.whole:a")
     assert digest("def a(): return 1\ndef b(): return 3\n", {}, "grown.whole:a") == one
     assert digest("def a(): return 4\ndef b(): return 3\n", {}, "grown.whole:a") != one
+    table = "from vireid.core.registry import Registry\nTABLE = Registry('thing', {})\nX = 1\n"
+    assert digest(whole, {"part": table.replace("{}", "{'a': 'b:C'}")}) == digest(whole, {"part": table}), "a table"
     assert Registry("thing", {"whole": "grown.whole:Whole"}).source_digest("whole") == registry.source_digest(
         "grown.whole"
     )

@@ -66,6 +66,7 @@ OPTIONAL = {  # every operation that a curriculum may ramp, switched off
     "base": {"erasing": UNERASED},
     "full": {"erasing": UNERASED, "jitter": 0, "exchange": 0, "infrared_channel": 0, "infrared_gray": 0},
     "fork": {"erasing": UNERASED, "channel_erasing": UNERASED, "jitter": 0},
+    "deen": {"erasing": UNERASED, "gray": 0},
     "tvi_lfm": {"visible_erasing": 0, "infrared_erasing": 0, "gray": 0}
     | {"exchange": 0, "adaptive_channel": 0, "adaptive_gray": 0},
 }
@@ -236,3 +237,32 @@ def test_tvi_lfm_erases_by_modality():
     visible = modality == int(Modality.VISIBLE)
     assert 0.5 < changed[visible].float().mean() < 0.7
     assert 0.4 < changed[~visible].float().mean() < 0.6
+
+
+def test_deen_s_gray_is_the_luminance_of_half_of_the_images():
+    images, modality = batch(64)
+    off = {"flip": 0, "pad": 0, "erasing": UNERASED}
+    gray = build("deen", gray=1, **off)(images, modality, KEY).images
+    weights = torch.tensor(LUMINANCE).view(1, 3, 1, 1)
+    expected = (images * weights).sum(1, keepdim=True).round().to(torch.uint8).expand_as(images)
+    assert torch.allclose(gray, normalise(expected), atol=1.01 / 255 / min(STD))  # a level where .5 is rounded
+    half = build("deen", **off)(images, modality, KEY).images
+    turned = ~torch.isclose(half, normalise(images)).flatten(1).all(1)
+    assert 20 <= int(turned.sum()) <= 44
+
+
+def test_caj_s_second_view_has_one_channel_and_infrared_one_luminance_or_its_own():
+    from vireid.config import compose
+
+    config = compose(
+        ["model=caj_small", "augmentation=caj", "augmentation.pad=1", "augmentation.erasing.probability=0"]
+    ).augmentation
+    images, modality = batch(512, 8, 4)
+    result = FullAugmentation(config)(images, modality, KEY)
+    equal = (result.images == result.images[:, :1]).flatten(1).all(1)
+    infrared = modality[result.rows] == int(Modality.INFRARED)
+    first, second = ~infrared & (result.view == 0), result.view == 1
+    assert int(second.sum()) == int(first.sum()) == 256
+    assert equal[second].all()
+    assert not equal[first].any()
+    assert equal[infrared].float().mean().item() == pytest.approx(7 / 8, abs=0.07)

@@ -25,6 +25,8 @@ SYSTEMS: dict[str, list[str]] = {
     "iv_reid_small": ["augmentation=crop_flip"],
     "agw_small": ["augmentation=crop_flip"],
     "tskd_small": ["augmentation=tskd", "recipe.epochs=null", STAGES],
+    "caj_small": ["augmentation=caj"],
+    "deen_small": ["augmentation=deen"],
     "compact_small": [],
     "compact_mobilenet_small": [],
     "tvi_lfm_small": [

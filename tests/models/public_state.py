@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -35,6 +36,27 @@ def shapes(arch: str) -> dict[str, tuple[int, ...]]:
 def filled(shape_of: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
     """Random weights with which activations stay of order one through all layers, in training and in evaluation."""
     return {key: _fill(key, shape) for key, shape in shape_of.items()}
+
+
+def drawn(key: str, shape: tuple[int, ...]) -> Tensor:
+    """The tensor of a key with which the golden values of CAJ and DEEN (``model_*.npz``) were made."""
+    leaf = key.rpartition(".")[2]
+    if leaf == "num_batches_tracked":
+        return torch.tensor(0)
+    value = np.random.default_rng(zlib.crc32(key.encode())).standard_normal(shape)
+    if leaf == "running_var":
+        return torch.from_numpy(0.5 + np.abs(value)).float()
+    if leaf == "running_mean":
+        return torch.from_numpy(0.1 * value).float()
+    if len(shape) > 1:
+        value *= math.sqrt(2 / math.prod(shape[1:]))
+    else:
+        value = 1 + 0.1 * value if leaf == "weight" else 0.05 * value
+    if ".CNL." in key or ".PNL." in key or key.startswith(("NL_", "DEE.")):
+        value = 0.1 * value
+    if key.endswith(("bn3.weight", "downsample.1.weight")):
+        value = 0.5 * value
+    return torch.from_numpy(value).float()
 
 
 def _fill(key: str, shape: tuple[int, ...]) -> Tensor:

@@ -37,6 +37,14 @@ SMALL: dict[str, list[dict[str, Any]]] = {
         {"backbone": "resnet18", "width": 0.25, "nonlocal_blocks": (0, 2, 2, 0)},
         {"backbone": "resnet50", "width": 0.125, "mutual_views": "mean", "prototype_mode": "eval"},
     ],
+    "caj": [
+        {"backbone": "resnet18", "width": 0.25, "nonlocal_blocks": (0, 2, 2, 0)},
+        {"backbone": "resnet50", "width": 0.125, "triplet": "released", "weights": {"agreement": 1.0}},
+    ],
+    "deen": [
+        {"backbone": "resnet18", "width": 0.25},
+        {"backbone": "resnet50", "width": 0.125, "position_step": "released", "layers": 3},
+    ],
     "compact": [
         {"backbone": "resnet18", "width": 0.25, "label_smoothing": 0.1},
         {"backbone": "resnet50", "width": 0.125, "last_stride": 2, "pool": "average"},

@@ -30,10 +30,14 @@ def test_a_trunk_is_named_by_what_decides_its_weights() -> None:
     assert trunk_file(TrunkSpec("resnet18", 0.25, 2, "a")) == trunk_file(TrunkSpec("resnet18", 0.25, 1, "a"))
 
 
-@pytest.mark.parametrize("model", ["idkl_small", "iv_reid_small", "agw_small", "tskd_small", "trunk_small"])
+NEEDS_VIEWS = {"tskd_small": ["augmentation=tskd"], "caj_small": ["augmentation=caj"]}
+
+
+@pytest.mark.parametrize(
+    "model", ["idkl_small", "iv_reid_small", "agw_small", "tskd_small", "caj_small", "deen_small", "trunk_small"]
+)
 def test_every_small_preset_finds_and_loads_its_trunk(model: str) -> None:
-    augmentation = ["augmentation=tskd"] if model == "tskd_small" else []
-    config = compose([*BASE[:2], f"model={model}", BASE[2], *augmentation])
+    config = compose([*BASE[:2], f"model={model}", BASE[2], *NEEDS_VIEWS.get(model, [])])
     weights = load_file(trunk_file(config.model.trunk))
     state = dict(build_model(config, 10).state_dict())
     for name in ("layer1.0.conv1.weight", "layer4.1.bn2.running_var"):

@@ -147,7 +147,7 @@ def source_digest(*sources: str) -> str:
     It is taken of the statements of the modules, each by its syntax tree without docstrings, and of no import from
     their own package: a corrected sentence, a described attribute, a moved file, two files made one change nothing.
     The suite's core (errors, registries, configuration) is left out, but for the draws: it changes with every new
-    feature and decides no result, and would mark all records as stale each time.
+    feature and decides no result, and would mark all records as stale each time. So would the tables of components.
     """
     essences: set[str] = set()
     for source in sources:
@@ -203,7 +203,9 @@ def _essence(path: str, _changed: int, top: str, function: str) -> frozenset[str
     """Digests of the statements of a file, or of one function's alone."""
     body = ast.parse(Path(path).read_text(encoding="utf-8")).body
     chosen = [node for node in body if not function or getattr(node, "name", None) == function]
-    statements = [_plain(node, top) for node in chosen if not (_is_text(node) or _is_plain_import(node, top))]
+    statements = [
+        _plain(node, top) for node in chosen if not (_is_text(node) or _is_plain_import(node, top) or _is_table(node))
+    ]
     return frozenset(hashlib.sha256(repr(statement).encode()).hexdigest() for statement in statements)
 
 
@@ -223,6 +225,12 @@ def _plain(node: Any, top: str) -> Any:
 def _is_text(node: Any) -> bool:
     """A docstring of a module, class, function or attribute."""
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def _is_table(node: Any) -> bool:
+    """A table of components: whoever takes one from it names it, and a further one changes nothing for the others."""
+    called = node.value.func if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) else None
+    return isinstance(called, ast.Name) and called.id == Registry.__name__
 
 
 def _is_plain_import(node: Any, top: str) -> bool:

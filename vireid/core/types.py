@@ -133,6 +133,9 @@ class Model(Protocol):
     ``Config``. All method state (prototypes, learned weights) lives in buffers or parameters, so that a checkpoint
     holds it. Loss terms are *unweighted*; ``default_weights`` names every term and what the method multiplies it by.
 
+    A model whose embedding is several features of one width side by side says in its class attribute
+    ``embedding_maps`` what each of them is, for the rules that mirror images at test.
+
     Optional methods stand in the protocols below. ``vireid.models.base`` has the default of everything else that may be
     asked of a model.
     """

@@ -24,6 +24,7 @@ AUGMENTATIONS = Registry(
         "full": "vireid.data.augmentation:FullAugmentation",
         "fork": "vireid.data.augmentation:ForkAugmentation",
         "tvi_lfm": "vireid.data.augmentation:TVILFMAugmentation",
+        "deen": "vireid.data.deen_augmentation:DEENAugmentation",
     },
     {
         "none": "vireid.data.config:NoConfig",
@@ -31,5 +32,6 @@ AUGMENTATIONS = Registry(
         "full": "vireid.data.config:FullConfig",
         "fork": "vireid.data.config:ForkConfig",
         "tvi_lfm": "vireid.data.config:TVILFMAugmentationConfig",
+        "deen": "vireid.data.deen_config:DEENAugmentationConfig",
     },
 )

@@ -21,8 +21,10 @@ from vireid.core.types import FloatArray, ImageIndex, Modality, Model
 from vireid.data.captions import read_captions
 from vireid.evaluation.evaluate import EvaluationResult, evaluate
 from vireid.evaluation.extraction import extract
+from vireid.evaluation.mirror import with_mirror
 from vireid.evaluation.protocols import PROTOCOLS, ProtocolConfig
 from vireid.evaluation.scorers import modality_ensemble
+from vireid.evaluation.test_time import ModelProtocol, TestTimeRule
 from vireid.experiment import data as images
 from vireid.experiment.context import RunContext
 from vireid.experiment.data import check_same_images, evaluation_loader, listed_images, training_lists
@@ -158,7 +160,7 @@ def evaluate_step(run: RunContext) -> list[EvaluationRecord]:
     """
     images.check_same_images(run.fit, run.data)
     remember_root(run)
-    features: FloatArray | None = None
+    features: dict[TestTimeRule, FloatArray] = {}
     records = []
     protocols = run.config.evaluation.protocols
     for done, protocol in enumerate(protocols):
@@ -168,11 +170,11 @@ def evaluate_step(run: RunContext) -> list[EvaluationRecord]:
         else:
             started = now()
             run.progress("evaluate", done, len(protocols), protocol.name)
-            if features is None:
-                features = embeddings(run)
-            ranked = features
+            if protocol.test_time not in features:
+                features[protocol.test_time] = embeddings(run, protocol.test_time)
+            ranked = features[protocol.test_time]
             if protocol.text != "none":
-                ranked = with_text(run, features, trained_model(run), protocol)
+                ranked = with_text(run, ranked, trained_model(run), protocol)
             result = evaluate_features(run, ranked, protocol)
             record = store_evaluation(run, run.ids.evaluation(protocol), result, started)
         run.progress("evaluate", done + 1, len(protocols), protocol.name)
@@ -180,15 +182,17 @@ def evaluate_step(run: RunContext) -> list[EvaluationRecord]:
     return records
 
 
-def embeddings(run: RunContext) -> FloatArray:
-    """Embeddings (N×D) of all evaluation images by the fit's weights, without text.
+def embeddings(run: RunContext, rule: TestTimeRule = "none") -> FloatArray:
+    """Embeddings (N×D) of all evaluation images by the fit's weights under a rule for test time, without text.
 
     Raises:
         UserError: the weights are missing or do not fit the model.
     """
     model, device = trained_model(run), device_of(run.config)
+    maps = MODELS.declared(run.config.model.name, "embedding_maps", ()) or ("embedding",)
     with keep_freed_memory(device):
-        return extract(model, evaluation_loader(run), device=device)
+        embedder = model if rule == "none" else with_mirror(model, rule, maps)
+        return extract(embedder, evaluation_loader(run), device=device)
 
 
 def trained_model(run: RunContext) -> Model:
@@ -205,11 +209,19 @@ def trained_model(run: RunContext) -> Model:
     return model
 
 
-def evaluate_features(run: RunContext, features: FloatArray, protocol: ProtocolConfig) -> EvaluationResult:
-    """Evaluate features (N×D) of the evaluation images under a protocol."""
+def evaluate_features(run: RunContext, features: FloatArray, protocol: ModelProtocol) -> EvaluationResult:
+    """Evaluate features (N×D) of the evaluation images, made by the protocol's rule for test time, under it."""
     data, listed = run.data, listed_images(run, protocol)
     permutations, split = data.layout.permutations(), run.config.data.split
-    return evaluate(features, data.evaluation, protocol, permutations, listed=listed, split=split)
+    return evaluate(
+        features,
+        data.evaluation,
+        protocol,
+        permutations,
+        listed=listed,
+        split=split,
+        test_time_augmentation=protocol.test_time,
+    )
 
 
 def store_evaluation(

@@ -22,6 +22,7 @@ from vireid.core.registry import Registry
 from vireid.data import AUGMENTATIONS, DATASETS
 from vireid.data.synthetic.config import read_card
 from vireid.evaluation.protocols import ProtocolConfig
+from vireid.evaluation.test_time import ModelProtocol
 from vireid.models import MODELS
 from vireid.models.base import TeacherConfig, declared
 from vireid.profiling import RUNTIMES
@@ -171,9 +172,9 @@ def component_specification(kind: str, config: Component, dump: Dump = resolved)
     return {**dump(by_content(config, kind, names=dump is resolved)), "version": REGISTRIES[kind].version(config.name)}
 
 
-def deployed_protocols(config: ExperimentConfig) -> list[ProtocolConfig]:
-    """Protocols that deployed files are evaluated under: those without text, as a deployed graph reads images."""
-    return [protocol for protocol in config.evaluation.protocols if protocol.text == "none"]
+def deployed_protocols(config: ExperimentConfig) -> list[ModelProtocol]:
+    """Protocols that deployed files are evaluated under: without text or mirror images, as a graph reads one image."""
+    return [p for p in config.evaluation.protocols if p.text == "none" and p.test_time == "none"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,10 +22,12 @@ from vireid.core.types import FloatArray, ImageIndex
 from vireid.data.images import read_image
 from vireid.evaluation.evaluate import EvaluationResult
 from vireid.evaluation.protocols import ProtocolConfig
+from vireid.evaluation.test_time import ModelProtocol
 from vireid.evaluation.trials import Trial
 from vireid.experiment.context import RunContext
 from vireid.experiment.data import trials_of
 from vireid.experiment.fit import embeddings, evaluate_features
+from vireid.experiment.identity import deployed_protocols
 from vireid.explain import data, page
 from vireid.report.html import join
 from vireid.report.records.keys import as_sentence, data_label, data_note
@@ -78,11 +80,11 @@ def explain_step(run: RunContext) -> Path:
     return folder
 
 
-def protocol_without_text(config: ExperimentConfig) -> ProtocolConfig:
-    """The first protocol in which queries are images alone; where there is none, the first with its text left out."""
+def protocol_without_text(config: ExperimentConfig) -> ModelProtocol:
+    """The first protocol of images alone, one pass each; where there is none, the first with all else left out."""
     protocols = config.evaluation.protocols
-    plain = (protocol for protocol in protocols if protocol.text == "none")
-    return next(plain, protocols[0].model_copy(update={"text": "none", "captioner": None}))
+    left_out = {"text": "none", "captioner": None, "test_time": "none"}
+    return next(iter(deployed_protocols(config)), protocols[0].model_copy(update=left_out))
 
 
 def _choose(top: pd.DataFrame, key: str) -> list[str]:

@@ -11,6 +11,8 @@ MODELS = Registry(
         "tskd": "vireid.models.tskd:TSKD",
         "tvi_lfm": "vireid.models.tvi_lfm:TVILFM",
         "compact": "vireid.models.compact:Compact",
+        "caj": "vireid.models.caj:CAJ",
+        "deen": "vireid.models.deen:DEEN",
     },
     {
         "idkl": "vireid.models.idkl_config:IDKLConfig",
@@ -19,5 +21,7 @@ MODELS = Registry(
         "tskd": "vireid.models.tskd_config:TSKDConfig",
         "tvi_lfm": "vireid.models.tvi_lfm_config:TVILFMConfig",
         "compact": "vireid.models.compact_config:CompactConfig",
+        "caj": "vireid.models.caj_config:CAJConfig",
+        "deen": "vireid.models.deen_config:DEENConfig",
     },
 )

@@ -19,6 +19,7 @@ GRAPHS: dict[str, dict[str, Any]] = {
     "bottlenecks": {"name": "idkl", "backbone": "resnet50", "ibn": "a"},
     "agw": {"name": "agw", "nonlocal_blocks": (0, 1, 1, 0)},
     "iv_reid": {"name": "iv_reid"},
+    "deen": {"name": "deen"},
 }
 
 

@@ -184,6 +184,8 @@ def quantise_step(
             "this fit is evaluated on test identities, on which nothing may be chosen: give one setting by --setting, "
             "such as the one that was best for a fit with data.split=dev"
         )
+    if not deployed_protocols(run.config):
+        raise UserError("this fit is evaluated with text or mirror images alone: add a protocol of one image each")
     trained = Trained(run)
     total, done = sum(map(len, choices.values())), 0
     quantised: list[Quantised] = []

@@ -9,5 +9,8 @@ IMPORTERS = Registry(
         "idkl_fork": "vireid.models.importers.idkl:IDKLForkImporter",
         "agw": "vireid.models.importers.agw:AGWImporter",
         "iv_reid": "vireid.models.importers.iv_reid:IVREIDImporter",
+        "caj": "vireid.models.importers.caj:CAJImporter",
+        "deen": "vireid.models.importers.deen:DEENImporter",
+        "deen_regdb": "vireid.models.importers.deen:DEENRegDBImporter",
     },
 )

@@ -6,15 +6,15 @@ are known and left out.
 
 from typing import ClassVar
 
-from vireid.models.agw import AGW
-from vireid.models.agw_config import AGWConfig
+from vireid.models.agw import AGWNetwork
+from vireid.models.agw_config import AGWConfig, AGWNetworkConfig
 from vireid.models.importers.load import Entry, Importer, unused
 
 
 class AGWImporter(Importer):
     """State dicts of the released AGW (``net`` of its checkpoints)."""
 
-    Config = AGWConfig
+    Config: ClassVar[type[AGWNetworkConfig]] = AGWConfig
     source = "mangye16/Cross-Modal-Re-ID-baseline at e817a26"
     classifiers = ("classifier.weight",)
     modules: ClassVar[dict[str, str]] = {
@@ -27,11 +27,11 @@ class AGWImporter(Importer):
         "classifier": "classifier",
     }
 
-    def config(self) -> AGWConfig:
+    def config(self) -> AGWNetworkConfig:
         """The released network and its triplet."""
         return AGWConfig(triplet="released")
 
-    def unused(self, model: AGW) -> dict[str, Entry]:
+    def unused(self, model: AGWNetwork) -> dict[str, Entry]:
         """Of two modules all but the stem, of the third the stem."""
         layers = model.embedder.trunk.layers
         return (

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 import typer
 
 from vireid.cli import DEFAULT_STORE, StoreOption, app, opened
-from vireid.cli.show import console, latency_label, record_lines
+from vireid.cli.listing import record_lines
+from vireid.cli.show import console, latency_label
 
 results = typer.Typer(help="Look at, export, publish and add records.", no_args_is_help=True)
 app.add_typer(results, name="results")

@@ -109,7 +109,8 @@ def profile(
         latencies = measure_latencies(context)
     show.console.print(show.cost_table(cost))
     queries = [record for record in latencies if record.stages]
-    show.console.print(show.latency_table(record for record in latencies if record not in queries))
+    for table in show.latency_tables(record for record in latencies if record not in queries):
+        show.console.print(table)
     for record in queries:
         show.console.print(show.stages_table(record))
         show.console.print(show.stages_settings(record), soft_wrap=True)

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vireid.cli import DEFAULT_STORE, Overrides, StoreOption, app, opened, writable
-from vireid.cli.show import console, failure_lines, plan_table
+from vireid.cli.listing import plan_table
+from vireid.cli.show import console, failure_lines
 from vireid.core.errors import UserError, did_you_mean
-from vireid.core.messages import Table
 from vireid.core.shipped import shipped
+from vireid.core.table import Table
 from vireid.experiment.progress import bars
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def ablate(
     planned, configs = make_plan(definition, overrides or [], seeds=_numbers(seeds), only=only or [])
     if plan:
         check_earlier_fits(configs, opened(store))
-        console.print(plan_table(planned))
+        console.print(plan_table(planned, terminal=console.is_terminal))
         return
 
     side_by_side = jobs or min(definition.jobs, os.cpu_count() or 1)
@@ -104,9 +105,9 @@ def _estimate(
 def _list_studies() -> None:
     from vireid.ablation.study import read_study, study_files
 
-    table = Table(title="Studies")
-    for column in ("name", "title", "file"):
-        table.add_column(column)
+    table = Table("Studies, for `vireid ablate NAME`")
+    table.add_columns("name", "title", text=("name",), wrap=("title",))
+    table.add_column("file", "pipe")
     for name, path in study_files().items():
         try:
             title = read_study(path).title

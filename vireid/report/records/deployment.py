@@ -108,7 +108,7 @@ def store_deployment(store: Store) -> DeploymentView:
         if not isinstance(record, FitRecord) or not _is_result(record):
             continue
         if not record.config.get("data", {}).get("shuffle_identities"):  # a control: nobody deploys it
-            groups.setdefault(_configuration(record), []).append(record)
+            groups.setdefault(_configuration(record, records), []).append(record)
     models: list[Model] = []
     for fits in groups.values():
         fits.sort(key=lambda fit: fit.seed)
@@ -191,13 +191,22 @@ def _overrides(plan: Plan, run: PlannedRun) -> tuple[str, ...]:
     return tuple(word for word in (*base, *run.overrides) if word.lstrip("+").startswith(_DECIDING))
 
 
-def _configuration(fit: FitRecord) -> str:
-    """What fits share that differ in their seed alone, the seed of rendered people included."""
+def _configuration(fit: FitRecord, records: Mapping[str, Record]) -> str:
+    """What fits share that differ in their seed alone: that of rendered people and of earlier fits included."""
     config = {key: value for key, value in fit.config.items() if key != "seed"}
-    data = dict(config.get("data", {}))
+    data, model = dict(config.get("data", {})), dict(config.get("model", {}))
     if isinstance(data.get("synthetic"), Mapping):
         data["synthetic"] = {key: value for key, value in data["synthetic"].items() if key != "seed"}
-    return canonical_json([{**config, "data": data}, fit.environment.accelerator])
+    if isinstance(teacher := model.get("teacher"), Mapping):
+        model["teacher"] = {**teacher, "run": _earlier(teacher.get("run"), records)}
+    config |= {"data": data, "model": model, "start_from": _earlier(config.get("start_from"), records)}
+    return canonical_json([config, fit.environment.accelerator])
+
+
+def _earlier(run: Any, records: Mapping[str, Record]) -> Any:
+    """A fit that another builds on by its configuration; by its id where it is not in the store."""
+    fit = records.get(run) if isinstance(run, str) else None
+    return _configuration(fit, records) if isinstance(fit, FitRecord) else run
 
 
 def _without_teacher(model: Mapping[str, Any]) -> dict[str, Any]:

@@ -175,8 +175,8 @@ def _audit_table(title: str, readings: Sequence[Reading], synthetic: bool) -> Ta
             label = f"{'L2' if reading.config.normalise else 'raw'}{_reranked(reading.config)}"
             label += " *" if reading.prescribed else ""
             label += f" {MARKS[known.index(reading.known)]}" if reading.known else ""
-            cells = Either(f"  {label}", label), *_cells(reading)
-            table.add_row(heading, *cells, style="bold" if reading.prescribed else None)
+            style = "bold" if reading.prescribed else None
+            table.add_row(heading, Either(f"  {label}", label), *_cells(reading), style=style)
     notes = ["L2, raw: features normalised or not; R1 is the same with either CMC", "* what the protocol prescribes"]
     notes += [f"{MARKS[number]} read so by the {code}" for number, code in enumerate(known)]
     if not all(reading.results for reading in readings):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -50,6 +51,12 @@ def evaluation_table(records: Iterable[EvaluationRecord]) -> Table:
     return table
 
 
+def evaluation_json(record: EvaluationRecord) -> dict[str, Any]:
+    """Id, protocol card and metrics (fractions) of an evaluation; of a deployed file also which."""
+    file = {} if record.artefact is None else {"runtime": record.artefact.runtime, "digest": record.artefact.digest}
+    return {"id": record.id, "protocol": record.protocol, **record.metrics, **file}
+
+
 def deployed_table(records: Iterable[EvaluationRecord]) -> Table:
     """Accuracy of deployed files in percent, without re-ranking, and how near they are to the trained model."""
     table = Table(title="As deployed (%)")
@@ -76,8 +83,8 @@ def cost_table(record: CostRecord) -> Table:
     table = Table(title=f"Cost of {record.model['name']} at {height}×{width}, 1 image per forward")
     table.add_columns("what", "value", "note", text=("what",), wrap=("note",))
     for role, count in record.parameters.items():
-        value = Either(f"{count / 1e6:.3f} M", str(count))
-        table.add_row(f"parameters, {role.replace('_', '-')}", value, f"at {record.num_classes} classes")
+        millions = Either(f"{count / 1e6:.3f} M", str(count))
+        table.add_row(f"parameters, {role.replace('_', '-')}", millions, f"at {record.num_classes} classes")
     for counter in record.counters:
         value = counter.get("macs")
         uncounted = counter.get("uncounted") or {}
@@ -86,11 +93,22 @@ def cost_table(record: CostRecord) -> Table:
             note += f"; uncounted: {', '.join(uncounted)}"
         if verdict := counter.get("verdict"):
             note = f"{verdict}; {note}"
-        macs = "failed" if value is None else Either(f"{value / 1e9:.4f} G", f"{value:.0f}")
-        table.add_row(f"MACs by {counter['name']}", macs, note)
+        counted_macs = "failed" if value is None else Either(f"{value / 1e9:.4f} G", f"{value:.0f}")
+        table.add_row(f"MACs by {counter['name']}", counted_macs, note)
     if record.disagreement is not None:
         table.add_row("counters differ by", f"{100 * record.disagreement:.2f} %", "largest relative difference")
     return table
+
+
+def pasteable(command: str, width: int) -> list[str]:
+    """A command over several lines that a shell reads as one; an argument longer than a line stays whole."""
+    lines: list[str] = []
+    for word in map(shlex.quote, shlex.split(command)):
+        if lines and len(lines[-1]) + len(word) + 3 <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(f"  {word}" if not lines else f"    {word}")
+    return [f"{line} \\" for line in lines[:-1]] + lines[-1:]
 
 
 def failure_lines(failures: Mapping[str, str]) -> list[str]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -50,6 +51,9 @@ def ablate(
         ),
     ] = None,
     report: Annotated[bool, typer.Option("--report", help="Render the report at the end.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON alone: the studies, the plan, or what was run and what failed.")
+    ] = False,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Run a study: every cell is trained, evaluated and profiled; finished runs are reused, broken ones resumed."""
@@ -57,7 +61,7 @@ def ablate(
     from vireid.ablation.study import find_study, read_study
 
     if list_:
-        _list_studies()
+        _list_studies(as_json=as_json)
         return
     if study is None:
         raise UserError("name a study, such as `vireid ablate quick`; `vireid ablate --list` names what is there")
@@ -65,11 +69,16 @@ def ablate(
     planned, configs = make_plan(definition, overrides or [], seeds=_numbers(seeds), only=only or [])
     if plan:
         check_earlier_fits(configs, opened(store))
+        if as_json:
+            typer.echo(planned.model_dump_json(indent=1))
+            return
         console.print(plan_table(planned, terminal=console.is_terminal))
         return
 
     side_by_side = jobs or min(definition.jobs, os.cpu_count() or 1)
     if estimate:
+        if as_json:
+            raise UserError("--estimate prints sentences; leave --json out")
         _estimate(definition, planned, configs, opened(store), side_by_side)
         return
 
@@ -79,6 +88,11 @@ def ablate(
     template = _template(definition.report) if report else None
     failures = run_study(definition, planned, configs, records, side_by_side)
     page = None if template is None else _render(records, planned.name, template)
+    if as_json:
+        typer.echo(json.dumps(_outcome(records, planned, failures, page), indent=1, ensure_ascii=False))
+        if failures:
+            raise typer.Exit(1)
+        return
     for line in failure_lines(failures):
         console.print(line, style="bold red", soft_wrap=True)
     if page is not None:
@@ -102,19 +116,44 @@ def _estimate(
         console.print(line, soft_wrap=True)
 
 
-def _list_studies() -> None:
+def _outcome(records: Store, planned: Plan, failures: Mapping[str, str], page: Path | None) -> dict[str, Any]:
+    """What a study has in the store, run by run, and what failed."""
+    runs = []
+    for run in planned.runs:
+        scores = {}
+        for id_ in run.evaluations:
+            record = records.get(id_)
+            scores[id_] = record.metrics if record is not None and record.kind == "evaluation" else None
+        done = records.get(run.fit) is not None
+        runs.append({"cell": run.cell, "seed": run.seed, "fit": run.fit, "trained": done, "evaluations": scores})
+    return {
+        "study": planned.name,
+        "plan": str(records.study(planned.name) / "plan.json"),
+        "runs": runs,
+        "failures": dict(failures),
+        "report": None if page is None else str(page),
+    }
+
+
+def _list_studies(*, as_json: bool = False) -> None:
     from vireid.ablation.study import read_study, study_files
 
     table = Table("Studies, for `vireid ablate NAME`")
     table.add_columns("name", "title", text=("name",), wrap=("title",))
     table.add_column("file", "pipe")
+    entries = []
     for name, path in study_files().items():
         try:
             title = read_study(path).title
         except UserError as error:
             title = f"cannot be read: {error}"
-        table.add_row(name, title, os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path))
-    console.print(table)
+        file = os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+        entries.append({"name": name, "title": title, "file": file})
+        table.add_row(name, title, file)
+    if as_json:
+        typer.echo(json.dumps(entries, indent=1, ensure_ascii=False))
+    else:
+        console.print(table)
 
 
 @app.command()

@@ -95,12 +95,12 @@ def study_deployment(view: StudyView) -> DeploymentView:
         for record in view.records.values()
         if not isinstance(record, EvaluationRecord) or record.artefact is not None or record.id in planned
     ]
-    return _deployment(view.plan.title, models, [*records, *view.failed_latencies], _plans(view.store))
+    return _deployment(view.plan.title, models, [*records, *view.failed_latencies], plans_of(view.store))
 
 
 def store_deployment(store: Store) -> DeploymentView:
     """Every fit of a store that could be deployed, seeds of one configuration together."""
-    records, plans = {record.id: record for record in store.records()}, _plans(store)
+    records, plans = {record.id: record for record in store.records()}, plans_of(store)
     costs = [record for record in records.values() if isinstance(record, CostRecord) and _is_result(record)]
     planned = {run.fit: (with_level_names(plan), run) for plan in plans for run in plan.runs}
     groups: dict[str, list[FitRecord]] = {}
@@ -175,7 +175,8 @@ def _is_result(record: Record) -> bool:
     return record.status == "ok" and record.source.kind == "measured"
 
 
-def _plans(store: Store) -> list[Plan]:
+def plans_of(store: Store) -> list[Plan]:
+    """All plans of a store; those that cannot be read are left out with a warning."""
     plans = []
     for path in sorted(store.root.glob("studies/*/plan.json")):
         try:

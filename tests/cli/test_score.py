@@ -94,10 +94,8 @@ def test_the_documentation_runs_as_written_and_prints_what_it_says(here):
     shown = r"```text\n\$ (vireid score features\.npz[^\n]*)\n(.*?)```"
     ((table_command, table),) = re.findall(shown, readme, re.DOTALL)
     ((json_command, values),) = re.findall(shown, page, re.DOTALL)
-    here.environment["COLUMNS"] = "80"
-    result = here.spawn(*table_command.split()[1:])
-    assert result.returncode == 0, result.stderr
-    assert [line.rstrip() for line in result.stdout.strip().splitlines()] == table.strip("\n").splitlines()
+    shown = here.on_terminal(*table_command.split()[1:])
+    assert [line.rstrip() for line in shown.strip().splitlines()] == table.strip("\n").splitlines()
     assert printed(here.run(*json_command.split()[1:])) == pytest.approx(json.loads(values))
 
 

@@ -1,0 +1,66 @@
+"""`vireid results` and `--json` as a user or a program calls them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.tiny import TINY
+
+RESULTS = str(Path(__file__).parents[2] / "results")
+FIT, OTHER = "c7fa8bddec21", "bab7d88e30a0"  # one cell of optimized_idkl at two seeds
+
+
+def printed(result):
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+def test_show_says_where_a_fit_comes_from(shell):
+    result = shell.run("results", "show", FIT[:7], "--store", RESULTS)
+    assert result.returncode == 0, result.stderr
+    for words in (f"fit {FIT}, ok", "study optimized_idkl, cell baseline, seed 101", "vireid train ", "# Environment"):
+        assert words in result.stdout
+    assert "model.name\tidkl" in result.stdout
+    assert "environment" not in result.stderr
+
+
+def test_show_and_list_as_json(shell):
+    shown = printed(shell.run("results", "show", FIT, "--json", "--store", RESULTS))
+    assert (shown["record"]["id"], len(shown["evaluations"])) == (FIT, 3)
+    assert shown["command"].startswith("vireid train ")
+    assert shown["studies"] == [{"study": "optimized_idkl", "cell": "baseline", "seed": 101}]
+    listed = printed(shell.run("results", "list", "--kind", "fit", "--json", "--store", RESULTS))
+    assert FIT in [entry["id"] for entry in listed]
+    assert {entry["kind"] for entry in listed} == {"fit"}
+
+
+def test_diff_names_what_differs(shell):
+    found = printed(shell.run("results", "diff", FIT, OTHER, "--json", "--store", RESULTS))
+    assert [key for key, *_ in found["configuration"]] == ["seed", "data.synthetic.seed"]
+    figure = next(number for number in found["numbers"] if number["name"] == "mAP")
+    assert figure["difference"] == pytest.approx(figure["second"] - figure["first"])
+    text = shell.run("results", "diff", FIT, OTHER, "--store", RESULTS).stdout
+    assert "seed\t101\t102" in text
+    assert "The images differ as well" in text
+
+
+def test_an_unknown_run_is_one_message(shell):
+    result = shell.run("results", "show", "ffff", "--store", RESULTS)
+    assert result.returncode == 2
+    assert "run 'ffff': no record matches" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_plan_and_the_studies_as_json(shell):
+    plan = printed(shell.run("ablate", "quick", "--plan", "--json"))
+    assert len(plan["runs"]) == len(plan["cells"]) * len(plan["seeds"])
+    assert "quick" in [study["name"] for study in printed(shell.run("ablate", "--list", "--json"))]
+
+
+def test_a_training_as_json_has_nothing_else_on_standard_output(shell):
+    trained = printed(shell.run("train", *TINY, "--json"))
+    assert shell.store.joinpath("runs", f"{trained['fit']}.json").is_file()
+    assert all(0 <= evaluation["mAP"] <= 1 for evaluation in trained["evaluations"])
+    page = shell.run("results", "show", trained["fit"]).stdout
+    assert "vireid train " in page

@@ -14,6 +14,7 @@ from rich.text import Text
 from vireid.cli import app
 from vireid.cli.show import console
 from vireid.core.errors import UserError
+from vireid.core.messages import counted
 from vireid.core.table import Cell, Either, Table
 from vireid.experiment.progress import bars
 
@@ -52,7 +53,7 @@ def synth(
         root = write_dataset(
             out, config, workers=workers or os.cpu_count() or 1, progress=partial(progress, "render images")
         )
-    console.print(f"{layout} layout, {ids} identities: {root}", soft_wrap=True)
+    console.print(f"{layout} layout, {counted(ids, 'identity', 'identities')}: {root}", soft_wrap=True)
     console.print(f"check it: vireid data check {root}", soft_wrap=True)
 
 

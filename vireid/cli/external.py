@@ -13,7 +13,7 @@ import typer
 from vireid.cli import DEFAULT_STORE, StoreOption, app, opened, refuse
 from vireid.cli.show import SYNTHETIC, console
 from vireid.core.errors import UserError
-from vireid.core.messages import DASH
+from vireid.core.messages import DASH, counted
 from vireid.core.table import Either, Table
 from vireid.experiment.progress import bars
 
@@ -59,7 +59,7 @@ def import_(
         console.print(f"model: {output}", soft_wrap=True)
     if embed is not None:
         count, width = embed_file(imported.model, *embed)
-        console.print(f"{count} embeddings of {width} values: {embed[1]}", soft_wrap=True)
+        console.print(f"{counted(count, 'embedding')} of {width} values: {embed[1]}", soft_wrap=True)
 
 
 @dev.command("loss-terms")

@@ -9,6 +9,7 @@ import typer
 from vireid.cli import DEFAULT_STORE, StoreOption, app, opened, trace
 from vireid.cli.listing import record_entry, record_lines
 from vireid.cli.show import console, latency_label
+from vireid.core.messages import counted
 
 results = typer.Typer(help="Look at, export, publish and add records.", no_args_is_help=True)
 app.add_typer(results, name="results")
@@ -93,7 +94,7 @@ def export(
 
     table = opened(store).query(kind)
     write_atomically(out, table.to_csv(index=False))
-    console.print(f"{len(table)} {kind} records: {out}", soft_wrap=True)
+    console.print(f"{counted(len(table), f'{kind} record')}: {out}", soft_wrap=True)
 
 
 @results.command()
@@ -107,7 +108,7 @@ def publish(
     from vireid.ablation.publish import publish_study
 
     count = publish_study(opened(store), study, to, part=part)
-    console.print(f"{count} records: {to}/runs, plan and report: {to}/studies/{study}", soft_wrap=True)
+    console.print(f"{counted(count, 'record')}: {to}/runs, plan and report: {to}/studies/{study}", soft_wrap=True)
 
 
 @results.command()

@@ -269,7 +269,7 @@ def _score_remarks(results: Sequence[FeatureResult]) -> list[str]:
             per_trial = [trial.queries.aggregate() for trial in result.trials]
             spread = {name: 100 * float(np.std([t[name] for t in per_trial], ddof=1)) for name in ("r1", "mAP")}
             deviations = ", ".join(f"{name} {value:.2f}" for name, value in spread.items())
-            label = f"{reranking_label(parameters)}: mean of {len(per_trial)} trials"
+            label = f"{reranking_label(parameters)}: mean of {counted(len(per_trial), 'trial')}"
             remarks.append(f"{label}, standard deviation over trials {deviations}")
     return remarks
 

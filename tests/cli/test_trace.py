@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.report.studies import build_factorial
 from tests.tiny import TINY
+from vireid.cli.study import _outcome
+from vireid.report.records.study import read_plan
 
 RESULTS = str(Path(__file__).parents[2] / "results")
 FIT, OTHER = "c7fa8bddec21", "bab7d88e30a0"  # one cell of optimized_idkl at two seeds
@@ -64,3 +67,15 @@ def test_a_training_as_json_has_nothing_else_on_standard_output(shell):
     assert all(0 <= evaluation["mAP"] <= 1 for evaluation in trained["evaluations"])
     page = shell.run("results", "show", trained["fit"]).stdout
     assert "vireid train " in page
+
+
+def test_a_study_as_json_says_what_is_there_and_what_failed(tmp_path):
+    store = build_factorial(tmp_path, seeds=(101,), missing=[("baseline", 101)])
+    failures = {"fit of baseline, seed 101": "killed for lack of memory"}
+    told = _outcome(store, read_plan(store, "factorial"), failures, None)
+    trained = {run["cell"]: run["trained"] for run in told["runs"]}
+    assert [cell for cell, done in trained.items() if not done] == ["baseline"]
+    assert told["failures"] == failures
+    last = told["runs"][-1]
+    assert all(0 < scores["mAP"] < 1 for scores in last["evaluations"].values())
+    assert json.loads(json.dumps(told)) == told

@@ -77,7 +77,8 @@ def check(
     with bars() as progress:
         report = check_dataset(root, dataset, decode=decode, progress=partial(progress, "look at images"))
     table = Table(title=f"{report.dataset} in {report.root}" + (f" ({report.synthetic})" if report.synthetic else ""))
-    table.add_columns("what", "found", "expected", "verdict", "note", text=("verdict",), wrap=("what", "note"))
+    table.add_columns("what", "found", "expected", "verdict", text=("what", "verdict"))
+    table.add_column("note", "note")
     for row in report.rows:
         mark = {True: Text("ok", "green"), False: Text("differs", "red"), None: Text()}[row.ok]
         table.add_row(row.name, _number(row.count), _number(row.expected), mark, row.note)

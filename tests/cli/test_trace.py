@@ -70,11 +70,11 @@ def test_a_training_as_json_has_nothing_else_on_standard_output(shell):
 
 
 def test_a_study_as_json_says_what_is_there_and_what_failed(tmp_path):
-    store = build_factorial(tmp_path, seeds=(101,), missing=[("baseline", 101)])
-    failures = {"fit of baseline, seed 101": "killed for lack of memory"}
+    store = build_factorial(tmp_path, seeds=(101,), missing=[("0000", 101)])
+    failures = {"fit of 0000, seed 101": "killed for lack of memory"}
     told = _outcome(store, read_plan(store, "factorial"), failures, None)
     trained = {run["cell"]: run["trained"] for run in told["runs"]}
-    assert [cell for cell, done in trained.items() if not done] == ["baseline"]
+    assert [cell for cell, done in trained.items() if not done] == ["0000"]
     assert told["failures"] == failures
     last = told["runs"][-1]
     assert all(0 < scores["mAP"] < 1 for scores in last["evaluations"].values())

@@ -146,7 +146,7 @@ def audit(
         return
     console.print(_audit_table(f"{audited.title} · {audited.split}", readings, audited.synthetic))
     for line in _span(readings):
-        console.print(line, soft_wrap=True)
+        console.print(line)
     console.print(f"table: {file}", soft_wrap=True)
 
 

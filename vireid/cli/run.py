@@ -138,9 +138,11 @@ def profile(
         show.console.print(table)
     for record in queries:
         show.console.print(show.stages_table(record))
-        show.console.print(show.stages_settings(record), soft_wrap=True)
+        show.console.print(show.stages_settings(record))
     for line in show.latency_remarks(latencies):
-        show.console.print(line, soft_wrap=True)
+        show.console.print(line)
+    if any(record.notes for record in latencies):
+        show.console.print("the same command with --again measures anew what was doubted")
     if any(record.status == "failed" for record in latencies):
         raise typer.Exit(1)
 

@@ -131,6 +131,7 @@ def latency_tables(records: Iterable[LatencyRecord]) -> list[Table]:
         p50, p90, p99 = np.percentile(record.seconds, [50, 90, 99])
         times = (f"{1e3 * value:.2f}" for value in (p50, p90, p99))
         table.add_row(*head, *times, f"{record.batch / p50:.1f}", str(len(record.seconds)))
+    table.caption = "n: timed passes"
     return [table, *_footprint(shown)]
 
 

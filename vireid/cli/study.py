@@ -113,7 +113,7 @@ def _estimate(
     published = Store(shipped("results"))
     others = () if published.root.resolve() == records.root.resolve() else published.records()
     for line in lines(definition, estimate(planned, configs, records, others, environment(config), jobs)):
-        console.print(line, soft_wrap=True)
+        console.print(line)
 
 
 def _outcome(records: Store, planned: Plan, failures: Mapping[str, str], page: Path | None) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from vireid.cli import DEFAULT_STORE, StoreOption, app, opened
-from vireid.cli.show import console
+from vireid.cli.show import console, remark
 from vireid.core.messages import DASH
 from vireid.core.table import Either, Table
 
@@ -78,7 +78,7 @@ def choose(
 def _show(choice: DeploymentChoice, accuracy_key: AccuracyKey | None, conditions: list[str]) -> None:
     console.print(_table(choice, accuracy_key))
     if choice.best is None:
-        console.print(choice.nearest_misses, style="bold")
+        remark(choice.nearest_misses, style="bold")
         lines = []
     else:
         lines = [choice.sentence, choice.against_runner_up]
@@ -97,9 +97,9 @@ def _show(choice: DeploymentChoice, accuracy_key: AccuracyKey | None, conditions
     if conditions:
         lines.append(f"Measured there too: {'; '.join(conditions)} (--threads, --mode).")
     for line in filter(None, lines):
-        console.print(line)
+        remark(line)
     for command in choice.best.commands if choice.best is not None else []:
-        console.print(f"  {command}", soft_wrap=True, style="bold")
+        remark(f"  {command}", soft_wrap=True, style="bold")
 
 
 def _table(choice: DeploymentChoice, accuracy_key: AccuracyKey | None) -> Table:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from vireid.cli import DEFAULT_STORE, StoreOption, app, opened, refuse
-from vireid.cli.show import SYNTHETIC, console
+from vireid.cli.show import SYNTHETIC, console, remark
 from vireid.core.errors import UserError
 from vireid.core.messages import DASH, counted
 from vireid.core.table import Either, Table
@@ -145,9 +145,8 @@ def audit(
         typer.echo(json.dumps(json.loads(table.to_json(orient="records")), indent=1, ensure_ascii=False))
         return
     console.print(_audit_table(f"{audited.title} · {audited.split}", readings, audited.synthetic))
-    for line in _span(readings):
-        console.print(line)
-    console.print(f"table: {file}", soft_wrap=True)
+    for line in [*_span(readings), f"table: {file}"]:
+        remark(line)
 
 
 def _summary(imported: Imported, file: Path, arch: str) -> Table:

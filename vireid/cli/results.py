@@ -54,7 +54,7 @@ def show(run: Run, as_json: JsonOption = False, store: StoreOption = DEFAULT_STO
         typer.echo(json.dumps(trace.as_json(kept, record, stale), indent=1, ensure_ascii=False))
         return
     for piece in trace.page(kept, record, stale):
-        console.print(piece)
+        trace.put(piece)
 
 
 @results.command()
@@ -80,7 +80,7 @@ def diff(
         typer.echo(json.dumps(content, indent=1, ensure_ascii=False))
         return
     for piece in trace.difference_tables(kept, one, other, stale_parts([one, other])):
-        console.print(piece)
+        trace.put(piece)
 
 
 @results.command()

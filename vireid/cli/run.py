@@ -138,11 +138,11 @@ def profile(
         show.console.print(table)
     for record in queries:
         show.console.print(show.stages_table(record))
-        show.console.print(show.stages_settings(record))
+        show.remark(show.stages_settings(record))
     for line in show.latency_remarks(latencies):
-        show.console.print(line)
+        show.remark(line)
     if any(record.notes for record in latencies):
-        show.console.print("the same command with --again measures anew what was doubted")
+        show.remark("the same command with --again measures anew what was doubted")
     if any(record.status == "failed" for record in latencies):
         raise typer.Exit(1)
 

@@ -100,6 +100,11 @@ def cost_table(record: CostRecord) -> Table:
     return table
 
 
+def remark(line: str, **settings: Any) -> None:
+    """Print a sentence that goes with a table; in a pipe it is marked as no row."""
+    console.print(line if console.is_terminal or not line else f"# {line}", **settings)
+
+
 def pasteable(command: str, width: int) -> list[str]:
     """A command over several lines that a shell reads as one; an argument longer than a line stays whole."""
     lines: list[str] = []

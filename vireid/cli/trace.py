@@ -72,11 +72,13 @@ def _origin(record: Record, stale: Sequence[str]) -> Iterator[str]:
         yield f"stale: changed since it was made: {', '.join(stale)}"
 
 
-def _command(made: Remake) -> Iterator[str]:
+def _command(made: Remake) -> Iterator[Text | str]:
     if made.command is None:
         yield f"  no command: {made.remark}"
         return
-    yield from (show.pasteable(made.command, show.console.width) if show.console.is_terminal else [made.command])
+    terminal = show.console.is_terminal
+    for line in show.pasteable(made.command, show.console.width) if terminal else [f"  {made.command}"]:
+        yield Text(line, no_wrap=True)
     if made.remark:
         yield f"  ({made.remark})"
 
@@ -149,6 +151,16 @@ def _metrics(record: EvaluationRecord) -> Table:
     return table
 
 
+def put(piece: Table | Text | str) -> None:
+    """Print a piece of a page: a table, a heading, a sentence, or a command, which a terminal must not break."""
+    if isinstance(piece, Table):
+        show.console.print(piece)
+    elif isinstance(piece, Text):
+        show.remark(piece.plain, style=piece.style, soft_wrap=bool(piece.no_wrap))
+    else:
+        show.remark(piece)
+
+
 def settings(title: str, tree: Mapping[str, Any]) -> Table:
     """Nested settings as dotted keys with their values."""
     from vireid.experiment.differences import flat
@@ -193,8 +205,10 @@ def _fingerprints(store: Store, record: Record) -> set[str | None]:
     return {record.fingerprint} if record.kind == "evaluation" else set()
 
 
-def changed(title: str, differing: Sequence[Change]) -> Table:
+def changed(title: str, differing: Sequence[Change]) -> Table | str:
     """Keys in which two records differ."""
+    if not differing:
+        return f"{title}: no difference"
     table = Table(f"{title}: {counted(len(differing), 'difference')}")
     for name in ("key", "A", "B"):
         table.add_column(name, "path")

@@ -108,7 +108,7 @@ def _table(choice: DeploymentChoice, accuracy_key: AccuracyKey | None) -> Table:
     key = [f"on {choice.key}"] if accuracy_key is None else [f"on {choice.key}", accuracy_key.title]
     table = Table("\n".join(["Most accurate within the limits", *key]))
     table.caption = "" if accuracy_key is None else accuracy_key.note
-    table.add_column("place", "group")
+    table.add_column("choice", "group")
     table.add_columns("model", "runtime", percentile, "MB", text=("runtime",), wrap=("model",))
     if choice.limits.rss_mb is not None:
         table.add_column("RSS MB", "number")
@@ -126,7 +126,7 @@ def _style(candidate: Deployable, choice: DeploymentChoice) -> str | None:
     return "bright_black" if choice.limits.exceeded(candidate) else None
 
 
-def _place(candidate: Deployable, choice: DeploymentChoice) -> str:
+def _choice(candidate: Deployable, choice: DeploymentChoice) -> str:
     if candidate == choice.best:
         return "the pick"
     if candidate == choice.runner_up:
@@ -144,7 +144,7 @@ def _row(candidate: Deployable, choice: DeploymentChoice) -> list[str | Either]:
     )
     ends = (DASH if end is None else f"{100 * end:.1f}" for end in (accuracy.low, accuracy.high))
     return [
-        _place(candidate, choice),
+        _choice(candidate, choice),
         candidate.label,
         Either(timing.short, timing.runtime),
         f"{timing.ms(choice.limits.percentile):.2f}",
@@ -180,7 +180,7 @@ def _say_unmeasured(deployment: DeploymentView, deployables: list[Deployable], c
         console.print(f"  {command}", style="bold", soft_wrap=True)
 
 
-def _listed(candidates: Sequence[Deployable], most: int = 6) -> str:
+def _listed(candidates: Sequence[Deployable], most: int = 3) -> str:
     more = f"; and {len(candidates) - most} more" if len(candidates) > most else ""
     return "; ".join(map(str, candidates[:most])) + more
 

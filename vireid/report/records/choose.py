@@ -9,6 +9,7 @@ import numpy as np
 from vireid.bundle.device.choice import overlap, pareto_front, rank
 from vireid.core.errors import UserError
 from vireid.core.identity import run_id
+from vireid.core.messages import counted
 from vireid.core.records import EvaluationRecord, FitRecord, LatencyRecord
 from vireid.report.records.deployment import DeploymentView, Model
 from vireid.report.records.keys import OWN_PROCESS, AccuracyKey, TimingKey
@@ -312,7 +313,8 @@ class DeploymentChoice:
         size = "" if best.size_bytes is None else f", {best.size_bytes / MB:.1f} MB"
         return (
             f"{best}: {score} at {best.timing.ms(percentile):.2f} ms (p{percentile:g}){size}, on {self.key}, "
-            f"is the most accurate of the {within} candidates within the limits, {len(self.considered)} evaluated."
+            f"is the most accurate of the {counted(within, 'candidate')} within the limits, {len(self.considered)} "
+            "evaluated."
         )
 
     @property

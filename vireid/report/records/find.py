@@ -28,9 +28,10 @@ def find_study(study: str | Path, store: str | Path | None = None) -> tuple[Path
         if (root / "studies" / str(study) / _PLAN).is_file():
             return root, str(study)
     known = known_studies(store)
-    there = f"; there are: {', '.join(known)}" if known else ""
+    nearest = did_you_mean(str(study), known)
+    there = f"; there are: {', '.join(known)}" if "did you mean" in nearest else ""
     looked = ", ".join(map(str, roots)) or "no store"
-    raise UserError(f"study '{study}': not in {looked}{did_you_mean(str(study), known)}{there}")
+    raise UserError(f"study '{study}': not in {looked}{nearest}{there}")
 
 
 def known_studies(store: str | Path | None = None) -> list[str]:

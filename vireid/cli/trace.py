@@ -188,8 +188,8 @@ def difference_tables(
         old = f", stale ({', '.join(stale[record.id])})" if record.id in stale else ""
         yield f"{name}: {record.kind} {record.id}, {record.ended}{old}"
     yield ""
-    yield changed("Configuration", changes(configuration(store, first), configuration(store, second)))
-    yield changed("Environment", changes(environment(first), environment(second)))
+    yield from changed("Configuration", changes(configuration(store, first), configuration(store, second)))
+    yield from changed("Environment", changes(environment(first), environment(second)))
     yield numbers_table(numbers)
     if _fingerprints(store, first) != _fingerprints(store, second):
         yield "The images differ as well, so that a difference is of images and runs together."
@@ -205,16 +205,17 @@ def _fingerprints(store: Store, record: Record) -> set[str | None]:
     return {record.fingerprint} if record.kind == "evaluation" else set()
 
 
-def changed(title: str, differing: Sequence[Change]) -> Table | str:
+def changed(title: str, differing: Sequence[Change]) -> Iterator[Table | str]:
     """Keys in which two records differ."""
     if not differing:
-        return f"{title}: no difference"
+        yield from (f"{title}: no difference", "")
+        return
     table = Table(f"{title}: {counted(len(differing), 'difference')}")
     for name in ("key", "A", "B"):
         table.add_column(name, "path")
     for key, one, other in differing:
         table.add_row(key, _value(one), _value(other))
-    return table
+    yield table
 
 
 def numbers_table(numbers: Sequence[Figure]) -> Table:

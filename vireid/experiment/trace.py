@@ -13,7 +13,7 @@ from vireid.core.identity import is_run_id
 from vireid.core.plan import Plan, PlannedRun
 from vireid.core.records import CostRecord, EvaluationRecord, FitRecord, LatencyRecord, Record
 from vireid.experiment.identity import RunIds, hydra_text
-from vireid.experiment.reload import config_of_fit
+from vireid.experiment.reload import config_of_fit, weights_file
 from vireid.report.records.choose import key_for, measuring
 from vireid.report.records.deployment import plans_of
 from vireid.store import Store
@@ -73,7 +73,7 @@ def remake(store: Store, record: Record) -> Remake:
 def _of_fit(store: Store, record: FitRecord) -> Remake:
     for overrides, config in _planned_configs(store, record):
         if RunIds(config).fit == record.id:
-            return Remake(shlex.join(["vireid", "train", *overrides]))
+            return Remake(shlex.join(["vireid", "train", *overrides]), _needed(store, record))
     try:
         config = config_of_fit(record, [], None, store)
     except UserError as error:
@@ -81,7 +81,16 @@ def _of_fit(store: Store, record: FitRecord) -> Remake:
     command = ["vireid", "train", *_in_full(config)]
     if RunIds(compose(command[2:])).fit != record.id:
         return Remake(None, "no override says what it was made with; its configuration is above")
-    return Remake(shlex.join(command), "" if config.data.synthetic is not None else "add data.root=/path/to/the/images")
+    root = "" if config.data.synthetic is not None else "add data.root=/path/to/the/images"
+    return Remake(shlex.join(command), "; ".join(filter(None, [root, _needed(store, record)])))
+
+
+def _needed(store: Store, record: FitRecord) -> str:
+    """The fits whose weights a fit builds on, where they are not in the store."""
+    teacher = (record.config.get("model") or {}).get("teacher") or {}
+    earlier = filter(None, [teacher.get("run"), record.config.get("start_from")])
+    missing = [run for run in dict.fromkeys(earlier) if not weights_file(store, run).is_file()]
+    return "; ".join(f"first train fit {run}, whose weights it needs: `vireid results show {run}`" for run in missing)
 
 
 def _in_full(config: ExperimentConfig) -> list[str]:

@@ -95,11 +95,13 @@ def test_scores_stand_side_by_side_with_their_difference() -> None:
         figures(one, next(r for r in STORE.records() if isinstance(r, CostRecord)), STORE)
 
 
-def test_a_student_says_which_teacher_it_needs_first() -> None:
+def test_a_student_says_which_teacher_it_needs_first(tmp_path: Path) -> None:
     student = next(
         record
         for record in STORE.records()
         if isinstance(record, FitRecord) and (record.config["model"].get("teacher") or {}).get("run")
     )
     teacher = student.config["model"]["teacher"]["run"]
-    assert f"first train fit {teacher}, whose weights it needs" in remake(STORE, student).remark
+    store = Store(tmp_path)
+    store.put(student)
+    assert f"first train fit {teacher}, whose weights it needs" in remake(store, student).remark

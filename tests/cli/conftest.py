@@ -1,9 +1,13 @@
 """Runs the command as a user would: in this process, or, where a process of its own is the point, as installed."""
 
+import fcntl
 import logging
 import os
+import pty
+import struct
 import subprocess
 import sys
+import termios
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,6 +72,29 @@ class Shell:
         return subprocess.run(
             [COMMAND, *arguments], cwd=self.folder, capture_output=True, text=True, env=self.environment, timeout=400
         )
+
+    def on_terminal(self, *arguments: str, columns: int = 80) -> str:
+        """What the installed command shows on a terminal of that width, without colours."""
+        environment = {key: value for key, value in self.environment.items() if key not in ("COLUMNS", "FORCE_COLOR")}
+        reader, terminal = pty.openpty()
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        process = subprocess.Popen(
+            [COMMAND, *arguments],
+            cwd=self.folder,
+            env={**environment, "TERM": "dumb"},
+            stdout=terminal,
+            stderr=subprocess.DEVNULL,
+        )
+        os.close(terminal)
+        shown = b""
+        try:
+            while part := os.read(reader, 65536):
+                shown += part
+        except OSError:  # the other end is closed
+            pass
+        os.close(reader)
+        process.wait(timeout=60)
+        return shown.decode().replace("\r\n", "\n")
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         quiet = subprocess.DEVNULL

@@ -3,6 +3,8 @@
 import pytest
 
 from tests.tiny import TINY
+from vireid.core.records import LatencyRecord
+from vireid.store import Store
 
 FAST = "profile.budget={warmup_seconds: 0.02, min_seconds: 0.02, min_repeats: 5, max_seconds: 0.5}"
 
@@ -41,3 +43,16 @@ def test_a_device_s_name_is_no_limit(shell):
     result = shell.run("profile", *TINY, "profile.limit='Raspberry Pi 4'")
     assert result.returncode == 2
     assert "a limit is named by what it is" in result.stderr
+
+
+def test_a_doubted_latency_is_measured_anew(shell):
+    asked = ("profile", *TINY, FAST, "profile.runtimes=[{name: eager}]")
+    assert shell.run(*asked).returncode == 0
+    store = Store(shell.store)
+    first = next(record for record in store.records() if isinstance(record, LatencyRecord))
+    for notes, changes in (([], False), (["noisy: p90 is 1.60 times the median"], True)):
+        store.put(first.model_copy(update={"notes": notes, "started": "2000-01-01T00:00:00+00:00"}))
+        assert shell.run(*asked, "--again").returncode == 0
+        again = store.get(first.id)
+        assert again is not None
+        assert (again.started[:4] != "2000") is changes

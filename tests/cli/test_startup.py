@@ -24,6 +24,15 @@ main()
 """
 
 
+def test_the_package_imports_nothing_heavy_until_asked() -> None:
+    program = PROGRAM.replace("PANDAS", "pandas").replace(
+        "from vireid.cli import main\nmain()", "import vireid\nprint(dir(vireid))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-600:]
+    assert "load_study" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -47,6 +47,10 @@ def test_smoke_study_from_pixels_to_html(shell):
     changed = {file.name for file in after if before.get(file) != after[file]}
     assert changed <= {"plan.json"}, "the second run computed something again"
 
+    told = json.loads(shell.spawn("ablate", SMOKE, "--json").stdout)
+    assert (told["failures"], told["report"]) == ({}, None)
+    assert all(run["trained"] and all(run["evaluations"].values()) for run in told["runs"])
+
     assert shell.spawn("results", "export", "out.csv", "--kind", "cost").returncode == 0
     table = pd.read_csv(shell.folder / "out.csv")
     assert (table["parameters.deployed"] > 0).all()

@@ -94,6 +94,10 @@ def test_what_cannot_be_paired_is_refused(records):
     records.evaluation("4" * 12, "a" * 12, fingerprint="other")
     with pytest.raises(UserError, match="different images"):
         compare_runs(records.store, "222", "444")
+    other = records.store.get("4" * 12)
+    records.store.put(other.model_copy(update={"protocol": {**other.protocol, "gallery": 7}}))
+    with pytest.raises(UserError, match="different images"):  # and not another protocol
+        compare_runs(records.store, "222", "444")
     records.evaluation("5" * 12, "a" * 12, queries=39)
     with pytest.raises(UserError, match="same queries"):
         compare_runs(records.store, "222", "555")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,3 +47,19 @@ def test_a_notebook_lists_what_it_reads_beside_its_study(tmp_path: Path) -> None
     assert (before[0] == after[0], before[1] == after[1]) == (True, False)
     with pytest.raises(UserError, match="reads 'deploymant', which is unknown; did you mean 'deployment'"):
         digest({"vireid": {"reads": ["deploymant"]}})
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_opens_a_committed_study_as_it_is(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where Jupyter starts it, in a checkout that has trained nothing; it leaves nothing beside itself."""
+    monkeypatch.chdir(path.parent)
+    monkeypatch.delenv("VIREID_STORE", raising=False)
+    before = sorted(path.parent.iterdir())
+    code = ["".join(c["source"]) for c in json.loads(path.read_text())["cells"] if c["cell_type"] == "code"]
+    names: dict[str, Any] = {}
+    for source in code[:2]:
+        exec(source, names)
+    report = names["report"]
+    assert report.view.store.root.resolve().is_relative_to(path.parents[1] / "results")
+    assert "single-shot" in report.section("protocols")
+    assert sorted(path.parent.iterdir()) == before

@@ -9,6 +9,7 @@ from vireid.ablation.study import Study
 from vireid.config import ExperimentConfig
 from vireid.core.config import canonical_json
 from vireid.core.environment import Environment
+from vireid.core.messages import counted
 from vireid.core.plan import Plan
 from vireid.core.records import EvaluationRecord, FitRecord, Record, RecordBase
 from vireid.experiment.context import RunContext
@@ -94,8 +95,9 @@ def lines(study: Study, estimated: StudyEstimate) -> list[str]:
     """The estimate as it is printed."""
     fits, unknown = estimated.fits, [fit for fit in estimated.fits if fit.seconds is None]
     if not fits:
-        return [f"{study.name}: all {estimated.finished} fits are on record"]
-    head = f"{study.name}: {len(fits)} fits to come, {estimated.finished} on record, {estimated.jobs} side by side"
+        return [f"{study.name}: every fit is on record ({estimated.finished})"]
+    to_come = counted(len(fits), "fit")
+    head = f"{study.name}: {to_come} to come, {estimated.finished} on record, {estimated.jobs} side by side"
     if unknown:
         why = (
             "the recipe leaves the steps of an epoch to the data (set recipe.steps_per_epoch)"

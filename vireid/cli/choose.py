@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from vireid.cli import DEFAULT_STORE, StoreOption, app, opened
-from vireid.cli.show import console
-from vireid.core.errors import UserError
-from vireid.core.messages import DASH, Table
+from vireid.cli.show import console, remark
+from vireid.core.messages import DASH
+from vireid.core.table import Either, Table
 
 if TYPE_CHECKING:
     from vireid.report.records.choose import Deployable, DeploymentChoice
@@ -22,8 +22,13 @@ if TYPE_CHECKING:
 @app.command()
 def choose(
     device: Annotated[
-        str, typer.Option("--device", help="Id of any latency record made on the device, or its first digits.")
-    ],
+        str | None,
+        typer.Option(
+            "--device",
+            help="Part of the machine's name, or the id of any latency record made on it; needed where several "
+            "machines were measured.",
+        ),
+    ] = None,
     max_ms: Annotated[float | None, typer.Option("--max-ms", help="Latency of one image, milliseconds.")] = None,
     max_mb: Annotated[float | None, typer.Option("--max-mb", help="The artefact's file on disk, MB.")] = None,
     max_rss_mb: Annotated[
@@ -32,7 +37,14 @@ def choose(
     percentile: Annotated[
         Literal["50", "90", "99"], typer.Option("--percentile", help="Which latency is held to --max-ms.")
     ] = "50",
-    threads: Annotated[int | None, typer.Option("--threads", min=1, help="By default those of the record.")] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option("--threads", min=1, help="By default those of the record, or those that most were measured with."),
+    ] = None,
+    mode: Annotated[
+        str | None,
+        typer.Option("--mode", help="How latency was measured: isolated, or a limit's name. By default likewise."),
+    ] = None,
     study: Annotated[str | None, typer.Option("--study", help="Only models of this study.")] = None,
     protocol: Annotated[
         str | None, typer.Option("--protocol", help="Part of the accuracy protocol's title; by default the usual one.")
@@ -41,19 +53,14 @@ def choose(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Choose the artefact of highest mAP within limits; exit code 1 where none fits or none was measured there."""
-    from vireid.report.records.choose import Limits, candidates, choose, find_accuracy_key, key_for
+    from vireid.report.records.choose import Limits, candidates, choose, find_accuracy_key
     from vireid.report.records.deployment import store_deployment, study_deployment
+    from vireid.report.records.devices import find_timing_key, other_conditions
     from vireid.report.records.study import StudyView
 
     records = opened(store)
-    record = records.find(device)
-    if record.kind != "latency":
-        raise UserError(
-            f"--device {device}: record {record.id} is of kind '{record.kind}'; name a latency record made on the "
-            "device (`vireid results list --kind latency`)"
-        )
     deployment = store_deployment(records) if study is None else study_deployment(StudyView(records, study))
-    timed = key_for(record, threads, deployment.machines)
+    timed = find_timing_key(deployment, device, records.records(), threads, mode)
     accuracy_key = find_accuracy_key(deployment, protocol, timed)
     deployables = candidates(deployment, accuracy_key)
     limits = Limits(max_ms, max_mb, max_rss_mb, float(percentile))
@@ -63,61 +70,92 @@ def choose(
     elif not choice.considered:
         _say_unmeasured(deployment, deployables, choice)
     else:
-        _show(choice, accuracy_key)
+        _show(choice, accuracy_key, other_conditions(deployment, timed))
     if choice.best is None:
         raise typer.Exit(1)
 
 
-def _show(choice: DeploymentChoice, accuracy_key: AccuracyKey | None) -> None:
+def _show(choice: DeploymentChoice, accuracy_key: AccuracyKey | None, conditions: list[str]) -> None:
     console.print(_table(choice, accuracy_key))
-    if choice.unevaluated:
-        remark = f"Measured, but without an accuracy of their own under this protocol: {_listed(choice.unevaluated)}."
-        console.print(remark, style="dim", soft_wrap=True)
     if choice.best is None:
-        console.print(choice.nearest_misses, style="bold", soft_wrap=True)
-        return
-    lines = [choice.sentence, choice.against_runner_up]
-    if choice.limits.mb is not None:
-        lines.append("The file counts as it lies on disk; where no fp32 file was measured, its weights do.")
-    if accuracy_key is not None and accuracy_key.card.split == "test":
-        lines.append("Chosen by test identities: the chosen score is the highest of several and leans upwards.")
-    for candidate in filter(None, (choice.best, choice.runner_up)):
-        if candidate.timing.notes:
-            lines.append(f"The profiler noted of {candidate}: {'; '.join(candidate.timing.notes)}.")
-    if note := choice.bundle_note:
-        lines.append(note)
-    for line in lines:
-        console.print(line, soft_wrap=True)
-    for command in choice.best.commands:
-        console.print(f"  {command}", soft_wrap=True, style="bold")
+        remark(choice.nearest_misses, style="bold")
+        lines = []
+    else:
+        lines = [choice.sentence, choice.against_runner_up]
+        if choice.limits.mb is not None:
+            lines.append("The file counts as it lies on disk; where no fp32 file was measured, its weights do.")
+        if accuracy_key is not None and accuracy_key.card.split == "test":
+            lines.append("Chosen by test identities: the chosen score is the highest of several and leans upwards.")
+        for candidate in filter(None, (choice.best, choice.runner_up)):
+            if candidate.timing.notes:
+                lines.append(f"The profiler noted of {candidate}: {'; '.join(candidate.timing.notes)}.")
+        lines.append(choice.bundle_note)
+    lines.append(choice.people_note)
+    if choice.unevaluated:
+        listed = _listed(choice.unevaluated)
+        lines.append(f"Measured, but without an accuracy of their own under this protocol: {listed}.")
+    if conditions:
+        lines.append(f"Measured there too: {'; '.join(conditions)} (--threads, --mode).")
+    for line in filter(None, lines):
+        remark(line)
+    for command in choice.best.commands if choice.best is not None else []:
+        remark(f"  {command}", soft_wrap=True, style="bold")
 
 
 def _table(choice: DeploymentChoice, accuracy_key: AccuracyKey | None) -> Table:
-    title = "" if accuracy_key is None else accuracy_key.title
-    table = Table(title=f"Front of mAP against latency, {choice.key}\n{title}")
-    if accuracy_key is not None and accuracy_key.note:
-        table.caption = accuracy_key.note
-    text, sizes = ("", "model", "runtime", "fit"), ("file MB", "RSS MB", "mAP %", "interval", "seeds")
-    table.add_columns(*text, "p50 ms", "p90 ms", "p99 ms", *sizes, "exceeds", text=(*text, "exceeds"))
+    """The pick first, in five columns; pipes get every figure."""
+    percentile = f"p{choice.limits.percentile:g} ms"
+    key = [f"on {choice.key}"] if accuracy_key is None else [f"on {choice.key}", accuracy_key.title]
+    table = Table("\n".join(["Most accurate within the limits", *key]))
+    table.caption = "" if accuracy_key is None else accuracy_key.note
+    table.add_column("choice", "group")
+    table.add_columns("model", "runtime", percentile, "MB", text=("runtime",), wrap=("model",))
+    if choice.limits.rss_mb is not None:
+        table.add_column("RSS MB", "number")
+    table.add_column("mAP % [95 %]", "number")
+    for name in ("low", "high", "seeds", "fits", "p50", "p90", "p99", "rss", "exceeds"):
+        table.add_column(name, "pipe")
     for candidate in choice.shown:
-        style = "bright_black" if choice.limits.exceeded(candidate) else None
-        table.add_row(*_row(candidate, choice), style="bold green" if candidate == choice.best else style)
+        table.add_row(*_row(candidate, choice), style=_style(candidate, choice))
     return table
 
 
-def _row(candidate: Deployable, choice: DeploymentChoice) -> list[str]:
+def _style(candidate: Deployable, choice: DeploymentChoice) -> str | None:
+    if candidate == choice.best:
+        return "bold green"
+    return "bright_black" if choice.limits.exceeded(candidate) else None
+
+
+def _choice(candidate: Deployable, choice: DeploymentChoice) -> str:
+    if candidate == choice.best:
+        return "the pick"
+    if candidate == choice.runner_up:
+        return "the runner-up, the next other network or precision"
+    over = choice.limits.exceeded(candidate)
+    return "on the front, over the limits" if over else "also on the front: less accurate, faster"
+
+
+def _row(candidate: Deployable, choice: DeploymentChoice) -> list[str | Either]:
     timing, accuracy = candidate.timing, candidate.accuracy
     assert accuracy is not None
+    score = f"{100 * accuracy.mean_ap:.1f}"
+    size, rss = (
+        DASH if bytes_ is None else f"{bytes_ / 1e6:.1f}" for bytes_ in (candidate.size_bytes, timing.rss_bytes)
+    )
+    ends = (DASH if end is None else f"{100 * end:.1f}" for end in (accuracy.low, accuracy.high))
     return [
-        "→" if candidate == choice.best else "",
+        _choice(candidate, choice),
         candidate.label,
-        timing.runtime,
-        candidate.fits[0] + (f" +{len(candidate.fits) - 1}" if len(candidate.fits) > 1 else ""),
+        Either(timing.short, timing.runtime),
+        f"{timing.ms(choice.limits.percentile):.2f}",
+        size,
+        *([rss] if choice.limits.rss_mb is not None else []),
+        Either(f"{score} {accuracy.interval}".rstrip(), score),
+        *ends,
+        ",".join(map(str, accuracy.seeds)),
+        ",".join(candidate.fits),
         *(f"{timing.ms(p):.2f}" for p in (50, 90, 99)),
-        *(DASH if size is None else f"{size / 1e6:.1f}" for size in (candidate.size_bytes, timing.rss_bytes)),
-        f"{100 * accuracy.mean_ap:.1f}",
-        accuracy.interval or DASH,
-        ", ".join(map(str, accuracy.seeds)),
+        rss,
         "; ".join(choice.limits.exceeded(candidate)),
     ]
 
@@ -128,21 +166,21 @@ def _say_unmeasured(deployment: DeploymentView, deployables: list[Deployable], c
 
     if choice.unevaluated:
         remark = f"Candidates were measured on {choice.key}, but none of them was evaluated: "
-        console.print(remark + _listed(choice.unevaluated), soft_wrap=True)
+        console.print(remark + _listed(choice.unevaluated))
         return
     timed: dict[TimingKey, int] = {}
     for candidate in deployables:
         timed[candidate.timing.key] = timed.get(candidate.timing.key, 0) + 1
     there = "; ".join(f"{key}: {count}" for key, count in sorted(timed.items())) or "nowhere yet"
-    console.print(f"No candidate was measured on {choice.key}. Measured: {there}.", style="bold", soft_wrap=True)
+    console.print(f"No candidate was measured on {choice.key}. Measured: {there}.", style="bold")
     overrides_of = {model.graph: model.measured_as for model in deployment.models}
-    console.print("These measure there; run them on that machine:", soft_wrap=True)
+    console.print("These measure there; run them on that machine:")
     for overrides in overrides_of.values() or [["model=NAME", "data.height=H", "data.width=W"]]:
         command = measuring(choice.key, overrides)
         console.print(f"  {command}", style="bold", soft_wrap=True)
 
 
-def _listed(candidates: Sequence[Deployable], most: int = 6) -> str:
+def _listed(candidates: Sequence[Deployable], most: int = 3) -> str:
     more = f"; and {len(candidates) - most} more" if len(candidates) > most else ""
     return "; ".join(map(str, candidates[:most])) + more
 
@@ -161,6 +199,7 @@ def _as_json(choice: DeploymentChoice, accuracy_key: AccuracyKey | None) -> dict
         "reason": choice.nearest_misses if choice.best is None else None,
         "candidates": [_entry(candidate, choice) for candidate in choice.considered],
         "not_evaluated": [_entry(candidate, choice) for candidate in choice.unevaluated],
+        "on_other_people": [_entry(candidate, choice) for candidate in choice.elsewhere],
     }
 
 

@@ -14,7 +14,8 @@ from rich.text import Text
 from vireid.cli import app
 from vireid.cli.show import console
 from vireid.core.errors import UserError
-from vireid.core.messages import Table
+from vireid.core.messages import counted
+from vireid.core.table import Cell, Either, Table
 from vireid.experiment.progress import bars
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def synth(
         root = write_dataset(
             out, config, workers=workers or os.cpu_count() or 1, progress=partial(progress, "render images")
         )
-    console.print(f"{layout} layout, {ids} identities: {root}", soft_wrap=True)
+    console.print(f"{layout} layout, {counted(ids, 'identity', 'identities')}: {root}", soft_wrap=True)
     console.print(f"check it: vireid data check {root}", soft_wrap=True)
 
 
@@ -76,7 +77,8 @@ def check(
     with bars() as progress:
         report = check_dataset(root, dataset, decode=decode, progress=partial(progress, "look at images"))
     table = Table(title=f"{report.dataset} in {report.root}" + (f" ({report.synthetic})" if report.synthetic else ""))
-    table.add_columns("what", "found", "expected", "", "note", text=("what", "", "note"))
+    table.add_columns("what", "found", "expected", "verdict", text=("what", "verdict"))
+    table.add_column("note", "note")
     for row in report.rows:
         mark = {True: Text("ok", "green"), False: Text("differs", "red"), None: Text()}[row.ok]
         table.add_row(row.name, _number(row.count), _number(row.expected), mark, row.note)
@@ -191,8 +193,8 @@ def rephrase(
     console.print(f"rephrasings: {file}", soft_wrap=True)
 
 
-def _number(value: int | None) -> str:
-    return "" if value is None else f"{value:,}"
+def _number(value: int | None) -> Cell:
+    return "" if value is None else Either(f"{value:,}", str(value))
 
 
 def _write_credibility(root: Path, out: Path) -> None:

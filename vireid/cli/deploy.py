@@ -10,7 +10,7 @@ import typer
 from vireid.cli import DEFAULT_STORE, StoreOption, app, finished_run, opened
 from vireid.cli.show import console, deployed_table
 from vireid.core.errors import UserError, did_you_mean
-from vireid.core.messages import Table
+from vireid.core.table import Table
 from vireid.experiment.progress import bars
 
 if TYPE_CHECKING:
@@ -84,8 +84,7 @@ def _formats(names: list[str]) -> list[Format]:
 def _export_table(result: exports.Export, folder: Path) -> Table:
     weights = "initial weights" if result.run is None else f"fit {result.run}"
     table = Table(title=f"{folder}: {weights}")
-    table.add_column("file", no_wrap=True)
-    table.add_columns("MB", "difference to eager")
+    table.add_columns("file", "MB", "difference to eager", text=("file",))
     for file in result.files:
         same = file.format == "safetensors"
         table.add_row(file.path.name, f"{file.size_bytes / 1e6:.1f}", "none" if same else f"{file.difference:.1e}")
@@ -145,7 +144,7 @@ def _candidates(quantised: Quantised) -> Table:
     artefact = quantised.records[0].artefact
     assert artefact is not None
     table = Table(title=f"{quantised.runtime.name}, int8: settings on {quantised.candidates[0]['split']}")
-    table.add_columns("setting", "cosine", "top-10 overlap", "mAP %", text=("setting",))
+    table.add_columns("setting", "cosine", "top-10 overlap", "mAP %", wrap=("setting",))
     for candidate in quantised.candidates:
         kept = candidate["cosine"] == artefact.cosine
         setting = ", ".join(f"{key} {value}" for key, value in candidate["quantisation"].items()) or "defaults"
@@ -196,7 +195,7 @@ def bundle(
 
 def _bundle_table(result: bundles.Bundled, to: Path) -> Table:
     table = Table(title=f"{to}: {result.size_bytes / 1e6:.1f} MB")
-    table.add_columns("model", "weights", "MB", "mAP %", text=("model", "weights"))
+    table.add_columns("model", "weights", "MB", "mAP %", text=("weights",), wrap=("model",))
     for model in result.models:
         known = model.accuracy[0] if model.accuracy else None
         table.add_row(
@@ -207,5 +206,5 @@ def _bundle_table(result: bundles.Bundled, to: Path) -> Table:
         )
     shown = (model.accuracy[0] for model in result.models if model.accuracy)
     protocols = list(dict.fromkeys(known.protocol + known.note for known in shown))
-    table.caption = f"mAP: {' | '.join(protocols)}" if protocols else None
+    table.caption = f"mAP: {' | '.join(protocols)}" if protocols else ""
     return table

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from vireid.cli import DEFAULT_STORE, StoreOption, app, opened, refuse
-from vireid.cli.show import SYNTHETIC, console
+from vireid.cli.show import SYNTHETIC, console, remark
 from vireid.core.errors import UserError
-from vireid.core.messages import DASH, Table
+from vireid.core.messages import DASH, counted
+from vireid.core.table import Either, Table
 from vireid.experiment.progress import bars
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def import_(
         console.print(f"model: {output}", soft_wrap=True)
     if embed is not None:
         count, width = embed_file(imported.model, *embed)
-        console.print(f"{count} embeddings of {width} values: {embed[1]}", soft_wrap=True)
+        console.print(f"{counted(count, 'embedding')} of {width} values: {embed[1]}", soft_wrap=True)
 
 
 @dev.command("loss-terms")
@@ -144,9 +145,8 @@ def audit(
         typer.echo(json.dumps(json.loads(table.to_json(orient="records")), indent=1, ensure_ascii=False))
         return
     console.print(_audit_table(f"{audited.title} · {audited.split}", readings, audited.synthetic))
-    for line in _span(readings):
-        console.print(line, soft_wrap=True)
-    console.print(f"table: {file}", soft_wrap=True)
+    for line in [*_span(readings), f"table: {file}"]:
+        remark(line)
 
 
 def _summary(imported: Imported, file: Path, arch: str) -> Table:
@@ -154,9 +154,10 @@ def _summary(imported: Imported, file: Path, arch: str) -> Table:
     table = Table(title=f"{file.name}: {arch}, {imported.num_classes} classes")
     table.add_columns("part", "parameters", text=("part",))
     for role, count in imported.parameters.items():
-        table.add_row(role.replace("_", "-"), f"{count:,}", end_section=role == "dead")
+        table.add_row(role.replace("_", "-"), Either(f"{count:,}", str(count)))
+    table.add_section()
     for part, count in imported.dead.items():
-        table.add_row(f"dead: {part}", f"{count:,}")
+        table.add_row(f"dead: {part}", Either(f"{count:,}", str(count)))
     total = sum(imported.parameters.values())
     table.caption = f"{total / 1e6:.1f} M in all; dead: never run, or never trained"
     return table
@@ -164,20 +165,17 @@ def _summary(imported: Imported, file: Path, arch: str) -> Table:
 
 def _audit_table(title: str, readings: Sequence[Reading], synthetic: bool) -> Table:
     """Readings in sections by protocol; bold what the protocol prescribes, and footnotes on whose code reads so."""
-    from rich import box
-
-    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left", pad_edge=False)
-    table.add_column("%", no_wrap=True)
-    table.add_columns(*(name.replace(" ", "\n") for name in COLUMNS), no_wrap=True)
+    table = Table(title)
+    table.add_column("protocol", "group")
+    table.add_columns("%", *COLUMNS, text=("%",))
     known = list(dict.fromkeys(reading.known for reading in readings if reading.known))
     for heading, section in groupby(readings, key=lambda reading: _heading(reading.config)):
-        table.add_row(heading, style="cyan")
         for reading in section:
-            label = f"  {'L2' if reading.config.normalise else 'raw'}{_reranked(reading.config)}"
+            label = f"{'L2' if reading.config.normalise else 'raw'}{_reranked(reading.config)}"
             label += " *" if reading.prescribed else ""
             label += f" {MARKS[known.index(reading.known)]}" if reading.known else ""
-            table.add_row(label, *_cells(reading), style="bold" if reading.prescribed else None)
-        table.add_section()
+            style = "bold" if reading.prescribed else None
+            table.add_row(heading, Either(f"  {label}", label), *_cells(reading), style=style)
     notes = ["L2, raw: features normalised or not; R1 is the same with either CMC", "* what the protocol prescribes"]
     notes += [f"{MARKS[number]} read so by the {code}" for number, code in enumerate(known)]
     if not all(reading.results for reading in readings):

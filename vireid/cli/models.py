@@ -11,7 +11,8 @@ import typer
 
 from vireid.cli import app, opened
 from vireid.cli.show import console
-from vireid.core.messages import DASH, Table
+from vireid.core.messages import DASH
+from vireid.core.table import Table
 from vireid.experiment.progress import bars
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def models(
     if as_json:
         typer.echo(json.dumps([_plain(fact) for fact in facts], indent=1, ensure_ascii=False))
         return
+    console.print(_systems(facts))
     console.print(_costs(facts))
     console.print(_published(facts))
 
@@ -53,24 +55,28 @@ def _count() -> None:
         console.print("every count is as it is on record")
 
 
-def _costs(facts: list[SystemFacts]) -> Table:
-    table = Table(title="Systems, as model=… names them: parameters in millions, MACs of one image")
-    table.add_columns("model", "source", text=("model", "source"))
-    table.add_columns("deployed", "training-only", "dead", "size", "GMAC", no_wrap=True)
-    table.add_column("importer")
+def _systems(facts: list[SystemFacts]) -> Table:
+    table = Table("Systems, as model=… names them")
+    table.add_columns("model", "source", "importer", text=("model", "importer"), wrap=("source",))
     for fact in facts:
-        importer = fact.system.importer or "no"
+        table.add_row(fact.system.preset, fact.system.source, fact.system.importer or DASH)
+    table.caption = "importer: reads checkpoints of the public code, `vireid import FILE --arch …`"
+    return table
+
+
+def _costs(facts: list[SystemFacts]) -> Table:
+    table = Table("Costs: parameters in millions, MACs of one image")
+    table.add_columns("model", "deployed", "training-only", "dead", "size", "GMAC", text=("model",))
+    for fact in facts:
         if fact.cost is None:
-            table.add_row(fact.system.preset, fact.system.source, *[DASH] * 5, importer)
+            table.add_row(fact.system.preset, *[DASH] * 5)
             continue
         counts, (height, width) = fact.cost.parameters, fact.cost.resolution
         table.add_row(
             fact.system.preset,
-            fact.system.source,
             *(f"{counts.get(role, 0) / 1e6:.2f}" for role in ("deployed", "training_only", "dead")),
             f"{height}×{width}",
             DASH if fact.cost.macs is None else f"{fact.cost.macs / 1e9:.2f}",
-            importer,
         )
     classes = {fact.cost.num_classes for fact in facts if fact.cost is not None}
     remarks = [f"training-only parameters at {', '.join(map(str, sorted(classes)))} classes"]
@@ -87,8 +93,9 @@ def _costs(facts: list[SystemFacts]) -> Table:
 
 
 def _published(facts: list[SystemFacts]) -> Table:
-    table = Table(title="Published numbers (%), as their authors report them on real data")
-    table.add_columns("model", "protocol", "R1", "mAP", "citation", text=("model", "protocol", "citation"))
+    table = Table("Published numbers (%), as their authors report them on real data")
+    table.add_columns("model", "protocol", "R1", "mAP", text=("model",), wrap=("protocol",))
+    table.add_column("citation", "note")
     for fact in facts:
         for record in fact.published:
             table.add_row(

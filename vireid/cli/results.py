@@ -1,15 +1,20 @@
-"""Commands on the record store: list, show, export, publish, add."""
+"""Commands on the record store: list, show, diff, export, publish, add."""
 
+import json
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from vireid.cli import DEFAULT_STORE, StoreOption, app, opened
-from vireid.cli.show import console, latency_label, record_lines
+from vireid.cli import DEFAULT_STORE, StoreOption, app, opened, trace
+from vireid.cli.listing import record_entry, record_lines
+from vireid.cli.show import console, latency_label
+from vireid.core.messages import counted
 
 results = typer.Typer(help="Look at, export, publish and add records.", no_args_is_help=True)
 app.add_typer(results, name="results")
+Run = Annotated[str, typer.Argument(help="Id of a record, or its first digits.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead.")]
 Kind = Literal["fit", "evaluation", "cost", "latency"]
 
 
@@ -17,26 +22,65 @@ Kind = Literal["fit", "evaluation", "cost", "latency"]
 def list_records(
     kind: Annotated[Kind | None, typer.Option(help="Only records of this kind.")] = None,
     failed: Annotated[bool, typer.Option("--failed", help="Failed attempts instead of results.")] = False,
+    as_json: JsonOption = False,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
-    """List records; a component whose source has changed since a record was made marks it as stale."""
+    """List records, oldest first; a record whose component source has changed since is marked as stale."""
     from vireid.experiment.sources import stale_parts
 
     kept = opened(store)
     records = [r for r in (kept.failures() if failed else kept.records()) if kind in (None, r.kind)]
-    if not records:
+    stale = stale_parts(records)
+    if as_json:
+        entries = [record_entry(record, stale.get(record.id, [])) for record in records]
+        typer.echo(json.dumps(entries, indent=1, ensure_ascii=False))
+    elif not records:
         console.print(f"no records in {kept.runs}", soft_wrap=True)
-        return
-    for line in record_lines(records, stale_parts(records), console.width if console.is_terminal else None):
-        typer.echo(line)
+    else:
+        for line in record_lines(records, stale, console.width if console.is_terminal else None):
+            typer.echo(line)
 
 
 @results.command()
-def show(
-    run: Annotated[str, typer.Argument(help="Id of a record, or its first digits.")], store: StoreOption = DEFAULT_STORE
+def show(run: Run, as_json: JsonOption = False, store: StoreOption = DEFAULT_STORE) -> None:
+    """Show where a record comes from: configuration, protocol card, environment, the command that makes it again."""
+    from vireid.experiment.sources import stale_parts
+    from vireid.experiment.trace import find_record
+
+    kept = opened(store)
+    record = find_record(kept, run)
+    stale = stale_parts([record]).get(record.id, [])
+    if as_json:
+        typer.echo(json.dumps(trace.as_json(kept, record, stale), indent=1, ensure_ascii=False))
+        return
+    for piece in trace.page(kept, record, stale):
+        trace.put(piece)
+
+
+@results.command()
+def diff(
+    first: Annotated[str, typer.Argument(metavar="A", help="Id of a record, or its first digits.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="The other, of the same kind.")],
+    as_json: JsonOption = False,
+    store: StoreOption = DEFAULT_STORE,
 ) -> None:
-    """Print one record as JSON."""
-    typer.echo(opened(store).find(run).model_dump_json(indent=2))
+    """Show what sets two records apart: configuration, environment, and their numbers side by side."""
+    from vireid.experiment.differences import changes, configuration, environment, figures
+    from vireid.experiment.sources import stale_parts
+
+    kept = opened(store)
+    one, other = (kept.find(run) for run in (first, second))
+    if as_json:
+        content = {
+            "records": [one.id, other.id],
+            "configuration": changes(configuration(kept, one), configuration(kept, other)),
+            "environment": changes(environment(one), environment(other)),
+            "numbers": [{**vars(figure), "difference": figure.difference} for figure in figures(one, other, kept)],
+        }
+        typer.echo(json.dumps(content, indent=1, ensure_ascii=False))
+        return
+    for piece in trace.difference_tables(kept, one, other, stale_parts([one, other])):
+        trace.put(piece)
 
 
 @results.command()
@@ -50,7 +94,7 @@ def export(
 
     table = opened(store).query(kind)
     write_atomically(out, table.to_csv(index=False))
-    console.print(f"{len(table)} {kind} records: {out}", soft_wrap=True)
+    console.print(f"{counted(len(table), f'{kind} record')}: {out}", soft_wrap=True)
 
 
 @results.command()
@@ -64,7 +108,7 @@ def publish(
     from vireid.ablation.publish import publish_study
 
     count = publish_study(opened(store), study, to, part=part)
-    console.print(f"{count} records: {to}/runs, plan and report: {to}/studies/{study}", soft_wrap=True)
+    console.print(f"{counted(count, 'record')}: {to}/runs, plan and report: {to}/studies/{study}", soft_wrap=True)
 
 
 @results.command()

@@ -34,7 +34,13 @@ def config(
 
 
 @app.command()
-def train(overrides: Overrides = None, store: StoreOption = DEFAULT_STORE) -> None:
+def train(
+    overrides: Overrides = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print ids and metrics (fractions) as JSON instead of tables.")
+    ] = False,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
     """Train one configuration, then evaluate it under its protocols. Finished work is reused, a broken run resumed."""
     from vireid.core.threads import wait_patiently
 
@@ -46,6 +52,18 @@ def train(overrides: Overrides = None, store: StoreOption = DEFAULT_STORE) -> No
         fit = fit_step(context)
         evaluations = evaluate_step(context)
         deployed = deployed_step(context)
+    if as_json:
+        content = {
+            "fit": fit.id,
+            "seed": fit.seed,
+            "directory": str(context.directory),
+            "seconds": fit.seconds,
+            "data_kind": fit.data_kind,
+            "evaluations": [show.evaluation_json(evaluation) for evaluation in evaluations],
+            "deployed": [show.evaluation_json(evaluation) for evaluation in deployed],
+        }
+        typer.echo(json.dumps(content, indent=1, ensure_ascii=False))
+        return
     show.console.print(show.evaluation_table(evaluations))
     if deployed:
         show.console.print(show.deployed_table(deployed))
@@ -83,7 +101,7 @@ def evaluate(
     with finished_run(run, store, root, protocols or []) as context:
         evaluations = evaluate_step(context)
     if as_json:
-        values = [{"id": e.id, "protocol": e.protocol, **e.metrics} for e in evaluations]
+        values = [show.evaluation_json(evaluation) for evaluation in evaluations]
         typer.echo(json.dumps(values, indent=1, ensure_ascii=False))
     else:
         show.console.print(show.evaluation_table(evaluations))
@@ -96,6 +114,13 @@ def profile(
     stages: Annotated[
         bool, typer.Option("--stages", help="Also time a whole query, from a JPEG file to a ranked list.")
     ] = False,
+    again: Annotated[
+        bool,
+        typer.Option(
+            "--again",
+            help="Measure anew what was noisy, or beside other work; the new record replaces the one before.",
+        ),
+    ] = False,
 ) -> None:
     """Count parameters and MACs of a configuration and measure its latency here. Needs no data and no training."""
     from vireid.experiment.cost.profile import cost_step, measure_latencies
@@ -106,15 +131,18 @@ def profile(
             asked = context.config.profile.model_copy(update={"stages": StagesConfig()})
             context = replace(context, config=context.config.model_copy(update={"profile": asked}))
         cost = cost_step(context)
-        latencies = measure_latencies(context)
+        latencies = measure_latencies(context, again=again)
     show.console.print(show.cost_table(cost))
     queries = [record for record in latencies if record.stages]
-    show.console.print(show.latency_table(record for record in latencies if record not in queries))
+    for table in show.latency_tables(record for record in latencies if record not in queries):
+        show.console.print(table)
     for record in queries:
         show.console.print(show.stages_table(record))
-        show.console.print(show.stages_settings(record), soft_wrap=True)
+        show.remark(show.stages_settings(record))
     for line in show.latency_remarks(latencies):
-        show.console.print(line, soft_wrap=True)
+        show.remark(line)
+    if any(record.notes for record in latencies):
+        show.remark("the same command with --again measures anew what was doubted")
     if any(record.status == "failed" for record in latencies):
         raise typer.Exit(1)
 

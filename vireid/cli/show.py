@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from vireid.core.messages import DASH, NOT_COMPARABLE, Table, printer
+from vireid.core.messages import DASH, NOT_COMPARABLE, counted, printer
+from vireid.core.table import Either, Table
 
 if TYPE_CHECKING:  # every command imports this module, and most need neither schemas nor NumPy
-    from vireid.core.plan import Plan
     from vireid.core.protocol_card import ProtocolCard
-    from vireid.core.records import CostRecord, EvaluationRecord, LatencyRecord, Record
+    from vireid.core.records import CostRecord, EvaluationRecord, LatencyRecord
     from vireid.evaluation.features import FeatureResult
     from vireid.statistics.bootstrap import Interval
 
@@ -39,7 +40,7 @@ def evaluation_table(records: Iterable[EvaluationRecord]) -> Table:
     """Metrics in percent, one row per protocol."""
     table = Table(title="Evaluation (%)")
     shown = [metric for metric in METRICS if metric != "r5"]
-    table.add_columns("protocol", *shown, text=("protocol",))
+    table.add_columns("protocol", *shown, wrap=("protocol",))
     for record in records:
         if record.data_kind == "synthetic":
             table.caption = SYNTHETIC
@@ -50,16 +51,23 @@ def evaluation_table(records: Iterable[EvaluationRecord]) -> Table:
     return table
 
 
+def evaluation_json(record: EvaluationRecord) -> dict[str, Any]:
+    """Id, protocol card and metrics (fractions) of an evaluation; of a deployed file also which."""
+    file = {} if record.artefact is None else {"runtime": record.artefact.runtime, "digest": record.artefact.digest}
+    return {"id": record.id, "protocol": record.protocol, **record.metrics, **file}
+
+
 def deployed_table(records: Iterable[EvaluationRecord]) -> Table:
     """Accuracy of deployed files in percent, without re-ranking, and how near they are to the trained model."""
     table = Table(title="As deployed (%)")
-    table.add_columns("file", "protocol", "r1", "mAP", "cosine", "top-10 overlap", "MB", text=("file", "protocol"))
+    table.add_column("protocol", "group")
+    table.add_columns("file", "r1", "mAP", "cosine", "top-10 overlap", "MB", text=("file",))
     for record in records:
         if (file := record.artefact) is None or not record.card.is_plain:
             continue
         table.add_row(
-            f"{file.runtime['name']}, {file.precision}",
             protocol_label(record.card),
+            f"{file.runtime['name']}, {file.precision}",
             *(f"{100 * record.metrics[metric]:.1f}" for metric in ("r1", "mAP")),
             f"{file.cosine:.4f}",
             f"{file.overlap10:.3f}",
@@ -73,11 +81,10 @@ def cost_table(record: CostRecord) -> Table:
     """Parameters, and MACs by every counter."""
     height, width = record.resolution
     table = Table(title=f"Cost of {record.model['name']} at {height}×{width}, 1 image per forward")
-    table.add_columns("what", "value", "note", text=("what", "note"))
+    table.add_columns("what", "value", "note", text=("what",), wrap=("note",))
     for role, count in record.parameters.items():
-        table.add_row(
-            f"parameters, {role.replace('_', '-')}", f"{count / 1e6:.3f} M", f"at {record.num_classes} classes"
-        )
+        millions = Either(f"{count / 1e6:.3f} M", str(count))
+        table.add_row(f"parameters, {role.replace('_', '-')}", millions, f"at {record.num_classes} classes")
     for counter in record.counters:
         value = counter.get("macs")
         uncounted = counter.get("uncounted") or {}
@@ -86,24 +93,27 @@ def cost_table(record: CostRecord) -> Table:
             note += f"; uncounted: {', '.join(uncounted)}"
         if verdict := counter.get("verdict"):
             note = f"{verdict}; {note}"
-        table.add_row(f"MACs by {counter['name']}", "failed" if value is None else f"{value / 1e9:.4f} G", note)
+        counted_macs = "failed" if value is None else Either(f"{value / 1e9:.4f} G", f"{value:.0f}")
+        table.add_row(f"MACs by {counter['name']}", counted_macs, note)
     if record.disagreement is not None:
         table.add_row("counters differ by", f"{100 * record.disagreement:.2f} %", "largest relative difference")
     return table
 
 
-def plan_table(plan: Plan) -> Table:
-    """Cells × seeds with the ids of their fits."""
-    table = Table(title=f"{plan.name}: {len(plan.cells)} cells × {len(plan.seeds)} seeds, {plan.design}")
-    table.add_columns("cell", *plan.factors, text=("cell", *plan.factors))
-    for seed in plan.seeds:
-        table.add_column(f"fit, seed {seed}", no_wrap=True)
-    for number, cell in enumerate(plan.cells, start=1):
-        fits = {run.seed: run.fit for run in plan.runs if run.cell == cell.name}
-        table.add_row(str(number), *cell.factors.values(), *(fits[seed] for seed in plan.seeds))
-    if plan.aliases:
-        table.caption = "cannot be told apart: " + "; ".join(plan.aliases)
-    return table
+def remark(line: str, **settings: Any) -> None:
+    """Print a sentence that goes with a table; in a pipe it is marked as no row."""
+    console.print(line if console.is_terminal or not line else f"# {line}", **settings)
+
+
+def pasteable(command: str, width: int) -> list[str]:
+    """A command over several lines that a shell reads as one; an argument longer than a line stays whole."""
+    lines: list[str] = []
+    for word in map(shlex.quote, shlex.split(command)):
+        if lines and len(lines[-1]) + len(word) + 3 <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(f"  {word}" if not lines else f"    {word}")
+    return [f"{line} \\" for line in lines[:-1]] + lines[-1:]
 
 
 def failure_lines(failures: Mapping[str, str]) -> list[str]:
@@ -111,44 +121,27 @@ def failure_lines(failures: Mapping[str, str]) -> list[str]:
     return [f"failed: {what}: {reason}" for what, reason in failures.items()]
 
 
-def record_lines(records: Sequence[Record], stale: Mapping[str, list[str]], width: int | None) -> list[str]:
-    """A listing of records, a line each; ``stale`` names, by id, the parts whose source has changed since.
-
-    Plain text, as there may be thousands. On a terminal of ``width`` columns lines are cut; without, they are whole.
-    """
-    rows = [("id", "kind", "status", "data", "ended", "result", "what", "stale")]
-    for record in records:
-        what, result = _summary(record)
-        changed = ", ".join(stale.get(record.id, []))
-        rows.append((record.id, record.kind, record.status, record.data_kind, record.ended[:16], result, what, changed))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-    return lines if width is None else [line if len(line) <= width else line[: width - 1] + "…" for line in lines]
-
-
-def _summary(record: Record) -> tuple[str, str]:
-    if record.status != "ok":
-        return "", record.reason or ""
-    if record.kind == "fit":
-        model = record.config["model"]["name"]
-        return f"{model}, seed {record.seed}", f"{len(record.curves)} epochs, {record.seconds or 0:.0f} s"
-    if record.kind == "evaluation":
-        file = "" if record.artefact is None else f", {record.artefact.precision} file"
-        return (
-            f"fit {record.fit}{file}: {protocol_label(record.card)}",
-            f"mAP {100 * record.metrics.get('mAP', 0):.1f}",
-        )
-    if record.kind == "cost":
-        macs = DASH if record.macs is None else f"{record.macs / 1e9:.3f} GMAC"
-        return f"{record.model['name']} {record.resolution[0]}×{record.resolution[1]}", macs
-    middle = statistics.median(record.seconds) if record.seconds else float("nan")
-    return f"{record.runtime.get('name')} {record.precision} batch {record.batch}", f"{1e3 * middle:.2f} ms"
-
-
-def latency_table(records: Iterable[LatencyRecord]) -> Table:
-    """Percentiles per forward, throughput, and what else was measured: load time, size on disk, memory, energy."""
+def latency_tables(records: Iterable[LatencyRecord]) -> list[Table]:
+    """Percentiles per forward and throughput; what else was measured: load time, size on disk, memory, energy."""
     import numpy as np
 
+    table = Table("Latency of one forward pass")
+    table.add_columns("runtime", "threads", "batch", "p50 ms", "p90 ms", "p99 ms", "images/s", "n", wrap=("runtime",))
+    shown = list(records)
+    for record in shown:
+        head = (f"{latency_condition(record)}, {record.precision}", str(record.threads), str(record.batch))
+        if record.status != "ok":
+            table.add_row(*head, *[DASH] * 5)
+            continue
+        p50, p90, p99 = np.percentile(record.seconds, [50, 90, 99])
+        times = (f"{1e3 * value:.2f}" for value in (p50, p90, p99))
+        table.add_row(*head, *times, f"{record.batch / p50:.1f}", str(len(record.seconds)))
+    table.caption = "n: timed passes"
+    return [table, *_footprint(shown)]
+
+
+def _footprint(shown: Sequence[LatencyRecord]) -> list[Table]:
+    """A table of what some record has beside its samples; none where none has."""
     from vireid.profiling.sampling import slowdown
 
     optional: list[tuple[str, int, Callable[[LatencyRecord], float | None]]] = [
@@ -158,24 +151,17 @@ def latency_table(records: Iterable[LatencyRecord]) -> Table:
         ("J/image", 2, lambda r: r.joules_per_image),
         ("last ÷ first minute", 2, lambda r: slowdown(r.seconds, r.windows)),
     ]
-    shown, table = list(records), Table(title="Latency")
-    names = ("runtime", "precision", "threads", "batch", "p50 ms", "p90 ms", "p99 ms", "images/s")
     filled = [column for column in optional if any(column[2](record) is not None for record in shown)]
-    table.add_columns(*names, *(name for name, *_ in filled), "samples", text=("runtime", "precision"))
+    if not filled:
+        return []
+    table = Table("What else was measured")
+    table.add_columns("runtime", "threads", "batch", *(name for name, *_ in filled), wrap=("runtime",))
     for record in shown:
-        head = (latency_condition(record), record.precision, str(record.threads), str(record.batch))
-        if record.status != "ok":
-            table.add_row(*head, *[DASH] * (5 + len(filled)))
-            continue
-        p50, p90, p99 = np.percentile(record.seconds, [50, 90, 99])
-        table.add_row(
-            *head,
-            *(f"{1e3 * value:.2f}" for value in (p50, p90, p99)),
-            f"{record.batch / p50:.1f}",
-            *(DASH if (value := read(record)) is None else f"{value:.{decimals}f}" for _, decimals, read in filled),
-            str(len(record.seconds)),
-        )
-    return table
+        values = [(read(record), decimals) for _, decimals, read in filled]
+        head = (f"{latency_condition(record)}, {record.precision}", str(record.threads), str(record.batch))
+        table.add_row(*head, *(DASH if value is None else f"{value:.{decimals}f}" for value, decimals in values))
+    table.caption = "RSS: highest resident memory of the process, interpreter and libraries included"
+    return [table]
 
 
 def stages_table(record: LatencyRecord) -> Table:
@@ -226,7 +212,7 @@ def latency_remarks(records: Iterable[LatencyRecord]) -> list[str]:
 
 def latency_label(record: LatencyRecord) -> str:
     """Condition, precision, threads and batch of a record, on one line."""
-    threads = f"{record.threads} thread" + ("s" if record.threads > 1 else "")
+    threads = counted(record.threads, "thread")
     return f"{latency_condition(record)}, {record.precision}, {threads}, batch {record.batch}"
 
 
@@ -250,7 +236,7 @@ def comparison_table(
     for label, metrics in (first, second):
         table.add_row(label, *(f"{100 * metrics[name]:.2f}" for name in METRICS))
     _add_intervals(table, "difference", differences, "+")
-    return _captioned(table, ["difference: second − first, percentage points, paired by query"], notes)
+    return _captioned(table, ["difference: second − first, in percentage points, paired by query"], notes)
 
 
 def comparison_json(
@@ -274,7 +260,7 @@ def _score_remarks(results: Sequence[FeatureResult]) -> list[str]:
 
     settings = results[0].settings
     shown = "L2-normalised" if settings["feature_normalisation"] == "L2" else "as they are"
-    counts = f"{results[0].queries:,} queries, {results[0].valid_queries:,} of them with a match"
+    counts = f"{counted(results[0].queries, 'query', 'queries')}, {results[0].valid_queries:,} of them with a match"
     junk = f" ({results[0].junk:,} more, of negative identities, left out as junk)" if results[0].junk else ""
     remarks = [
         f"{counts}, in a gallery of {settings['gallery']:,}" + junk,
@@ -289,19 +275,15 @@ def _score_remarks(results: Sequence[FeatureResult]) -> list[str]:
             per_trial = [trial.queries.aggregate() for trial in result.trials]
             spread = {name: 100 * float(np.std([t[name] for t in per_trial], ddof=1)) for name in ("r1", "mAP")}
             deviations = ", ".join(f"{name} {value:.2f}" for name, value in spread.items())
-            label = f"{reranking_label(parameters)}: mean of {len(per_trial)} trials"
+            label = f"{reranking_label(parameters)}: mean of {counted(len(per_trial), 'trial')}"
             remarks.append(f"{label}, standard deviation over trials {deviations}")
     return remarks
 
 
 def _metrics_grid(title: str) -> Table:
-    from rich import box
-
-    table = Table(
-        title=title, box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left", pad_edge=False, min_width=70
-    )
-    table.add_column("%", overflow="fold")
-    table.add_columns(*METRICS, no_wrap=True)
+    table = Table(title)
+    table.add_column("%", "path")
+    table.add_columns(*METRICS)
     return table
 
 
@@ -314,5 +296,6 @@ def _captioned(table: Table, remarks: Iterable[str], notes: Iterable[str]) -> Ta
 
 def _add_intervals(table: Table, label: str, intervals: Mapping[str, Interval], sign: str = "") -> None:
     table.add_row(label, *(f"{100 * intervals[name].value:{sign}.2f}" for name in METRICS))
-    for word, end in (("  from", "low"), ("  to", "high")):
-        table.add_row(word, *(f"{100 * getattr(intervals[name], end):{sign}.2f}" for name in METRICS), style="dim")
+    for word, end in (("from", "low"), ("to", "high")):
+        name = Either(f"  {word}", f"{label}, {word}")
+        table.add_row(name, *(f"{100 * getattr(intervals[name], end):{sign}.2f}" for name in METRICS), style="dim")

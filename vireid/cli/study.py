@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vireid.cli import DEFAULT_STORE, Overrides, StoreOption, app, opened, writable
-from vireid.cli.show import console, failure_lines, plan_table
+from vireid.cli.listing import plan_table
+from vireid.cli.show import console, failure_lines
 from vireid.core.errors import UserError, did_you_mean
-from vireid.core.messages import Table
 from vireid.core.shipped import shipped
+from vireid.core.table import Table
 from vireid.experiment.progress import bars
 
 if TYPE_CHECKING:
@@ -49,6 +51,9 @@ def ablate(
         ),
     ] = None,
     report: Annotated[bool, typer.Option("--report", help="Render the report at the end.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON alone: the studies, the plan, or what was run and what failed.")
+    ] = False,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Run a study: every cell is trained, evaluated and profiled; finished runs are reused, broken ones resumed."""
@@ -56,7 +61,7 @@ def ablate(
     from vireid.ablation.study import find_study, read_study
 
     if list_:
-        _list_studies()
+        _list_studies(as_json=as_json)
         return
     if study is None:
         raise UserError("name a study, such as `vireid ablate quick`; `vireid ablate --list` names what is there")
@@ -64,11 +69,16 @@ def ablate(
     planned, configs = make_plan(definition, overrides or [], seeds=_numbers(seeds), only=only or [])
     if plan:
         check_earlier_fits(configs, opened(store))
-        console.print(plan_table(planned))
+        if as_json:
+            typer.echo(planned.model_dump_json(indent=1))
+            return
+        console.print(plan_table(planned, terminal=console.is_terminal))
         return
 
     side_by_side = jobs or min(definition.jobs, os.cpu_count() or 1)
     if estimate:
+        if as_json:
+            raise UserError("--estimate prints sentences; leave --json out")
         _estimate(definition, planned, configs, opened(store), side_by_side)
         return
 
@@ -78,6 +88,11 @@ def ablate(
     template = _template(definition.report) if report else None
     failures = run_study(definition, planned, configs, records, side_by_side)
     page = None if template is None else _render(records, planned.name, template)
+    if as_json:
+        typer.echo(json.dumps(_outcome(records, planned, failures, page), indent=1, ensure_ascii=False))
+        if failures:
+            raise typer.Exit(1)
+        return
     for line in failure_lines(failures):
         console.print(line, style="bold red", soft_wrap=True)
     if page is not None:
@@ -98,22 +113,47 @@ def _estimate(
     published = Store(shipped("results"))
     others = () if published.root.resolve() == records.root.resolve() else published.records()
     for line in lines(definition, estimate(planned, configs, records, others, environment(config), jobs)):
-        console.print(line, soft_wrap=True)
+        console.print(line)
 
 
-def _list_studies() -> None:
+def _outcome(records: Store, planned: Plan, failures: Mapping[str, str], page: Path | None) -> dict[str, Any]:
+    """What a study has in the store, run by run, and what failed."""
+    runs = []
+    for run in planned.runs:
+        scores = {}
+        for id_ in run.evaluations:
+            record = records.get(id_)
+            scores[id_] = record.metrics if record is not None and record.kind == "evaluation" else None
+        done = records.get(run.fit) is not None
+        runs.append({"cell": run.cell, "seed": run.seed, "fit": run.fit, "trained": done, "evaluations": scores})
+    return {
+        "study": planned.name,
+        "plan": str(records.study(planned.name) / "plan.json"),
+        "runs": runs,
+        "failures": dict(failures),
+        "report": None if page is None else str(page),
+    }
+
+
+def _list_studies(*, as_json: bool = False) -> None:
     from vireid.ablation.study import read_study, study_files
 
-    table = Table(title="Studies")
-    for column in ("name", "title", "file"):
-        table.add_column(column)
+    table = Table("Studies, for `vireid ablate NAME`")
+    table.add_columns("name", "title", text=("name",), wrap=("title",))
+    table.add_column("file", "pipe")
+    entries = []
     for name, path in study_files().items():
         try:
             title = read_study(path).title
         except UserError as error:
             title = f"cannot be read: {error}"
-        table.add_row(name, title, os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path))
-    console.print(table)
+        file = os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+        entries.append({"name": name, "title": title, "file": file})
+        table.add_row(name, title, file)
+    if as_json:
+        typer.echo(json.dumps(entries, indent=1, ensure_ascii=False))
+    else:
+        console.print(table)
 
 
 @app.command()
@@ -122,6 +162,9 @@ def report(
     template: Annotated[
         str | None, typer.Option("--template", help="Notebook in notebooks/, or a path; by default the study's own.")
     ] = None,
+    columns: Annotated[
+        str, typer.Option("--columns", help="Of the narrow LaTeX tables, comma separated: r1,mAP,latency.")
+    ] = "",
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Render the report of a study from its records."""
@@ -129,17 +172,18 @@ def report(
 
     records = opened(store)
     name = template or read_plan(records, study).study.get("report", "ablation")
-    console.print(f"report: {_render(records, study, _template(name))}", soft_wrap=True)
+    chosen = [column.strip() for column in columns.split(",") if column.strip()]
+    console.print(f"report: {_render(records, study, _template(name), chosen)}", soft_wrap=True)
 
 
-def _render(store: Store, study: str, template: Path) -> Path:
+def _render(store: Store, study: str, template: Path, columns: Sequence[str] = ()) -> Path:
     from vireid.experiment.sources import stale_parts
     from vireid.report.render import render_report
 
     with bars() as progress:
         progress("render the report", 0, 1, template.name)
         stale = list(stale_parts(store.records()))
-        page = render_report(store.root, study, template, stale=stale)
+        page = render_report(store.root, study, template, stale=stale, columns=columns)
         progress("render the report", 1, 1)
     return page
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from vireid.core.config import canonical_json
 from vireid.core.errors import UserError
+from vireid.core.protocol_card import COUNTS
 from vireid.core.records import EvaluationRecord, Record
 from vireid.evaluation.compare import paired_differences, trials_of_table
 from vireid.statistics.bootstrap import Interval
@@ -45,13 +46,16 @@ def compare_runs(store: Store, first: str, second: str) -> list[RunComparison]:
 
 
 def _evaluations(store: Store, record: Record) -> dict[str, EvaluationRecord]:
-    """Evaluations by canonical card: the record itself, or those of the fit that it is; not of files made from it."""
+    """Evaluations by canonical card: the record itself, or those of the fit that it is; not of files made from it.
+
+    Counts are left out: where they differ the images do, which has a message of its own.
+    """
     if isinstance(record, EvaluationRecord):
-        return {canonical_json(record.protocol): record}
+        return {canonical_json(record.card.without(*COUNTS).entries): record}
     if record.kind != "fit":
         raise UserError(f"run {record.id} is a record of kind '{record.kind}'; name a fit or an evaluation")
     return {
-        canonical_json(other.protocol): other
+        canonical_json(other.card.without(*COUNTS).entries): other
         for other in store.records()
         if isinstance(other, EvaluationRecord) and (other.status, other.fit, other.artefact) == ("ok", record.id, None)
     }

@@ -64,7 +64,7 @@ def training_command(training: ExperimentConfig, overrides: list[str]) -> str:
     """Command that trains a teacher: what it has of its student in full, and its overrides."""
     arguments = [f"seed={training.seed}", f"stream={training.stream}"]
     for name in ("data", *_inherited(overrides)):
-        arguments.append(f"{name}={_hydra(getattr(training, name).model_dump(mode='json'))}")
+        arguments.append(f"{name}={hydra_text(getattr(training, name).model_dump(mode='json'))}")
     return shlex.join(["vireid", "train", *arguments, *overrides])
 
 
@@ -88,12 +88,12 @@ def _check_overrides(overrides: list[str]) -> None:
         raise UserError(f"{_KEY}: no model is chosen: put model=… among {overrides}")
 
 
-def _hydra(value: object) -> str:
+def hydra_text(value: object) -> str:
     """A plain value in the grammar of Hydra's overrides."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {_hydra(part)}" for key, part in value.items()) + "}"
+        return "{" + ", ".join(f"{key}: {hydra_text(part)}" for key, part in value.items()) + "}"
     if isinstance(value, list):
-        return "[" + ", ".join(_hydra(part) for part in value) + "]"
+        return "[" + ", ".join(hydra_text(part) for part in value) + "]"
     if isinstance(value, str):
         return '"' + value.replace('"', '\\"') + '"'
     return json.dumps(value)

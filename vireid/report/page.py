@@ -1,5 +1,8 @@
 """One report: a study's records, where its copies go, and its sections by name."""
 
+import atexit
+import shutil
+import tempfile
 from collections.abc import Collection, Iterable, Sequence
 from functools import cache, cached_property, partial
 from importlib import import_module
@@ -11,8 +14,10 @@ from vireid.report.effects.estimate import families
 from vireid.report.html import Html, link
 from vireid.report.latex import PaperTable
 from vireid.report.records.deployment import DeploymentView, study_deployment
+from vireid.report.records.find import find_study
 from vireid.report.records.keys import MAIN_SCORES
 from vireid.report.records.study import StudyView, cells_are_levels
+from vireid.report.section import Section
 from vireid.report.sections import MODULES
 from vireid.report.tables import ALL_COLUMNS, SYSTEM_COLUMNS, ScoreTable, score_tables
 from vireid.store import Store, write_atomically
@@ -40,9 +45,10 @@ class Report:
                 hint = did_you_mean(name, ALL_COLUMNS)
                 raise UserError(f"columns: no table has a column '{name}'{hint}; there are {', '.join(ALL_COLUMNS)}")
         self.families = cache(partial(families, view))
+        self._copies: dict[str, str] = {}
 
-    def section(self, name: str, **choices: Any) -> Html:
-        """A section, which writes its copies under ``out``.
+    def section(self, name: str, **choices: Any) -> Section:
+        """A section, which writes its copies under ``out``; ``.frame`` has its numbers as a DataFrame.
 
         Args:
             name: of the section, see ``vireid.report.sections``.
@@ -54,11 +60,14 @@ class Report:
         if name not in MODULES:
             raise UserError(f"no section '{name}' in vireid.report.sections{did_you_mean(name, MODULES)}")
         section = import_module(f"vireid.report.sections.{MODULES[name]}")
-        return Html(getattr(section, f"render_{name}")(self, **choices))
+        self._copies = {}
+        content = getattr(section, f"render_{name}")(self, **choices)
+        return Section(content, self._copies)
 
     def copy(self, name: str, content: str, text: str = "") -> Html:
         """Write a copy beside the page; returns the link to it, which reads ``text`` (by default the kind of file)."""
         write_atomically(self.out / name, content)
+        self._copies[name] = content
         return link(name, text or {"csv": "CSV", "tex": "LaTeX", "md": "Markdown"}[name.rpartition(".")[2]])
 
     def paper(self, name: str, tables: Iterable[tuple[str, PaperTable]]) -> list[Html]:
@@ -86,17 +95,28 @@ class Report:
 def open_report(
     store: str | Path,
     study: str,
-    out: str | Path = ".",
+    out: str | Path = "",
     stale: Collection[str] = (),
     columns: Sequence[str] = (),
 ) -> Report:
     """Open the report of a study.
 
     Args:
-        store: root of the record store.
+        store: root of the record store; empty: the first that has the study, see ``vireid.report.records.find``.
         study: name of the study.
-        out: folder that takes ``figures/``, ``tables/`` and ``summary.md``.
+        out: folder that takes ``figures/``, ``tables/`` and ``summary.md``; empty: one that goes with the process.
         stale: ids of records whose component source has changed since they were made.
         columns: of one-column LaTeX tables, such as ``["r1", "mAP", "latency"]``.
+
+    Raises:
+        UserError: no such study or column.
     """
-    return Report(StudyView(Store(Path(store)), study, stale), Path(out), columns)
+    root, name = (Path(store), study) if store else find_study(study)
+    return Report(StudyView(Store(root), name, stale), Path(out) if out else passing_folder(), columns)
+
+
+def passing_folder() -> Path:
+    """A folder that is removed when the process ends."""
+    folder = Path(tempfile.mkdtemp(prefix="vireid-report-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder

@@ -71,8 +71,13 @@ class Names:
 
 
 def effects_csv(families: Sequence[Family], names: Names) -> str:
+    """``effect_rows`` as CSV."""
+    return csv_text(effect_rows(families, names))
+
+
+def effect_rows(families: Sequence[Family], names: Names) -> list[dict[str, object]]:
     """Effects at full precision, as fractions; every row carries protocol and data note."""
-    rows = []
+    rows: list[dict[str, object]] = []
     for family in families:
         for effect in family.effects:
             change, ratios = effect.difference, effect.ratios
@@ -102,7 +107,7 @@ def effects_csv(families: Sequence[Family], names: Names) -> str:
                     "data": family.key.note or family.key.data,
                 }
             )
-    return csv_text(rows)
+    return rows
 
 
 def sentence(effect: Effect, names: Names) -> str:

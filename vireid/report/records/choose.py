@@ -9,9 +9,11 @@ import numpy as np
 from vireid.bundle.device.choice import overlap, pareto_front, rank
 from vireid.core.errors import UserError
 from vireid.core.identity import run_id
+from vireid.core.messages import counted
 from vireid.core.records import EvaluationRecord, FitRecord, LatencyRecord
 from vireid.report.records.deployment import DeploymentView, Model
 from vireid.report.records.keys import OWN_PROCESS, AccuracyKey, TimingKey
+from vireid.report.records.people import on_same_people, people_of, render_seeds
 from vireid.report.records.timings import Timing
 
 EXACT = "fp32"
@@ -246,16 +248,17 @@ class DeploymentChoice:
     limits: Limits
     considered: tuple[Deployable, ...]  # with an accuracy
     unevaluated: tuple[Deployable, ...]
+    elsewhere: tuple[Deployable, ...]  # evaluated on other people, and therefore not compared
     front: tuple[Deployable, ...]
     best: Deployable | None
     runner_up: Deployable | None  # the next in accuracy that is not the same network at the same precision
 
     @property
     def shown(self) -> list[Deployable]:
-        """The front with the choice and the runner-up, which may lie behind it, by rising latency."""
+        """The choice, the runner-up, then the rest of the front by rising latency, what exceeds the limits last."""
         chosen = [c for c in (self.best, self.runner_up) if c is not None]
-        rows = [*self.front, *(c for c in chosen if c not in self.front)]
-        return sorted(rows, key=lambda c: c.timing.ms(self.limits.percentile))
+        others = [c for c in self.front if c not in chosen]
+        return [*chosen, *sorted(others, key=lambda c: (bool(self.limits.exceeded(c)), self.front.index(c)))]
 
     @property
     def overlap(self) -> bool | None:
@@ -263,6 +266,24 @@ class DeploymentChoice:
         if self.best is None or self.runner_up is None:
             return None
         return overlapping(self.best.accuracy, self.runner_up.accuracy)
+
+    @property
+    def people_note(self) -> str:
+        """Who was left out for other people, and where those of the compared differ; empty where neither is so."""
+        notes = []
+        if self.elsewhere:
+            models = list(dict.fromkeys(c.label for c in self.elsewhere))
+            shown = "; ".join(models[:4]) + (f"; and {len(models) - 4} more" if len(models) > 4 else "")
+            notes.append(
+                f"Left out, as evaluated on other people (render seeds {render_seeds(self.elsewhere)}, not "
+                f"{render_seeds(self.considered)}): {shown}. Name their study with --study to choose among them."
+            )
+        if len({people_of(c) for c in self.considered}) > 1:
+            notes.append(
+                "Not every model was evaluated on all of the same people: seeds are missing of some, so that their "
+                "scores are means over fewer."
+            )
+        return " ".join(notes)
 
     @property
     def nearest_misses(self) -> str:
@@ -292,7 +313,8 @@ class DeploymentChoice:
         size = "" if best.size_bytes is None else f", {best.size_bytes / MB:.1f} MB"
         return (
             f"{best}: {score} at {best.timing.ms(percentile):.2f} ms (p{percentile:g}){size}, on {self.key}, "
-            f"is the most accurate of the {within} candidates within the limits, {len(self.considered)} evaluated."
+            f"is the most accurate of the {counted(within, 'candidate')} within the limits, {len(self.considered)} "
+            "evaluated."
         )
 
     @property
@@ -342,10 +364,13 @@ def key_for(record: LatencyRecord, threads: int | None = None, names: Mapping[st
 
 
 def choose(candidates: Sequence[Deployable], key: TimingKey, limits: Limits) -> DeploymentChoice:
-    """Take the highest mAP within the limits, of equal ones the faster, among the candidates that were timed there."""
+    """Take the highest mAP within the limits, of equal ones the faster, among the candidates that were timed there.
+
+    Only candidates whose accuracy is of the same people are compared; of several such groups the largest is.
+    """
     timed = [c for c in candidates if c.timing.key.condition == key.condition]
-    scored = [(c, c.accuracy) for c in timed if c.accuracy is not None]
-    considered = [c for c, _ in scored]
+    considered, elsewhere = on_same_people(c for c in timed if c.accuracy is not None)
+    scored = [(c, c.accuracy) for c in considered if c.accuracy is not None]
     fitting = [(c, accuracy) for c, accuracy in scored if not limits.exceeded(c)]
     fitting.sort(key=lambda pair: rank(pair[1].mean_ap, pair[0].timing.ms(limits.percentile)))
     best = fitting[0][0] if fitting else None
@@ -355,6 +380,7 @@ def choose(candidates: Sequence[Deployable], key: TimingKey, limits: Limits) -> 
         limits=limits,
         considered=tuple(considered),
         unevaluated=tuple(c for c in timed if c.accuracy is None),
+        elsewhere=tuple(elsewhere),
         front=tuple(front(considered, limits.percentile)),
         best=best,
         runner_up=others[0] if others else None,

@@ -95,12 +95,12 @@ def study_deployment(view: StudyView) -> DeploymentView:
         for record in view.records.values()
         if not isinstance(record, EvaluationRecord) or record.artefact is not None or record.id in planned
     ]
-    return _deployment(view.plan.title, models, [*records, *view.failed_latencies], _plans(view.store))
+    return _deployment(view.plan.title, models, [*records, *view.failed_latencies], plans_of(view.store))
 
 
 def store_deployment(store: Store) -> DeploymentView:
     """Every fit of a store that could be deployed, seeds of one configuration together."""
-    records, plans = {record.id: record for record in store.records()}, _plans(store)
+    records, plans = {record.id: record for record in store.records()}, plans_of(store)
     costs = [record for record in records.values() if isinstance(record, CostRecord) and _is_result(record)]
     planned = {run.fit: (with_level_names(plan), run) for plan in plans for run in plan.runs}
     groups: dict[str, list[FitRecord]] = {}
@@ -108,7 +108,7 @@ def store_deployment(store: Store) -> DeploymentView:
         if not isinstance(record, FitRecord) or not _is_result(record):
             continue
         if not record.config.get("data", {}).get("shuffle_identities"):  # a control: nobody deploys it
-            groups.setdefault(_configuration(record), []).append(record)
+            groups.setdefault(_configuration(record, records), []).append(record)
     models: list[Model] = []
     for fits in groups.values():
         fits.sort(key=lambda fit: fit.seed)
@@ -175,7 +175,8 @@ def _is_result(record: Record) -> bool:
     return record.status == "ok" and record.source.kind == "measured"
 
 
-def _plans(store: Store) -> list[Plan]:
+def plans_of(store: Store) -> list[Plan]:
+    """All plans of a store; those that cannot be read are left out with a warning."""
     plans = []
     for path in sorted(store.root.glob("studies/*/plan.json")):
         try:
@@ -191,13 +192,22 @@ def _overrides(plan: Plan, run: PlannedRun) -> tuple[str, ...]:
     return tuple(word for word in (*base, *run.overrides) if word.lstrip("+").startswith(_DECIDING))
 
 
-def _configuration(fit: FitRecord) -> str:
-    """What fits share that differ in their seed alone, the seed of rendered people included."""
+def _configuration(fit: FitRecord, records: Mapping[str, Record]) -> str:
+    """What fits share that differ in their seed alone: that of rendered people and of earlier fits included."""
     config = {key: value for key, value in fit.config.items() if key != "seed"}
-    data = dict(config.get("data", {}))
+    data, model = dict(config.get("data", {})), dict(config.get("model", {}))
     if isinstance(data.get("synthetic"), Mapping):
         data["synthetic"] = {key: value for key, value in data["synthetic"].items() if key != "seed"}
-    return canonical_json([{**config, "data": data}, fit.environment.accelerator])
+    if isinstance(teacher := model.get("teacher"), Mapping):
+        model["teacher"] = {**teacher, "run": _earlier(teacher.get("run"), records)}
+    config |= {"data": data, "model": model, "start_from": _earlier(config.get("start_from"), records)}
+    return canonical_json([config, fit.environment.accelerator])
+
+
+def _earlier(run: Any, records: Mapping[str, Record]) -> Any:
+    """A fit that another builds on by its configuration; by its id where it is not in the store."""
+    fit = records.get(run) if isinstance(run, str) else None
+    return _configuration(fit, records) if isinstance(fit, FitRecord) else run
 
 
 def _without_teacher(model: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,81 @@
+"""`vireid results` and `--json` as a user or a program calls them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.report.studies import build_factorial
+from tests.tiny import TINY
+from vireid.cli.study import _outcome
+from vireid.report.records.study import read_plan
+
+RESULTS = str(Path(__file__).parents[2] / "results")
+FIT, OTHER = "c7fa8bddec21", "bab7d88e30a0"  # one cell of optimized_idkl at two seeds
+
+
+def printed(result):
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+def test_show_says_where_a_fit_comes_from(shell):
+    result = shell.run("results", "show", FIT[:7], "--store", RESULTS)
+    assert result.returncode == 0, result.stderr
+    for words in (f"fit {FIT}, ok", "study optimized_idkl, cell baseline, seed 101", "vireid train ", "# Environment"):
+        assert words in result.stdout
+    assert "model.name\tidkl" in result.stdout
+    assert "environment" not in result.stderr
+
+
+def test_show_and_list_as_json(shell):
+    shown = printed(shell.run("results", "show", FIT, "--json", "--store", RESULTS))
+    assert (shown["record"]["id"], len(shown["evaluations"])) == (FIT, 3)
+    assert shown["command"].startswith("vireid train ")
+    assert shown["studies"] == [{"study": "optimized_idkl", "cell": "baseline", "seed": 101}]
+    listed = printed(shell.run("results", "list", "--kind", "fit", "--json", "--store", RESULTS))
+    assert FIT in [entry["id"] for entry in listed]
+    assert {entry["kind"] for entry in listed} == {"fit"}
+
+
+def test_diff_names_what_differs(shell):
+    found = printed(shell.run("results", "diff", FIT, OTHER, "--json", "--store", RESULTS))
+    assert [key for key, *_ in found["configuration"]] == ["seed", "data.synthetic.seed"]
+    figure = next(number for number in found["numbers"] if number["name"] == "mAP")
+    assert figure["difference"] == pytest.approx(figure["second"] - figure["first"])
+    text = shell.run("results", "diff", FIT, OTHER, "--store", RESULTS).stdout
+    assert "seed\t101\t102" in text
+    assert "The images differ as well" in text
+
+
+def test_an_unknown_run_is_one_message(shell):
+    result = shell.run("results", "show", "ffff", "--store", RESULTS)
+    assert result.returncode == 2
+    assert "run 'ffff': no record matches" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_plan_and_the_studies_as_json(shell):
+    plan = printed(shell.run("ablate", "quick", "--plan", "--json"))
+    assert len(plan["runs"]) == len(plan["cells"]) * len(plan["seeds"])
+    assert "quick" in [study["name"] for study in printed(shell.run("ablate", "--list", "--json"))]
+
+
+def test_a_training_as_json_has_nothing_else_on_standard_output(shell):
+    trained = printed(shell.run("train", *TINY, "--json"))
+    assert shell.store.joinpath("runs", f"{trained['fit']}.json").is_file()
+    assert all(0 <= evaluation["mAP"] <= 1 for evaluation in trained["evaluations"])
+    page = shell.run("results", "show", trained["fit"]).stdout
+    assert "vireid train " in page
+
+
+def test_a_study_as_json_says_what_is_there_and_what_failed(tmp_path):
+    store = build_factorial(tmp_path, seeds=(101,), missing=[("0000", 101)])
+    failures = {"fit of 0000, seed 101": "killed for lack of memory"}
+    told = _outcome(store, read_plan(store, "factorial"), failures, None)
+    trained = {run["cell"]: run["trained"] for run in told["runs"]}
+    assert [cell for cell, done in trained.items() if not done] == ["0000"]
+    assert told["failures"] == failures
+    last = told["runs"][-1]
+    assert all(0 < scores["mAP"] < 1 for scores in last["evaluations"].values())
+    assert json.loads(json.dumps(told)) == told

@@ -84,6 +84,7 @@ def test_the_wheel_has_what_the_checkout_has_beside_the_package(tmp_path):
                     "model.pretrained=trunk",
                     "recipe=from_trunk",
                     "recipe.epochs=10",
+                    "recipe.schedule={name: cosine, warmup_epochs: 1, min_lr: 1.0e-5, every: step}",
                     "recipe.evaluate_every=2",
                     "augmentation.pad=3",
                     "seed=1",

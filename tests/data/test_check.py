@@ -48,7 +48,7 @@ def test_literature_counts_do_not_apply_to_synthetic_data(sysu_root):
     (sysu_root / "synthetic.json").write_text(json.dumps({"specification": {"renderer_version": "3"}}))
     report = check(sysu_root, decode=True)
     assert report.ok
-    assert report.synthetic == "synthetic 3, not comparable with published results"
+    assert report.synthetic == "synthetic data (renderer 3), not comparable with published results"
     assert {row.name for row in report.rows if row.expected is not None} == {
         "permutation trials",
         "permuted images without a file",

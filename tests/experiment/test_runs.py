@@ -177,7 +177,9 @@ def test_rendered_people_are_recorded_as_such_whatever_the_configuration_calls_t
     assert {record.data_kind for record in (fit, *evaluations)} == {"synthetic"}
     card = json.loads((rendered / "synthetic.json").read_text())["specification"]
     assert fit.data["specification"]["synthetic"] == card
-    assert data_note(data_label(fit)) == f"synthetic {card['renderer_version']}, not comparable with published results"
+    assert data_note(data_label(fit)) == (
+        f"synthetic data (renderer {card['renderer_version']}), not comparable with published results"
+    )
     assert fit.id == RunIds(_called_real("/elsewhere")).fit, "where they lie is no part of the identity"
     assert failed_fit(RunContext(config, store), "why").data_kind == "synthetic"
     shutil.copytree(rendered, tmp_path / "bare")

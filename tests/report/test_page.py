@@ -26,7 +26,7 @@ def test_an_unknown_section_is_refused_with_the_nearest_one(build_store: BuildSt
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebooks_open_their_report_in_one_way(path: Path) -> None:
     code = ["".join(c["source"]) for c in json.loads(path.read_text())["cells"] if c["cell_type"] == "code"]
-    assert sum("open_report(store, study, out, stale)" in source for source in code) == 1
+    assert sum("open_report(store, study, out, stale, columns)" in source for source in code) == 1
     assert all(source.startswith("report.section(") for source in code[2:])
 
 

@@ -44,9 +44,9 @@ class _Pair:
 def fold_batch_norms(module: nn.Module, height: int, width: int) -> nn.Module:
     """Copy of ``module`` (B×3×H×W → B×D) on the CPU, in evaluation mode, with every batch norm folded that can be.
 
-    One can be where its input is a convolution's output, or a range of its channels, that nothing else reads, and both
-    run once. The copy's batch norms are then identities, so it is for inference only; its embeddings are those of
-    ``module`` up to rounding.
+    One can be where its input is a convolution's output, or a range of its channels, that nothing else reads, each time
+    that either runs. The copy's batch norms are then identities, so it is for inference only; its embeddings are those
+    of ``module`` up to rounding.
     """
     copy = deepcopy(module).to("cpu").eval()
     with torch.no_grad():
@@ -91,7 +91,7 @@ def _pairs(module: nn.Module, height: int, width: int) -> list[_Pair]:
         program = torch.export.export(module, (example_images(2, height, width),))
     signature = program.graph_signature
     names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
-    pairs = []
+    found: dict[tuple[str, str], list[tuple[slice, int]]] = {}
     for node in program.graph.nodes:
         if node.op != "call_function" or node.target != _BATCH_NORM:
             continue
@@ -103,12 +103,15 @@ def _pairs(module: nn.Module, height: int, width: int) -> list[_Pair]:
         if not (isinstance(weight, Node) and isinstance(mean, Node)):
             continue
         convolution, norm = (names.get(value.name, "").rpartition(".")[0] for value in (weight, mean))
-        once = len(weight.users) == 1 and len(mean.users) == 1
         ours = isinstance(module.get_submodule(convolution), nn.Conv2d) and norm
         alone = all(_apart(rows, _read_by(user, _channels(source))) for user in source.users if user is not link)
-        if once and ours and alone:
-            pairs.append(_Pair(convolution, norm, rows))
-    return pairs
+        if ours and alone:
+            found.setdefault((convolution, norm), []).append((rows, max(len(weight.users), len(mean.users))))
+    return [
+        _Pair(convolution, norm, calls[0][0])
+        for (convolution, norm), calls in found.items()
+        if all(call == (calls[0][0], len(calls)) for call in calls)
+    ]
 
 
 def _read_rows(node: Any) -> tuple[Node, slice, Node] | None:

@@ -91,6 +91,7 @@ class Multiples(NamedTuple):
     panels: list[Axes]
     bottom: list[Axes]  # those with nothing below them
     left: list[Axes]
+    columns: int
 
 
 def small_multiples(
@@ -113,7 +114,7 @@ def small_multiples(
     panels = list(grid.flat)
     for axes in panels[count:]:
         axes.set_visible(False)
-    return Multiples(figure, panels[:count], panels[max(0, count - columns) : count], list(grid[:, 0]))
+    return Multiples(figure, panels[:count], panels[max(0, count - columns) : count], list(grid[:, 0]), columns)
 
 
 def light_grid(axes: Axes, axis: str = "y") -> None:

@@ -1,8 +1,9 @@
 """Curves over epochs: training loss and its terms, weights of the terms, and dev scores."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import pandas as pd
@@ -24,6 +25,9 @@ DEVIATION, RANGE = "sd", ("pi", 100.0)  # bands: one standard deviation, or from
 BANDS = "Lines: means over seeds; bands: one standard deviation."
 Weights = dict[str, Points]  # term -> epoch -> weight
 _CONSTANT = 1e-9  # relative
+TITLE_LINE = 48  # characters of a panel's title before it goes on in the next line
+FAR = 10  # times: weights that lie further apart are drawn on a logarithmic axis
+MANY_LEVELS = 5  # of a panel; the names of more stand beside it
 
 
 def training_curves(view: StudyView, out: Path, name: str = "curves") -> Html:
@@ -91,9 +95,18 @@ def weight_curves(view: StudyView, out: Path, name: str = "weights") -> Html | N
     base = _base([by_term for _, by_term in weights])
     terms = list(dict.fromkeys(term for _, by_term in moving for term in by_term))
     relative = all(base.get(term, 0.0) > 0 for term in terms)
+    named = _weightings([run for run, _ in moving])
     groups: dict[str, list[Weights]] = {}
     for run, by_term in moving:
-        groups.setdefault(_weighting(run, view), []).append(by_term)
+        groups.setdefault(named[run.fit.id], []).append(by_term)
+    drawn_values = [
+        value / (base[term] if relative else 1.0)
+        for _, by_term in moving
+        for term, points in by_term.items()
+        for value in points.values()
+        if value > 0
+    ]
+    logarithmic = max(drawn_values) > FAR * min(drawn_values)
     with styled():
         drawn = small_multiples(len(groups), 2, (3.15, 2.2), (0.5, 0.7), sharey=relative)
         for axes, (weighting, fits) in zip(drawn.panels, groups.items(), strict=True):
@@ -110,7 +123,9 @@ def weight_curves(view: StudyView, out: Path, name: str = "weights") -> Html | N
                 if not curves:
                     continue
                 over_seeds(axes, curves, band=RANGE, color=colour(position), linestyle=dashes(position))
-            axes.set_title(f"{weighting} ({len(fits)} fit{'s' if len(fits) > 1 else ''})")
+            axes.set_title(fill(f"{weighting} ({len(fits)} fit{'s' if len(fits) > 1 else ''})", TITLE_LINE))
+            if logarithmic:
+                axes.set_yscale("log")
             axes.set_xlabel("epoch")
             axes.locator_params(axis="x", integer=True, nbins=6)
         for axes in drawn.left:
@@ -123,7 +138,8 @@ def weight_curves(view: StudyView, out: Path, name: str = "weights") -> Html | N
         several = any(len(fits) > 1 for fits in groups.values())
         band = " Mean over fits; band: smallest to largest." if several else ""
         against = " Relative to the constant weights of the fits without it." if relative else ""
-        caption = f"Weights of the loss terms where they change during training.{against}{band}{view.note}"
+        axis = " Logarithmic." if logarithmic else ""
+        caption = f"Weights of the loss terms where they change during training.{against}{axis}{band}{view.note}"
         return publish(drawn.figure, name, caption, out)
 
 
@@ -151,12 +167,18 @@ def _base(weights: list[Weights]) -> dict[str, float]:
     }
 
 
-def _weighting(run: TrainedRun, view: StudyView) -> str:
-    """What moves the weights of a fit: the name of its weighting, and a curriculum where one is a factor."""
-    name = str(mapping(run.fit.config.get("weighting")).get("name", "weights"))
-    level = run.cell.factors.get("curriculum")
-    plain = view.baseline.factors.get("curriculum")
-    return name if level == plain else f"{name}, curriculum {level}"
+def _weightings(runs: Sequence[TrainedRun]) -> dict[str, str]:
+    """Fit -> name of what moves its weights, with those settings that not all weightings of the name share."""
+    settings = {run.fit.id: mapping(run.fit.config.get("weighting")) for run in runs}
+    names = {}
+    for run in runs:
+        own = settings[run.fit.id]
+        alike = [other for other in settings.values() if other.get("name") == own.get("name")]
+        differing = [key for key in own if any(other.get(key) != own[key] for other in alike)]
+        parts = [str(own.get("name", "weights")), *(f"{key.replace('_', ' ')} {own[key]}" for key in differing)]
+        curriculum = mapping(run.fit.config.get("curriculum")).get("name", "off")
+        names[run.fit.id] = ", ".join([*parts, *([f"curriculum {curriculum}"] if curriculum != "off" else [])])
+    return names
 
 
 def dev_scores(fit: FitRecord, metric: str = "mAP") -> tuple[list[float], list[float]]:
@@ -192,7 +214,11 @@ def dev_curves(view: StudyView, out: Path, name: str = "dev", metric: str = "mAP
             for position, (level, fits) in enumerate(levels.items()):
                 _draw_level(axes, level, fits, position)
             axes.set_title(names.factor(factor))
-            axes.legend(loc="lower right", handlelength=1.4, borderpad=0.2)
+            key = axes.legend(loc="lower right", handlelength=1.4, borderpad=0.2)
+            if len(levels) > MANY_LEVELS and axes is drawn.panels[-1] and len(panels) % drawn.columns:
+                key.set_loc("upper left")
+                key.set_bbox_to_anchor((1.02, 1.0))
+                key.set_in_layout(False)  # in the empty place beside the last panel
             axes.locator_params(axis="x", integer=True, nbins=5)
         for axes in drawn.bottom:
             axes.set_xlabel("epoch")

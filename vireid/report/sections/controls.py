@@ -90,10 +90,10 @@ def _control_score(
 
 
 def control_sentence(result: ControlResult) -> str:
-    """``"Shuffled identities: R1 2.1 % [1.8, 2.4], chance 2.0 %: sits at chance: yes; …"``."""
+    """``"Shuffled identities: R1 2.1 % [1.8, 2.4], chance 2.0 %: at chance; …"``."""
     phrases = [
         f"{MAIN_SCORES[s.metric]} {100 * s.mean:.1f} % [{100 * s.low:.1f}, {100 * s.high:.1f}], "
-        f"chance {100 * s.chance:.1f} %, sits at chance: {'yes' if s.at_chance else 'NO'}"
+        f"chance {100 * s.chance:.1f} %: {'at chance' if s.at_chance else 'NOT at chance'}"
         for s in result.scores
     ]
     return f"{capitalised(result.control)}: {'; '.join(phrases)}"

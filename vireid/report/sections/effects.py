@@ -232,9 +232,9 @@ def summary_markdown(view: StudyView, first: Headline | None) -> str:
         rows.append([name, *scores, phrases.detectable_text(line.mean_ap, first.family) or DASH, *line.costs[:3]])
     tested = first.family.tested
     claims = (
-        f"Points of percent with 95 % intervals; **bold**: shown after Holm's correction over {tested} effects"
+        f"Percentage points with 95 % intervals; **bold**: shown after Holm's correction over {tested} effects"
         if tested
-        else f"Points of percent; fewer than {MIN_SEEDS} seeds, so no interval is given and no effect is claimed"
+        else f"Percentage points; fewer than {MIN_SEEDS} seeds, so no interval is given and no effect is claimed"
     )
     names = phrases.Names(view)
     lines = [phrases.sentence(e, names) for e in first.family.effects if e.placebo or (e.interaction and e.shown)]

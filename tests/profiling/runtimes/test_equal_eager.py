@@ -70,6 +70,10 @@ def test_fast_runtimes(runtime: str, name: str, modality: Modality, tmp_path: Pa
 @pytest.mark.parametrize("runtime", OTHERS)
 def test_every_runtime_on_every_graph(runtime: str, name: str, tmp_path: Path) -> None:
     able = _runtime(runtime)
+    if (runtime, name) == ("executorch", "deen"):  # its pass for channels-last stops at the layer that runs three times
+        with pytest.raises(UserError, match="executorch: cannot lower this network"):
+            able.store(graph(name), check_images(1, HEIGHT, WIDTH), tmp_path)
+        return
     if (runtime, name) == ("ncnn", "agw"):  # its converter loses the non-local blocks
         with pytest.raises(UserError, match="ncnn: features differ from those of eager PyTorch"):
             able.store(graph(name), check_images(1, HEIGHT, WIDTH), tmp_path)

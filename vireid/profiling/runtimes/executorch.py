@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vireid.core.errors import optional_module
+from vireid.core.errors import UserError, optional_module
 from vireid.profiling.config import ExecuTorchConfig
 from vireid.profiling.export.formats import check_equal, fold_batch_norms
 from vireid.profiling.runtimes.base import FileRuntime, PoolSession, missing_package, on_cpu
@@ -26,14 +26,18 @@ class ExecuTorch(FileRuntime[ExecuTorchConfig]):
         """Lower ``module`` for the shape of ``example``.
 
         Raises:
-            UserError: the program computes another function.
+            UserError: ExecuTorch cannot lower the network, or the program computes another function.
         """
         count, _, height, width = on_cpu(self.config.name, example).shape
         exir = _module("executorch.exir")
         partitioner = _module("executorch.backends.xnnpack.partition.xnnpack_partitioner").XnnpackPartitioner
         with torch.no_grad():
             program = torch.export.export(fold_batch_norms(module, height, width), (example,))
-        lowered = exir.to_edge_transform_and_lower(program, partitioner=[partitioner()]).to_executorch()
+        try:
+            lowered = exir.to_edge_transform_and_lower(program, partitioner=[partitioner()]).to_executorch()
+        except Exception as error:  # its passes raise bare exceptions of many kinds for graphs that they do not know
+            reason = next((line for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__)
+            raise UserError(f"executorch: cannot lower this network ({reason.strip()}); use another runtime") from error
         file = folder / "model.pte"
         file.write_bytes(lowered.buffer)
         remedy = "a kernel of ExecuTorch or XNNPACK is at fault: use another runtime"

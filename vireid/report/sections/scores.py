@@ -220,6 +220,7 @@ def bars(
         )
 
 
+SAME_COST = 0.01  # costs within this share of each other say nothing against an accuracy
 MANY_POINTS = 8  # cells; with more of them whiskers and all names would hide the points
 
 
@@ -248,6 +249,8 @@ def tradeoff(view: StudyView, content: ScoreTable, cost: CostColumn, out: Path, 
     if not rows:
         return absent(f"No cell has both a score and a measured {cost.in_text} yet.")
     points = [(row.costs[cost.key] or 0.0, 100 * score.mean) for row in rows if (score := row.scores["mAP"])]
+    if len(rows) > 1 and max(x for x, _ in points) <= (1 + SAME_COST) * min(x for x, _ in points):
+        return absent(f"No figure of accuracy against {cost.in_text}: it is the same for all configurations.")
     front = pareto_front(points)
     many = len(rows) > MANY_POINTS
     colours = [cell_colour(view, row.cell) for row in rows]

@@ -207,7 +207,7 @@ def _changes(column: PaperColumn, effects: Sequence[Effect | None]) -> _Set:
     if not any(intervals):
         return _Set(form, f"{{{head}}}", cells, max(width, len(column.head)))
     pairs = [f"{cell} & {escape(interval)}" for cell, interval in zip(cells, intervals, strict=True)]
-    wide = width + 0.8 * max(map(len, intervals))
+    wide = width + 1 + max(map(len, intervals))
     return _Set(
         rf"{form}@{{\,}}>{{\scriptsize}}r", rf"\multicolumn{{2}}{{c}}{{{head}}}", pairs, max(wide, len(column.head))
     )

@@ -7,7 +7,7 @@ from vireid.core.errors import UserError
 from vireid.core.plan import Plan
 from vireid.core.records import CostRecord, EvaluationRecord, Record
 from vireid.report.records.study import StudyView
-from vireid.report.render import deployment_records
+from vireid.report.render import NOTEBOOK, deployment_records
 from vireid.store import Store, unwritable
 
 
@@ -43,7 +43,8 @@ def publish_study(store: Store, name: str, to: Path, *, part: bool = False) -> i
         shutil.copyfile(file, target.study(name) / "plan.json")
         report = store.study(name) / "report"
         if report.is_dir():
-            shutil.copytree(report, target.study(name) / "report", dirs_exist_ok=True)
+            without = shutil.ignore_patterns(NOTEBOOK)  # the page has all of its outputs, at the same size
+            shutil.copytree(report, target.study(name) / "report", dirs_exist_ok=True, ignore=without)
     except OSError as error:
         raise unwritable(to, error) from error
     return len(records)

@@ -31,6 +31,7 @@ GREY = "#666666"
 COLUMN, PAGE = 3.25, 6.875  # inches: a column and the page of a two-column paper
 SMALL = 7.0  # points: the smallest print
 _ON_PAGE = 1.25  # a report shows its figures that much larger than a paper does
+TITLE_LINE = 48  # characters of a panel's title before it goes on in the next line
 NARROW = 4  # times: latencies that lie closer together are drawn on a linear axis
 POSITIVE, NEGATIVE = "#008A64", "#CC3311"
 

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from vireid.core.records import FitRecord
 from vireid.report.effects.estimate import baseline_level, pairs, toggles
 from vireid.report.effects.phrases import Names
-from vireid.report.figures.canvas import colour, dashes, light_grid, publish, small_multiples, styled
+from vireid.report.figures.canvas import TITLE_LINE, colour, dashes, light_grid, publish, small_multiples, styled
 from vireid.report.figures.cells import BASELINE_GREY, cell_colour, cell_dashes, leading
 from vireid.report.html import Html, absent
 from vireid.report.records.study import StudyView, TrainedRun
@@ -25,7 +25,6 @@ DEVIATION, RANGE = "sd", ("pi", 100.0)  # bands: one standard deviation, or from
 BANDS = "Lines: means over seeds; bands: one standard deviation."
 Weights = dict[str, Points]  # term -> epoch -> weight
 _CONSTANT = 1e-9  # relative
-TITLE_LINE = 48  # characters of a panel's title before it goes on in the next line
 FAR = 10  # times: weights that lie further apart are drawn on a logarithmic axis
 MANY_LEVELS = 5  # of a panel; the names of more stand beside it
 

@@ -83,7 +83,9 @@ def _samples_figure(view: StudyView, out: Path) -> Html:
             axes.set_xlim(0, reach)
             axes.set_xlabel("milliseconds per forward pass")
             first = block.first
-            axes.set_title(fill(f"batch {first.batch} · {first.runtime_in_mode} · {first.precision}", TITLE_LINE))
+            axes.set_title(
+                fill(f"batch {first.batch} · {first.runtime_in_mode} · {first.precision}", canvas.TITLE_LINE)
+            )
         devices = "; ".join(dict.fromkeys(f"{b.first.key.device}, {b.first.key.threads_label}" for b in view.latency))
         caption = (
             "Raw latency samples, one row per deployed graph, in order of measurement from top to bottom of each row; "
@@ -93,7 +95,6 @@ def _samples_figure(view: StudyView, out: Path) -> Html:
         return canvas.publish(drawn.figure, "latency", caption, out)
 
 
-TITLE_LINE = 48  # characters of a panel's title before it goes on in the next line
 GRAPH_LINE = 40  # characters of a graph's name before it goes on in the next line
 
 

@@ -9,7 +9,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 EXTRAS := .venv/.extras
 
-.PHONY: install extras report test check bench accelerator lock
+.PHONY: install extras report test check bench accelerator paper lock
 install: $(STAMP)
 extras: $(EXTRAS)
 
@@ -58,6 +58,15 @@ bench: $(STAMP)
 # RELEASED=PATH adds the released code. Where torch is already installed: python3 benchmarks/accelerator.py.
 accelerator: $(STAMP)
 	$(BIN)/python benchmarks/accelerator.py $(if $(TO),--to "$(TO)")
+
+# The sample paper: tables, figures and numbers of committed studies. A number that no record gives stops it.
+paper:
+	command -v pdflatex >/dev/null || { echo "no TeX here; apt-get install texlive-latex-extra texlive-science texlive-fonts-recommended" >&2; exit 2; }
+	cd docs/paper
+	for pass in 1 2; do  # the second knows where tables and figures came to stand
+	  pdflatex -interaction=nonstopmode -halt-on-error paper.tex >/dev/null || { grep -m1 -A4 "^!" paper.log >&2; echo "docs/paper/paper.log has more" >&2; exit 1; }
+	done
+	echo "docs/paper/paper.pdf"
 
 lock:
 	uv pip compile --universal --extra dev pyproject.toml --output-file requirements.lock --no-emit-index-url --upgrade --quiet

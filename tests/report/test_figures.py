@@ -129,4 +129,4 @@ def test_of_many_cells_the_baseline_single_changes_and_the_fullest_are_drawn(fac
 def test_no_figure_is_wider_than_the_page_of_a_paper() -> None:
     with pytest.raises(AssertionError):
         new_figure(7.0, 2.0)
-    assert small_multiples(9, 4, (2.35, 1.0), (0.4, 0.4)).figure.get_figwidth() <= PAGE
+    assert small_multiples([1.0] * 9, 4, 2.35, (0.4, 0.4)).figure.get_figwidth() <= PAGE

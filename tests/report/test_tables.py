@@ -72,7 +72,7 @@ def test_latex_tables_of_cells_are_balanced_and_keep_reranked_scores_apart(build
     tables = dict(cell_tables(view, content, ("r1", "mAP")))
     assert list(tables) == ["", "-wide", "-reranked", "-reranked-wide"]
     for end, made in tables.items():
-        text = made.latex()
+        text = made.latex(f"quick{end}")
         assert text.count("{") == text.count("}")
         body = [line for line in text.splitlines() if line.endswith(r"\\") and "multicolumn" not in line]
         assert len({line.count(" & ") for line in body}) == 1
@@ -87,7 +87,7 @@ def test_latex_tables_of_cells_are_balanced_and_keep_reranked_scores_apart(build
 
 def test_latex_scores_are_those_of_the_csv(build_store: BuildStore) -> None:
     view, content = make(build_store, (0, 1, 2))
-    text = dict(cell_tables(view, content, ("r1", "mAP")))[""].latex()
+    text = dict(cell_tables(view, content, ("r1", "mAP")))[""].latex("quick")
     lines = [line for line in text.splitlines() if line.endswith(r"\\") and "multicolumn" not in line]
     rows = [row for row in csv.DictReader(io.StringIO(to_csv(content))) if row["reranking"] == "no re-ranking"]
     for line, row in zip(lines, rows, strict=True):
@@ -104,9 +104,9 @@ def test_print_shrinks_and_headings_turn_until_a_table_fits_its_column() -> None
     scores = tuple(PaperColumn(name, "score") for name in ("R1", "mAP"))
     row = (Summary(0.5, 0.01, 3), Summary(0.4, 0.01, 3))
     checks = tuple(PaperColumn("A long heading", "check") for _ in range(5))
-    small = PaperTable("x", "Few.", (PaperColumn("System"), *scores), (("idkl", *row),)).latex()
-    turned = PaperTable("x", "Ticks.", (*checks, *scores), ((*[True] * 5, *row),)).latex()
-    broken = PaperTable("x", "Long.", (PaperColumn("System"), *scores), (("word " * 30, *row),)).latex()
+    small = PaperTable("Few.", (PaperColumn("System"), *scores), (("idkl", *row),)).latex("x")
+    turned = PaperTable("Ticks.", (*checks, *scores), ((*[True] * 5, *row),)).latex("x")
+    broken = PaperTable("Long.", (PaperColumn("System"), *scores), (("word " * 30, *row),)).latex("x")
     assert r"\small" in small
     assert r"\rotatebox" not in small
     assert turned.count(r"\rotatebox{90}") == 5
@@ -118,7 +118,7 @@ def test_effects_and_numbers_of_a_paper_are_those_of_the_report(factorial: Store
     on_map, on_r1 = families(view, "mAP"), families(view, "r1")
     (end, made), *_ = effect_tables(view, on_map, on_r1, Names(view))
     assert end == ""
-    text = made.latex()
+    text = made.latex("effects")
     macros = numbers(view, [score_table(view, view.keys[0])], on_map)
     for effect in on_map[0].mains:
         change = effect.difference

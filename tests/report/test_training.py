@@ -56,4 +56,4 @@ def test_weights_are_relative_to_the_fixed_ones(study: Store, tmp_path: Path) ->
     assert figure is not None
     assert "Relative to the constant weights" in figure
     drawing = (tmp_path / "figures" / "weights.svg").read_text()
-    assert "<!-- uncertainty (16 fits) -->" in drawing
+    assert "<!-- uncertainty -->" in drawing

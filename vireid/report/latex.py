@@ -63,21 +63,19 @@ class PaperTable:
     """A table of a paper.
 
     Args:
-        label: what the paper refers to it by, without ``tab:``.
         caption: all that its rows share.
         columns: headings.
         rows: one entry per column.
         wide: whether it may take both columns of the page.
     """
 
-    label: str
     caption: str
     columns: tuple[PaperColumn, ...]
     rows: tuple[tuple[Entry, ...], ...]
     wide: bool = False
 
-    def latex(self) -> str:
-        """The float, in the largest print in which it should fit."""
+    def latex(self, label: str) -> str:
+        """The float, in the largest print in which it should fit; a paper refers to it by ``tab:`` and the label."""
         size, parts = self._fitted()
         float_name = "table*" if self.wide else "table"
         lines = [
@@ -85,7 +83,7 @@ class PaperTable:
             rf"\begin{{{float_name}}}",
             r"\centering",
             rf"\caption{{{escape(self.caption)}}}",
-            rf"\label{{tab:{self.label}}}",
+            rf"\label{{tab:{label}}}",
             rf"\{size}",
             rf"\setlength{{\tabcolsep}}{{{_GAP:g}pt}}",
             r"\sisetup{retain-explicit-plus, text-series-to-math, reset-text-series=false, propagate-math-font}",
@@ -207,7 +205,10 @@ def _changes(column: PaperColumn, effects: Sequence[Effect | None]) -> _Set:
     if not any(intervals):
         return _Set(form, f"{{{head}}}", cells, max(width, len(column.head)))
     pairs = [f"{cell} & {escape(interval)}" for cell, interval in zip(cells, intervals, strict=True)]
-    wide = width + 1 + max(map(len, intervals))
+    wide = width + 2 + max(map(len, intervals))
     return _Set(
-        rf"{form}@{{\,}}>{{\scriptsize}}r", rf"\multicolumn{{2}}{{c}}{{{head}}}", pairs, max(wide, len(column.head))
+        rf"{form}@{{\enspace}}>{{\scriptsize}}r",
+        rf"\multicolumn{{2}}{{c}}{{{head}}}",
+        pairs,
+        max(wide, len(column.head)),
     )

@@ -71,11 +71,16 @@ class Report:
         return link(name, text or {"csv": "CSV", "tex": "LaTeX", "md": "Markdown"}[name.rpartition(".")[2]])
 
     def paper(self, name: str, tables: Iterable[tuple[str, PaperTable]]) -> list[Html]:
-        """Write tables of a paper as ``<name><end>.tex``; returns the links to them."""
+        """Write tables of a paper as ``tables/<name><end>.tex``; returns the links to them.
+
+        A table's label is the study's name and that of the file, so that tables of several protocols and studies stand
+        in one paper: ``tab:quick-ablation-2-wide``.
+        """
         links = []
         for end, table in tables:
             words = [text for text in ("re-ranked" * ("reranked" in end), "page" if table.wide else "column") if text]
-            links.append(self.copy(f"{name}{end}.tex", table.latex(), f"LaTeX ({', '.join(words)})"))
+            text = table.latex(f"{self.view.plan.name}-{name}{end}")
+            links.append(self.copy(f"tables/{name}{end}.tex", text, f"LaTeX ({', '.join(words)})"))
         return links
 
     def tables(self, *, text: bool = True) -> list[ScoreTable]:

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator, Sequence
 from vireid.core.plan import Cell
 from vireid.core.protocol_card import PLAIN
 from vireid.report.effects.estimate import Family, baseline_level
-from vireid.report.effects.phrases import Names
-from vireid.report.latex import PaperColumn, PaperTable
-from vireid.report.records.keys import MAIN_SCORES, SCORES, AccuracyKey, as_sentence, capitalised
+from vireid.report.effects.phrases import Names, sentence
+from vireid.report.latex import PaperColumn, PaperTable, escape
+from vireid.report.records.keys import MAIN_SCORES, SCORES, AccuracyKey, as_sentence, capitalised, p_text
 from vireid.report.records.study import StudyView, cells_are_levels
 from vireid.report.tables import COSTS, Row, ScoreTable
 from vireid.statistics.seeds import MIN_SEEDS, Summary
@@ -30,7 +30,6 @@ def cell_tables(view: StudyView, content: ScoreTable, columns: Sequence[str]) ->
         for suffix, names, wide in ((end, columns, False), (f"{end}-wide", WIDE, True)):
             chosen = [name for name in names if any(_value(row, name) is not None for row in rows)]
             table = PaperTable(
-                label=f"{view.plan.name}{suffix}",
                 caption=paper_caption(view, content.key, reranking, rows, chosen),
                 columns=(*(column for column, _ in leading), *(_paper_column(content, name) for name in chosen)),
                 rows=tuple(
@@ -89,8 +88,10 @@ def paper_caption(
 def numbers(view: StudyView, tables: Sequence[ScoreTable], families: Sequence[Family]) -> str:
     r"""Numbers for a paper's text: ``\vireid{study/cell/mAP}`` prints one, and an unknown one stops the paper.
 
-    Scores without re-ranking under the first protocol (``/sd`` for their spread over seeds), and effects or differences
-    under it as ``study/effect/name/mAP`` (``/low`` and ``/high`` for the interval), all in percent.
+    ``study/seeds``, ``cells`` and ``fits`` count. Of cells: scores in percent without re-ranking under the first
+    protocol (``/sd`` for their spread over seeds), and costs (``study/cell/macs``) in the units of tables. Of effects
+    or differences under it: ``study/effect/name/mAP`` in percentage points, ``/low`` and ``/high`` for the interval,
+    ``/p`` after correction, and ``/sentence`` for all of that in words with its verdict.
     """
     lines = [
         r"\providecommand{\vireidset}[2]{\expandafter\def\csname vireid:#1\endcsname{#2}}",
@@ -98,26 +99,40 @@ def numbers(view: StudyView, tables: Sequence[ScoreTable], families: Sequence[Fa
         r"  \else\PackageError{vireid}{no number '#1'}{See numbers.tex for those that there are.}\fi}",
     ]
 
-    def put(name: str, value: float, form: str) -> None:
-        text = f"{100 * value:{form}}".replace("-", r"\ensuremath{-}")
+    def put(name: str, text: str) -> None:
         lines.append(rf"\vireidset{{{view.plan.name}/{name}}}{{{text}}}")
 
+    def put_score(name: str, value: float, form: str = ".1f") -> None:
+        put(name, f"{100 * value:{form}}".replace("-", r"\ensuremath{-}"))
+
+    put("seeds", str(len(view.plan.seeds)))
+    put("cells", str(len(view.design_cells)))
+    put("fits", str(view.finished))
     for row in tables[0].rows if tables else ():
-        for metric in SCORES if row.reranking == PLAIN else ():
+        if row.reranking != PLAIN:
+            continue
+        for metric in SCORES:
             if score := row.scores[metric]:
-                put(f"{row.cell}/{metric}", score.mean, ".1f")
+                put_score(f"{row.cell}/{metric}", score.mean)
                 if score.sd is not None:
-                    put(f"{row.cell}/{metric}/sd", score.sd, ".1f")
+                    put_score(f"{row.cell}/{metric}/sd", score.sd)
+        for column in COSTS:
+            cost = row.costs[column.key]
+            if cost is not None:
+                put(f"{row.cell}/{column.key}", f"{cost:.{tables[0].decimals(column)}f}")
     names = Names(view)
     for family in families:
         if tables and (family.key, family.reranking) == (tables[0].key, PLAIN):
             for effect in family.effects:
                 if change := effect.difference:
                     name = f"effect/{names.effect(effect).replace(' × ', '*')}/{family.metric}"
-                    put(name, change.mean, "+.1f")
+                    put_score(name, change.mean, "+.1f")
                     for end, limit in (("low", change.low), ("high", change.high)):
                         if limit is not None:
-                            put(f"{name}/{end}", limit, ".1f")
+                            put_score(f"{name}/{end}", limit)
+                    if effect.p_holm is not None:
+                        put(f"{name}/p", escape(p_text(effect.p_holm)))
+                    put(f"{name}/sentence", escape(sentence(effect, names)))
     return "\n".join(lines) + "\n"
 
 
@@ -151,7 +166,6 @@ def effect_tables(
         end = "" if family.reranking == PLAIN else "-reranked"
         by_parts = [{effect.parts: effect for effect in metric.effects} for metric in metrics]
         table = PaperTable(
-            label=f"{view.plan.name}-{'differences' if levels else 'effects'}{end}",
             caption=f"{view.plan.title}. {what} in percentage points with 95 % intervals, {seeds} seeds. Protocol "
             f"{family.key.setting(family.reranking)}. {claim}{as_sentence(family.key.note)}",
             columns=(

@@ -31,7 +31,7 @@ GREY = "#666666"
 COLUMN, PAGE = 3.25, 6.875  # inches: a column and the page of a two-column paper
 SMALL = 7.0  # points: the smallest print
 _ON_PAGE = 1.25  # a report shows its figures that much larger than a paper does
-TITLE_LINE = 48  # characters of a panel's title before it goes on in the next line
+TITLE_LINE = 42  # characters of a panel's title before it goes on in the next line
 NARROW = 4  # times: latencies that lie closer together are drawn on a linear axis
 POSITIVE, NEGATIVE = "#008A64", "#CC3311"
 
@@ -96,22 +96,28 @@ class Multiples(NamedTuple):
 
 
 def small_multiples(
-    count: int, most: int, size: tuple[float, float], margin: tuple[float, float], legend: float = 0.0, **shared: Any
+    heights: Sequence[float],
+    most: int,
+    width: float,
+    margin: tuple[float, float],
+    legend: float = 0.0,
+    **shared: Any,
 ) -> Multiples:
-    """A grid of ``count`` panels, at most ``most`` beside each other, each of that size in inches.
+    """A grid of panels, at most ``most`` beside each other; every line is as high as its highest panel.
 
     Args:
-        count: number of panels.
+        heights: of the panels in inches, one each.
         most: largest number of columns.
-        size: width and height of a panel.
+        width: of every panel in inches.
         margin: width and height that come on top of all panels.
         legend: height of a legend.
         shared: ``sharex`` and ``sharey`` of matplotlib.
     """
-    columns = max(1, min(most, count, int((PAGE - margin[0]) / size[0] + 1e-9)))
-    lines = -(-count // columns)
-    figure = new_figure(size[0] * columns + margin[0], size[1] * lines + margin[1] + legend)
-    grid = figure.subplots(lines, columns, squeeze=False, **shared)
+    count = len(heights)
+    columns = max(1, min(most, count, int((PAGE - margin[0]) / width + 1e-9)))
+    lines = [max(heights[first : first + columns]) for first in range(0, count, columns)]
+    figure = new_figure(width * columns + margin[0], sum(lines) + margin[1] + legend)
+    grid = figure.subplots(len(lines), columns, squeeze=False, height_ratios=lines, **shared)
     panels = list(grid.flat)
     for axes in panels[count:]:
         axes.set_visible(False)

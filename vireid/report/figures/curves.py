@@ -25,6 +25,7 @@ DEVIATION, RANGE = "sd", ("pi", 100.0)  # bands: one standard deviation, or from
 BANDS = "Lines: means over seeds; bands: one standard deviation."
 Weights = dict[str, Points]  # term -> epoch -> weight
 _CONSTANT = 1e-9  # relative
+MANY = 4  # panels that fit a page two beside each other; more stand in three columns
 FAR = 10  # times: weights that lie further apart are drawn on a logarithmic axis
 MANY_LEVELS = 5  # of a panel; the names of more stand beside it
 
@@ -59,7 +60,7 @@ def _multiples(view: StudyView, panels: Series, out: Path, name: str, caption: s
         width = 1.63 * min(4, len(panels)) + 0.3
         beside = max(1, min(len(shown), int(width / (0.45 + 0.056 * widest))))  # inches of an entry in the legend
         legend = 0.16 * math.ceil(len(shown) / beside)
-        drawn = small_multiples(len(panels), 4, (1.63, 1.4), (0.3, 0.3), legend)
+        drawn = small_multiples([1.4] * len(panels), 4, 1.63, (0.3, 0.3), legend)
         for axes, (title, series) in zip(drawn.panels, panels.items(), strict=True):
             light_grid(axes)
             for cell in shown:
@@ -105,9 +106,12 @@ def weight_curves(view: StudyView, out: Path, name: str = "weights") -> Html | N
         for value in points.values()
         if value > 0
     ]
+    counts = {len(fits) for fits in groups.values()}
     logarithmic = max(drawn_values) > FAR * min(drawn_values)
     with styled():
-        drawn = small_multiples(len(groups), 2, (3.15, 2.2), (0.5, 0.7), sharey=relative)
+        many = len(groups) > MANY
+        width, height, line = (2.1, 1.9, 28) if many else (3.15, 2.2, TITLE_LINE)
+        drawn = small_multiples([height] * len(groups), 3 if many else 2, width, (0.5, 0.7), sharey=relative)
         for axes, (weighting, fits) in zip(drawn.panels, groups.items(), strict=True):
             light_grid(axes)
             if relative:
@@ -122,7 +126,7 @@ def weight_curves(view: StudyView, out: Path, name: str = "weights") -> Html | N
                 if not curves:
                     continue
                 over_seeds(axes, curves, band=RANGE, color=colour(position), linestyle=dashes(position))
-            axes.set_title(fill(f"{weighting} ({len(fits)} fit{'s' if len(fits) > 1 else ''})", TITLE_LINE))
+            axes.set_title(fill(weighting + ("" if len(counts) == 1 else f" ({_fits(len(fits))})"), line))
             if logarithmic:
                 axes.set_yscale("log")
             axes.set_xlabel("epoch")
@@ -134,12 +138,16 @@ def weight_curves(view: StudyView, out: Path, name: str = "weights") -> Html | N
             for n, term in enumerate(terms)
         ]
         drawn.figure.legend(handles=handles, loc="outside lower left", ncols=min(len(handles), 3 * min(2, len(groups))))
-        several = any(len(fits) > 1 for fits in groups.values())
-        band = " Mean over fits; band: smallest to largest." if several else ""
+        each = _fits(*counts) if len(counts) == 1 else "the fits of a panel"
+        band = f" Mean over {each}; band: smallest to largest." if max(counts) > 1 else ""
         against = " Relative to the constant weights of the fits without it." if relative else ""
         axis = " Logarithmic." if logarithmic else ""
         caption = f"Weights of the loss terms where they change during training.{against}{axis}{band}{view.note}"
         return publish(drawn.figure, name, caption, out)
+
+
+def _fits(count: int) -> str:
+    return f"{count} fit{'s' if count > 1 else ''}"
 
 
 def _weights(run: TrainedRun) -> Weights:
@@ -207,7 +215,7 @@ def dev_curves(view: StudyView, out: Path, name: str = "dev", metric: str = "mAP
         return None
     names = Names(view)
     with styled():
-        drawn = small_multiples(len(panels), 3, (2.15, 2.0), (0.3, 0.25), sharey=True)
+        drawn = small_multiples([2.0] * len(panels), 3, 2.15, (0.3, 0.25), sharey=True)
         for axes, (factor, levels) in zip(drawn.panels, panels.items(), strict=True):
             light_grid(axes)
             for position, (level, fits) in enumerate(levels.items()):

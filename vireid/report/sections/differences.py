@@ -45,7 +45,7 @@ def render_differences(report: Report) -> Html:
         beside = [family for family in on_r1 if family.key == key]
         name = f"differences-{position}"
         copies = [report.copy(f"tables/{name}.csv", effects_csv([*own, *beside], names))]
-        copies += report.paper(f"tables/{name}", effect_tables(report.view, own, beside, names))
+        copies += report.paper(name, effect_tables(report.view, own, beside, names))
         first = next((family for family in own if family.reranking == PLAIN), own[0])
         pieces += [
             tag("h3", key.title),

@@ -268,11 +268,11 @@ def render_effects(report: Report, *, metric: str = "mAP") -> Html:
     pieces: list[str] = []
     for position, (key, group) in enumerate(groupby(families, key=lambda family: family.key), start=1):
         own = list(group)
-        name = f"tables/effects-{position}"
+        name = f"effects-{position}"
         beside = [family for family in report.families("r1" if metric == "mAP" else "mAP") if family.key == key]
-        copies = [report.copy(f"{name}.csv", phrases.effects_csv(own, names))]
+        copies = [report.copy(f"tables/{name}.csv", phrases.effects_csv(own, names))]
         copies += report.paper(name, effect_tables(view, own, beside, names))
-        pieces += [tag("h3", key.title), forest(own, names, report.out, f"effects-{position}")]
+        pieces += [tag("h3", key.title), forest(own, names, report.out, name)]
         for family in own:
             heading = f"{capitalised(family.reranking)}, trained on {key.trained_on}"
             pieces.append(paragraph(tag("strong", heading), f" ({key.note})" if key.note else ""))

@@ -59,10 +59,10 @@ def _samples_figure(view: StudyView, out: Path) -> Html:
     if not view.latency:
         return absent("No latency measured.")
     panels = [(block, view.graphs_in(block)) for block in view.latency]
-    rows = max(len(graphs) for _, graphs in panels)
+    heights = [0.9 + 0.27 * len(graphs) for _, graphs in panels]
     same = len({tuple(label for label, _ in graphs) for _, graphs in panels}) == 1
     with canvas.styled():
-        drawn = canvas.small_multiples(len(panels), 2, (3.15, 0.9 + 0.27 * rows), (0.5, 0.0), sharey=same)
+        drawn = canvas.small_multiples(heights, 2, 3.15, (0.5, 0.0), sharey=same)
         for axes, (block, graphs) in zip(drawn.panels, panels, strict=True):
             canvas.light_grid(axes, "x")
             reach = 1.3e3 * max(float(np.percentile(timing.seconds, 95)) for _, timing in graphs)

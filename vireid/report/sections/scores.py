@@ -91,9 +91,9 @@ def render_ablation(report: Report, *, copies: str = "ablation", text: bool = Tr
     """Copies are ``tables/<copies>-<n>``; without ``text`` only protocols of images alone are shown."""
     pieces = []
     for position, content in enumerate(report.tables(text=text), start=1):
-        name = f"tables/{copies}-{position}"
+        name = f"{copies}-{position}"
         links = [
-            report.copy(f"{name}.csv", to_csv(content)),
+            report.copy(f"tables/{name}.csv", to_csv(content)),
             *report.paper(name, cell_tables(report.view, content, report.columns)),
         ]
         pieces += [tag("h3", content.title), to_html(report.view, content, join(links, " · "))]

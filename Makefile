@@ -7,30 +7,34 @@ PYTHON ?= python3
 export BUDGET RELEASED
 BIN := .venv/bin
 STAMP := .venv/.installed
-EXTRAS := .venv/.extras
+ALL_EXTRAS := .venv/.extras
+UV := $$(command -v uv || echo .venv/bootstrap/bin/uv)
 
-.PHONY: install extras report test check bench accelerator paper lock
+.PHONY: install extras report test check bench accelerator paper docs lock
+# EXTRAS=deploy,edge brings those extras of pyproject.toml, too, at the versions of the lock.
 install: $(STAMP)
-extras: $(EXTRAS)
+	if [ -n "$(EXTRAS)" ]; then
+	  "$(UV)" pip install --quiet --python $(BIN)/python --constraint requirements-extras.lock --editable ".[$(EXTRAS)]"
+	  echo "installed: $(EXTRAS)"
+	fi
+extras: $(ALL_EXTRAS)
 
 # uv installs in seconds and hard-links packages from its cache, so that a second environment costs no disk;
 # where it is absent, pip brings it in a small environment of its own, and the user's Python stays as it was.
 $(STAMP): pyproject.toml requirements.lock
-	if command -v uv >/dev/null 2>&1; then UV=uv; else
-	  UV=.venv/bootstrap/bin/uv
-	  [ -x "$$UV" ] || { echo "bringing uv"; $(PYTHON) -m venv .venv/bootstrap; .venv/bootstrap/bin/pip install --quiet uv; }
-	fi
+	command -v uv >/dev/null || [ -x .venv/bootstrap/bin/uv ] || {
+	  echo "bringing uv"; $(PYTHON) -m venv .venv/bootstrap; .venv/bootstrap/bin/pip install --quiet uv
+	}
 	echo "installing into .venv (the first time downloads torch; minutes on a slow line)"
-	[ -x $(BIN)/python ] || "$$UV" venv --quiet --allow-existing --python $(PYTHON) .venv
-	"$$UV" pip install --quiet --python $(BIN)/python --requirement requirements.lock
-	"$$UV" pip install --quiet --python $(BIN)/python --no-deps --editable .
+	[ -x $(BIN)/python ] || "$(UV)" venv --quiet --allow-existing --python $(PYTHON) .venv
+	"$(UV)" pip install --quiet --python $(BIN)/python --requirement requirements.lock
+	"$(UV)" pip install --quiet --python $(BIN)/python --no-deps --editable .
 	touch $@
 	echo "installed: $(BIN)/vireid"
 
 # Every extra that has a wheel for this platform, at the versions of the lock: what `make check` tests must be there.
-$(EXTRAS): $(STAMP) requirements-extras.lock
-	if command -v uv >/dev/null 2>&1; then UV=uv; else UV=.venv/bootstrap/bin/uv; fi
-	"$$UV" pip install --quiet --python $(BIN)/python --requirement requirements-extras.lock
+$(ALL_EXTRAS): $(STAMP) requirements-extras.lock
+	"$(UV)" pip install --quiet --python $(BIN)/python --requirement requirements-extras.lock
 	touch $@
 	echo "installed: every extra"
 
@@ -47,7 +51,7 @@ test: $(STAMP)
 	$(BIN)/pytest -m "not check" -n 2
 
 # Contracts over every component and a smoke study from pixels to HTML, with every extra: at most 10 minutes more.
-check: $(EXTRAS)
+check: $(ALL_EXTRAS)
 	$(BIN)/pytest -m check -n 2 --dist worksteal
 
 # The suite's own speed, each figure beside what it is measured against.
@@ -67,6 +71,12 @@ paper:
 	  pdflatex -interaction=nonstopmode -halt-on-error paper.tex >/dev/null || { grep -m1 -A4 "^!" paper.log >&2; echo "docs/paper/paper.log has more" >&2; exit 1; }
 	done
 	echo "docs/paper/paper.pdf"
+
+# The pages of docs/ as a site with search; a broken link stops it.
+docs: $(STAMP)
+	[ -x $(BIN)/mkdocs ] || "$(UV)" pip install --quiet --python $(BIN)/python --constraint requirements-extras.lock --editable ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	echo "site/index.html"
 
 lock:
 	uv pip compile --universal --extra dev pyproject.toml --output-file requirements.lock --no-emit-index-url --upgrade --quiet

@@ -86,14 +86,13 @@ def test_compare_prints_the_paired_difference(here):
 
 
 def test_the_documentation_runs_as_written_and_prints_what_it_says(here):
-    readme, page = ((ROOT / name).read_text() for name in ("README.md", "docs/evaluate.md"))
-    script = re.search(r"```python\n(# write_features\.py.*?)```", readme, re.DOTALL)[1]
+    page = (ROOT / "docs/evaluate.md").read_text(encoding="utf-8")
+    script = re.search(r"```python\n(# write_features\.py.*?)```", page, re.DOTALL)[1]
     assert "vireid" not in script
     (here.folder / "write_features.py").write_text(script)
     subprocess.run([sys.executable, "write_features.py"], cwd=here.folder, check=True)
     shown = r"```text\n\$ (vireid score features\.npz[^\n]*)\n(.*?)```"
-    ((table_command, table),) = re.findall(shown, readme, re.DOTALL)
-    ((json_command, values),) = re.findall(shown, page, re.DOTALL)
+    (table_command, table), (json_command, values) = re.findall(shown, page, re.DOTALL)
     shown = here.on_terminal(*table_command.split()[1:])
     assert [line.rstrip() for line in shown.strip().splitlines()] == table.strip("\n").splitlines()
     assert printed(here.run(*json_command.split()[1:])) == pytest.approx(json.loads(values))

@@ -87,7 +87,7 @@ def test_wrong_names_and_widths_are_named() -> None:
 
 
 def test_networks_of_timm() -> None:
-    pytest.importorskip("timm", reason="other backbones need the extra: pip install 'vireid[backbones]'")
+    pytest.importorskip("timm", reason="other backbones need the extra: make install EXTRAS=backbones")
     for name in ("mobilenetv3_small_050", "resnet10t", "mobileone_s0"):
         network = backbone(f"timm/{name}", last_stride=2).train()
         images = IMAGES.to(memory_format=torch.channels_last)
@@ -99,7 +99,7 @@ def test_networks_of_timm() -> None:
 
 
 def test_networks_of_timm_load_timm_s_weights(tmp_path: Path) -> None:
-    timm = pytest.importorskip("timm", reason="other backbones need the extra: pip install 'vireid[backbones]'")
+    timm = pytest.importorskip("timm", reason="other backbones need the extra: make install EXTRAS=backbones")
     for name in ("mobilenetv3_small_050", "resnet10t"):
         torch.manual_seed(1)
         public = timm.create_model(name).eval()
@@ -112,7 +112,7 @@ def test_networks_of_timm_load_timm_s_weights(tmp_path: Path) -> None:
 
 
 def test_timm_s_other_models_are_refused() -> None:
-    pytest.importorskip("timm", reason="other backbones need the extra: pip install 'vireid[backbones]'")
+    pytest.importorskip("timm", reason="other backbones need the extra: make install EXTRAS=backbones")
     with pytest.raises(UserError, match="has no such model; did you mean 'resnet10t'"):
         backbone("timm/resnet10tt", last_stride=2)
     with pytest.raises(UserError, match="gives no final map"):

@@ -3,7 +3,7 @@
 import difflib
 import importlib
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 
 class UserError(Exception):
@@ -23,10 +23,22 @@ def did_you_mean(given: str, valid: Iterable[str]) -> str:
     return f"; valid: {', '.join(names)}" if names else ""
 
 
-_PACKAGES = {"open_clip": "open_clip_torch"}  # where a package's name is not its module's
+_PACKAGES = {"open_clip": "open_clip_torch", "faiss": "faiss-cpu"}  # where a package's name is not its module's
+Extra = Literal["deploy", "edge", "backbones", "faiss"]
+"""Extras of ``pyproject.toml`` that code asks for."""
 
 
-def optional_module(module: str, extra: str | None, otherwise: str = "") -> Any:
+def not_installed(module: str, extra: Extra | None) -> str:
+    """That a module's package is absent, and how to bring it: from a checkout, whose lock knows it, or elsewhere."""
+    top = module.partition(".")[0]
+    package = _PACKAGES.get(top, top)
+    checkout = "make install" + ("" if extra is None else f" EXTRAS={extra}")
+    return (
+        f"needs the package '{package}', which is not installed: {checkout}, outside a checkout pip install {package}"
+    )
+
+
+def optional_module(module: str, extra: Extra | None, otherwise: str = "") -> Any:
     """Import a module of an optional package.
 
     Args:
@@ -40,9 +52,4 @@ def optional_module(module: str, extra: str | None, otherwise: str = "") -> Any:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        top = module.partition(".")[0]
-        remedy = "install vireid again with what it depends on" if extra is None else f"pip install 'vireid[{extra}]'"
-        raise UserError(
-            f"this needs the package '{_PACKAGES.get(top, top)}', which is not installed: {remedy}"
-            + (f", or {otherwise}" if otherwise else "")
-        ) from error
+        raise UserError(f"this {not_installed(module, extra)}" + (f", or {otherwise}" if otherwise else "")) from error

@@ -1,4 +1,4 @@
-"""Nearest neighbours with faiss, for galleries up to a million; an extra (``pip install 'vireid[faiss]'``).
+"""Nearest neighbours with faiss, for galleries up to a million; the extra ``faiss``.
 
 ``exact`` compares with every image, ``ivf`` with those of the nearest cells of a k-means partition, ``ivfpq`` with
 their product-quantised codes, a byte per four dimensions (Jégou et al., TPAMI 2011), and again with the features of
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vireid.core.errors import UserError
+from vireid.core.errors import optional_module
 from vireid.core.seeding import generator
 from vireid.core.types import FloatArray, IntArray
 from vireid.evaluation.neighbours import FeatureDistances, farthest_in, nearest
@@ -171,12 +171,6 @@ def _plain(features: FloatArray | Tensor) -> FloatArray:
 
 
 def _faiss() -> Any:
-    try:
-        import faiss
-    except ImportError as error:
-        raise UserError(
-            "faiss is not installed: install it with `pip install 'vireid[faiss]'` (package faiss-cpu), "
-            "or search exactly without it (reranking.search=exact)"
-        ) from error
+    faiss = optional_module("faiss", "faiss", "search exactly without it (reranking.search=exact)")
     faiss.omp_set_num_threads(torch.get_num_threads())
     return faiss

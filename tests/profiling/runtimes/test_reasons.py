@@ -49,7 +49,10 @@ def test_every_runtime_says_in_one_line_whether_it_can_run(name: str) -> None:
 def test_a_missing_package_is_the_reason(name: str, package: str, extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(base, "find_spec", lambda module: None if module == package else object())
     reason = _runtime(name).available()
-    assert reason == f"needs the package '{package}', which is not installed: pip install 'vireid[{extra}]'"
+    assert reason == (
+        f"needs the package '{package}', which is not installed: make install EXTRAS={extra}, "
+        f"outside a checkout pip install {package}"
+    )
 
 
 @pytest.mark.parametrize("name", ["eager", "channels_last", "compile", "openvino"])

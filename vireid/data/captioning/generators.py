@@ -30,7 +30,7 @@ class Captioner:
     """
 
     def __init__(self, model: str, *, prompt: str = "", tokens: int = 60, beams: int = 3, device: str = "cpu") -> None:
-        library = optional_module("transformers", "text")
+        library = optional_module("transformers", None)
         try:
             self.processor: Any = library.BlipProcessor.from_pretrained(model)
             self.model: Any = library.BlipForConditionalGeneration.from_pretrained(model)
@@ -200,7 +200,7 @@ class Rephraser:
         seed: int = 0,
         device: str = "cpu",
     ) -> None:
-        library = optional_module("transformers", "text")
+        library = optional_module("transformers", None)
         try:
             self.tokenizer: Any = library.AutoTokenizer.from_pretrained(model, padding_side="left")
             self.model: Any = library.AutoModelForCausalLM.from_pretrained(model)

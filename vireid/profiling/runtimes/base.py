@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from vireid.core.config import Component
-from vireid.core.errors import UserError
+from vireid.core.errors import Extra, UserError, not_installed
 from vireid.core.processor import emulated
 from vireid.core.registry import Configured
 from vireid.core.types import FloatArray
@@ -64,11 +64,9 @@ def on_cpu(runtime: str, example: Tensor) -> Tensor:
     return example
 
 
-def missing_package(module: str, extra: str, package: str | None = None) -> str | None:
+def missing_package(module: str, extra: Extra) -> str | None:
     """None if a module is installed, else how to bring it."""
-    if find_spec(module) is not None:
-        return None
-    return f"needs the package '{package or module}', which is not installed: pip install 'vireid[{extra}]'"
+    return None if find_spec(module) is not None else not_installed(module, extra)
 
 
 def unavailable(runtime: Runtime, device: str = "cpu", *, emulate: bool = False) -> str | None:

@@ -1,6 +1,6 @@
 """The one way to a terminal, a pipe or a log: text comes out as it was written.
 
-Rich reads square brackets as markup: printed by default, ``profile.batches=[red]`` loses its value, and a path
+Rich reads square brackets as markup: printed by default, ``profile.runtimes=[eager]`` loses its value, and a path
 or a label in brackets vanishes. Every console of the suite is made here, with markup, emoji codes and highlighting
 off, in lines, tables, titles and progress alike; colour comes from the ``style`` of a call. Tables are those of
 ``vireid.core.table``.

@@ -6,7 +6,7 @@ from tests.report.studies import PLAIN, BuildStore, card, environment
 from vireid.core.errors import UserError
 from vireid.core.identity import run_id
 from vireid.core.protocol_card import ProtocolCard
-from vireid.core.records import EvaluationRecord, LatencyRecord, Source
+from vireid.core.records import ComponentStamp, EvaluationRecord, LatencyRecord, Source
 from vireid.report.records.keys import device_label
 from vireid.report.records.study import StudyView
 from vireid.report.sections.protocols import card_value, merged
@@ -156,6 +156,16 @@ def test_stale_ids_mark_their_runs(build_store: BuildStore) -> None:
     store = build_store()
     fit = StudyView(store, "quick").runs[3].planned.fit
     assert [run.stale for run in StudyView(store, "quick", [fit]).runs] == [False, False, False, True, False]
+
+
+def test_sources_that_differ_are_named_unless_all_compute_what_todays_does(build_store: BuildStore) -> None:
+    store = build_store((0,))
+    first, *_ = (store.get(run.fit) for run in StudyView(store, "quick").plan.runs)
+    other = ComponentStamp(name="idkl", version="1", digest="b" * 12)
+    store.put(first.model_copy(update={"components": {"model": other}}))
+    assert StudyView(store, "quick").mixed_sources == ["model idkl 1"]  # nobody has compared them with today's
+    assert StudyView(store, "quick", stale=[first.id]).mixed_sources == ["model idkl 1"]
+    assert StudyView(store, "quick", stale=[]).mixed_sources == []
 
 
 def test_synthetic_data_carry_version_and_warning(build_store: BuildStore) -> None:

@@ -158,7 +158,10 @@ def _list_studies(*, as_json: bool = False) -> None:
 
 @app.command()
 def report(
-    study: Annotated[str, typer.Argument(help="Name of a study that has been run.")],
+    study: Annotated[str, typer.Argument(help="Name of a study that has been run.", show_default=False)] = "",
+    every: Annotated[
+        bool, typer.Option("--all", help="Render every study of the store, and a page that lists them.")
+    ] = False,
     template: Annotated[
         str | None, typer.Option("--template", help="Notebook in notebooks/, or a path; by default the study's own.")
     ] = None,
@@ -167,13 +170,22 @@ def report(
     ] = "",
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
-    """Render the report of a study from its records."""
+    """Render the report of a study from its records, or of all."""
+    from vireid.report.records.find import known_studies
     from vireid.report.records.study import read_plan
 
     records = opened(store)
-    name = template or read_plan(records, study).study.get("report", "ablation")
+    if every == bool(study):
+        raise UserError("report: name one study, or give --all")
     chosen = [column.strip() for column in columns.split(",") if column.strip()]
-    console.print(f"report: {_render(records, study, _template(name), chosen)}", soft_wrap=True)
+    for one in known_studies(records.root) if every else [study]:
+        name = template or read_plan(records, one).study.get("report", "ablation")
+        console.print(f"report: {_render(records, one, _template(name), chosen)}", soft_wrap=True)
+    if every:
+        from vireid.experiment.sources import stale_parts
+        from vireid.report.index import write_index
+
+        console.print(f"studies: {write_index(records, list(stale_parts(records.records())))}", soft_wrap=True)
 
 
 def _render(store: Store, study: str, template: Path, columns: Sequence[str] = ()) -> Path:

@@ -101,7 +101,7 @@ def open_report(
     store: str | Path,
     study: str,
     out: str | Path = "",
-    stale: Collection[str] = (),
+    stale: Collection[str] | None = None,
     columns: Sequence[str] = (),
 ) -> Report:
     """Open the report of a study.
@@ -110,7 +110,7 @@ def open_report(
         store: root of the record store; empty: the first that has the study, see ``vireid.report.records.find``.
         study: name of the study.
         out: folder that takes ``figures/``, ``tables/`` and ``summary.md``; empty: one that goes with the process.
-        stale: ids of records whose component source has changed since they were made.
+        stale: ids of records whose component source has changed since they were made; None: not looked.
         columns: of one-column LaTeX tables, such as ``["r1", "mAP", "latency"]``.
 
     Raises:

@@ -29,7 +29,9 @@ from vireid.report.sections.retrieval import material
 from vireid.store import Store, unwritable
 
 
-def input_digest(view: StudyView, template: Path, stale: Collection[str] = (), columns: Sequence[str] = ()) -> str:
+def input_digest(
+    view: StudyView, template: Path, stale: Collection[str] | None = None, columns: Sequence[str] = ()
+) -> str:
     """SHA-256 over all that a page is made of.
 
     The plan, its records, what is missing, latencies of its graphs, panel material, published numbers, template, code.
@@ -38,7 +40,7 @@ def input_digest(view: StudyView, template: Path, stale: Collection[str] = (), c
     named = {name for run in view.plan.runs for name in (run.fit, run.cost, *run.evaluations)}
     digest = hashlib.sha256()
     plan = view.plan.model_dump(mode="json")
-    digest.update(canonical_json([sys.version, sorted(stale), list(columns), plan]).encode())
+    digest.update(canonical_json([sys.version, None if stale is None else sorted(stale), list(columns), plan]).encode())
     for record in sorted(view.records.values(), key=lambda r: r.id):
         timed = isinstance(record, CostRecord | LatencyRecord) and record.artefact in artefacts
         if record.id in named or timed or record.source.kind == "published":
@@ -53,7 +55,7 @@ def input_digest(view: StudyView, template: Path, stale: Collection[str] = (), c
         digest.update(canonical_json(there).encode())  # their content is in the records, as digests
         _add(digest, sorted(material(view, run).parent.glob("*")))
     package = Path(vireid.report.__file__).parent
-    sources = (path for path in package.rglob("*") if path.suffix in (".py", ".j2", ".css"))
+    sources = (path for path in package.rglob("*") if path.suffix in (".py", ".j2", ".css", ".js"))
     _add(digest, [*sorted(PUBLISHED.glob("*.json")), template, *sorted(sources)])
     return digest.hexdigest()
 
@@ -103,7 +105,7 @@ def render_report(
     study: str,
     template: Path,
     out: Path | None = None,
-    stale: Collection[str] = (),
+    stale: Collection[str] | None = None,
     columns: Sequence[str] = (),
 ) -> Path:
     """Render the report of a study into a folder and return the path of its page.
@@ -116,7 +118,7 @@ def render_report(
         study: name of the study.
         template: notebook with a cell tagged ``parameters`` (store, study, out, stale, columns).
         out: folder of the report; by default ``studies/<study>/report`` in the store.
-        stale: ids of records whose component source has changed since they were made.
+        stale: ids of records whose component source has changed since they were made; None: not looked.
         columns: of one-column LaTeX tables, such as ``["r1", "mAP", "latency"]``; by default the study's.
 
     Raises:
@@ -143,11 +145,11 @@ def render_report(
             "store": os.path.relpath(store_root, draft),  # keeps the notebook free of a machine's own paths
             "study": study,
             "out": ".",
-            "stale": sorted(stale),
+            "stale": None if stale is None else sorted(stale),
             "columns": list(columns),
         }
         notebook = _execute(template, draft / NOTEBOOK, parameters)
-        (draft / PAGE).write_text(_page(notebook, study), encoding="utf-8")
+        (draft / PAGE).write_text(page_html(notebook, study), encoding="utf-8")
         (draft / _DIGEST).write_text(digest, encoding="utf-8")
         _swap(draft, target)
     except OSError as error:
@@ -221,8 +223,8 @@ def _kernel() -> Iterator[None]:
                     os.environ[key] = value
 
 
-def _page(notebook: Any, study: str) -> str:
-    """The notebook's text and outputs as one page: no code, no script, nothing fetched from elsewhere."""
+def page_html(notebook: Any, study: str) -> str:
+    """The notebook's text and outputs as one page: no code, nothing fetched; a script sorts its tables."""
     from nbconvert import HTMLExporter
 
     exporter = HTMLExporter(anchor_link_text="")  # type: ignore[no-untyped-call]
@@ -238,6 +240,7 @@ def _page(notebook: Any, study: str) -> str:
         "study": study,
         "headings": [(heading, heading.replace(" ", "-")) for heading in headings],
         "style": (_TEMPLATES / "style.css").read_text(encoding="utf-8"),
+        "script": (_TEMPLATES / "tables.js").read_text(encoding="utf-8"),
     }
     page, _ = exporter.from_notebook_node(notebook, resources=resources)
     return str(page)

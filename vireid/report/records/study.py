@@ -70,13 +70,13 @@ class StudyView:
     Args:
         store: where the records lie.
         name: the study.
-        stale: ids of records whose component source has changed since; the caller knows the components.
+        stale: ids of records whose component source has changed since, which the caller looks up; None: not looked.
 
     Raises:
         UserError: no such study in the store.
     """
 
-    def __init__(self, store: Store, name: str, stale: Collection[str] = ()) -> None:
+    def __init__(self, store: Store, name: str, stale: Collection[str] | None = None) -> None:
         self.store = store
         self.plan = with_level_names(read_plan(store, name))
         self.records: dict[str, Record] = {record.id: record for record in store.records()}
@@ -84,7 +84,8 @@ class StudyView:
         for failure in store.failures():
             self._failures.setdefault(failure.id, []).append(failure)
         self.cells: dict[str, Cell] = {cell.name: cell for cell in self.plan.cells}
-        self.runs = [self._join(run, frozenset(stale)) for run in self.plan.runs]
+        self._stale_known = stale is not None
+        self.runs = [self._join(run, frozenset(stale or ())) for run in self.plan.runs]
 
     def _join(self, run: PlannedRun, stale: frozenset[str]) -> RunView:
         problems: list[str] = []
@@ -273,11 +274,15 @@ class StudyView:
 
     @cached_property
     def mixed_sources(self) -> list[str]:
-        """Components whose source differs between runs of this study although their version does not."""
+        """Components whose source differs between runs of this study although their version does not.
+
+        Sources that were compared with today's and compute the same (runs that are not stale) are one source.
+        """
         seen: dict[tuple[str, str, str], set[str]] = {}
         for run in self.runs:
             for role, stamp in (run.fit.components if run.fit else {}).items():
-                seen.setdefault((role, stamp.name, stamp.version), set()).add(stamp.digest)
+                source = stamp.digest if run.stale or not self._stale_known else "as now"
+                seen.setdefault((role, stamp.name, stamp.version), set()).add(source)
         return [f"{role} {name} {version}" for (role, name, version), digests in seen.items() if len(digests) > 1]
 
     @cached_property

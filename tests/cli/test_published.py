@@ -6,11 +6,13 @@ import csv
 import io
 import json
 import re
+from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).parents[2]
+
 PLAIN = ("models", "--published", "--dataset", "sysu", "--mode", "all", "--plain")
-SCORE_COLUMNS = ["test time", "method", "R1", "mAP"]
 
 
 def piped(text: str) -> dict[str, list[dict[str, str]]]:
@@ -80,6 +82,19 @@ def test_json_and_bibtex_are_of_the_chosen_rows(shell):
     entries = set(re.findall(r"^@\w+\{(\w+),$", shell.run(*PLAIN, "--bibtex").stdout, re.MULTILINE))
     assert entries == {row["publication"]["paper"] for row in rows}
     assert "Liang2024MCJA" not in entries  # re-ranked
+
+
+def test_the_documentation_shows_what_is_printed(shell):
+    text = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    section = text[text.index("## Published numbers") : text.index("## For programs")]
+    blocks = re.findall(r"```text\n(.*?)\n```", section, re.DOTALL)
+    shown = "\n".join(line.rstrip() for line in shell.on_terminal(*PLAIN).splitlines())
+    assert [block.partition("\n")[0].split(" ")[0] for block in blocks] == ["sysu/seeded", "Disagreements:"]
+    assert all(block in shown for block in blocks)
+    commands = re.findall(r"^vireid (models --published.*?)(?: *[#>].*)?$", section, re.MULTILINE)
+    assert len(commands) == 5
+    for command in commands:
+        assert shell.run(*command.split()).returncode == 0, command
 
 
 @pytest.mark.parametrize(

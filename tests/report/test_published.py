@@ -46,9 +46,9 @@ def test_disagreements_and_works_are_shown_when_given(tmp_path: Path) -> None:
 def test_a_report_keeps_the_works_that_its_published_numbers_cite(tmp_path: Path) -> None:
     report = open_report(build_comparison(tmp_path / "store").root, "comparison", tmp_path / "out")
     section = report.section("published")
-    cited = (tmp_path / "out" / "published.bib").read_text(encoding="utf-8")
+    cited = (tmp_path / "out" / "tables" / "published.bib").read_text(encoding="utf-8")
     assert cited == bibtex(published_records())
-    assert "published.bib" in section
+    assert "tables/published.bib" in section
 
 
 def test_measured_records_are_refused(tmp_path: Path) -> None:

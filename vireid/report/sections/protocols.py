@@ -89,9 +89,9 @@ def card_value(card: ProtocolCard, key: str) -> str:
 
 
 def render_published(report: Report, *, shipped: bool = True) -> Html:
-    """Published numbers of the store and, where ``shipped``, of the suite with what they cite as ``published.bib``.
+    """Published numbers of the store and, where ``shipped``, of the suite; else with their heading, or empty.
 
-    Else those of the store with their heading, or empty.
+    What they cite is written to ``tables/published.bib``.
     """
     if not shipped:
         heading = tag("h2", "Published numbers", id="published")
@@ -99,7 +99,7 @@ def render_published(report: Report, *, shipped: bool = True) -> Html:
     named = published_by_name()
     records: dict[str, Record] = {r.id: r for r in (*named.values(), *report.view.published)}
     cited = bibtex(records.values())
-    files = report.copy("published.bib", cited, "BibTeX of what these tables cite") if cited else Html()
+    files = report.copy("tables/published.bib", cited, "BibTeX of what these tables cite") if cited else Html()
     return published_tables(list(records.values()), disagreements(named), files)
 
 

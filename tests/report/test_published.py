@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -66,3 +67,14 @@ def test_a_number_without_its_source_is_refused(tmp_path: Path) -> None:
 def test_no_folder_no_numbers(tmp_path: Path) -> None:
     assert published_records(tmp_path / "absent") == []
     assert "No published numbers here" in published_tables([])
+
+
+def test_a_report_keeps_the_works_that_its_systems_come_from(tmp_path: Path) -> None:
+    store = build_comparison(tmp_path / "store")
+    fits = [path for path in sorted(store.runs.glob("*.json")) if '"kind":"fit"' in path.read_text().replace(" ", "")]
+    for path, name in zip(fits, ("agw", "compact"), strict=False):  # nothing is published of the second
+        path.write_text(path.read_text().replace('"idkl"', f'"{name}"'))
+    section = open_report(store.root, "comparison", tmp_path / "out").section("overview")
+    cited = re.findall(r"^@\w+\{(\w+),$", section.copies["tables/references.bib"], re.MULTILINE)
+    assert cited == ["Ren2024IDKL", "Ye2021AGW"]
+    assert "tables/references.bib" in section

@@ -14,6 +14,7 @@ STORE = ("--store", RESULTS)
 CUT = re.compile(r"\w…")
 LISTINGS = [
     (("models",), "compact_mobilenet_v3_large"),
+    (("models", "--published"), "optimized_fork"),
     (("ablate", "--list"), "Levels of IDKL's optimisations"),
     (("ablate", "levels", "--plan"), "refine"),
     (("results", "list", *STORE), "evaluation"),
@@ -34,7 +35,7 @@ def test_no_line_is_wider_than_the_terminal(shell, arguments, word):
         assert not CUT.search(shown)
 
 
-@pytest.mark.parametrize(("arguments", "word"), LISTINGS[:5], ids=lambda v: v[0] if isinstance(v, tuple) else "")
+@pytest.mark.parametrize(("arguments", "word"), LISTINGS[:6], ids=lambda v: v[0] if isinstance(v, tuple) else "")
 def test_a_pipe_gets_rows_of_equal_length(shell, arguments, word):
     result = shell.run(*arguments)
     assert result.returncode == 0, result.stderr

@@ -5,43 +5,102 @@ from __future__ import annotations
 import json
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from vireid.cli import app, opened
+from vireid.cli import app, opened, refuse
+from vireid.cli.published import SortKey, as_json, chosen, published_tables
 from vireid.cli.show import console
+from vireid.core.errors import UserError
 from vireid.core.messages import DASH
+from vireid.core.published import bibtex as bibtex_of
+from vireid.core.published import published_by_name
 from vireid.core.table import Table
 from vireid.experiment.progress import bars
 
 if TYPE_CHECKING:
-    from vireid.core.protocol_card import ProtocolCard
     from vireid.experiment.cost.systems import SystemFacts
+
+
+OF_PUBLISHED = ("dataset", "mode", "plain", "sort", "bibtex")
+_OF_PUBLISHED = "With --published"
 
 
 @app.command()
 def models(
+    ctx: typer.Context,
     count: Annotated[
         bool, typer.Option("--count", help="Count parameters and MACs anew (minutes), say what differs, keep it.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON list instead of tables.")] = False,
+    published: Annotated[
+        bool, typer.Option("--published", help="Numbers of others instead: a table per protocol, and disagreements.")
+    ] = False,
+    dataset: Annotated[
+        Literal["sysu", "regdb", "llcm"] | None,
+        typer.Option(help="Of this dataset alone.", rich_help_panel=_OF_PUBLISHED),
+    ] = None,
+    mode: Annotated[
+        Literal["all", "indoor"] | None, typer.Option(help="Of this mode alone.", rich_help_panel=_OF_PUBLISHED)
+    ] = None,
+    plain: Annotated[
+        bool,
+        typer.Option(
+            "--plain",
+            help="Without re-ranking alone: disputed and unstated ones are out, too.",
+            rich_help_panel=_OF_PUBLISHED,
+        ),
+    ] = False,
+    sort: Annotated[
+        SortKey, typer.Option(help="Rows of a table: best first, by year or by method.", rich_help_panel=_OF_PUBLISHED)
+    ] = "r1",
+    bibtex: Annotated[
+        bool,
+        typer.Option("--bibtex", help="Print the works that they cite as a .bib file.", rich_help_panel=_OF_PUBLISHED),
+    ] = False,
+    json_wanted: Annotated[bool, typer.Option("--json", help="Print one JSON list instead of tables.")] = False,
 ) -> None:
-    """List every system: source, parameters by role, MACs at its resolution, importer, published numbers.
+    """List every system: source, parameters by role, MACs at its resolution, importer; or what others published.
 
     Costs are those on record in results/systems; --count makes them again with the code that is installed.
+
+    vireid models --published --dataset sysu --mode all --plain
     """
+    if published:
+        refuse(ctx, ("count",), "counts the suite's systems; leave it or --published out")
+        _print_published(dataset, mode, plain=plain, sort=sort, bibtex=bibtex, json_wanted=json_wanted)
+        return
+    refuse(ctx, OF_PUBLISHED, "works with --published only; add --published, or leave it out")
     from vireid.experiment.cost.systems import system_facts
 
     if count:
         _count()
     facts = system_facts()
-    if as_json:
-        typer.echo(json.dumps([_plain(fact) for fact in facts], indent=1, ensure_ascii=False))
+    if json_wanted:
+        _print_json([_plain(fact) for fact in facts])
         return
     console.print(_systems(facts))
     console.print(_costs(facts))
-    console.print(_published(facts))
+
+
+def _print_published(
+    dataset: str | None, mode: str | None, *, plain: bool, sort: SortKey, bibtex: bool, json_wanted: bool
+) -> None:
+    if bibtex and json_wanted:
+        raise UserError("--bibtex prints a .bib file; leave --json out")
+    named = published_by_name()
+    records = chosen(named, dataset, mode, plain=plain)
+    if bibtex:
+        typer.echo(bibtex_of(records.values()), nl=False)
+    elif json_wanted:
+        _print_json(as_json(records))
+    else:
+        for table in published_tables(named, list(records.values()), sort):
+            console.print(table)
+
+
+def _print_json(content: object) -> None:
+    typer.echo(json.dumps(content, indent=1, ensure_ascii=False))
 
 
 def _count() -> None:
@@ -88,29 +147,9 @@ def _costs(facts: list[SystemFacts]) -> Table:
         if fact.cost is not None and fact.cost.text_parameters
     ]
     remarks += [f"{fact.system.preset}: {fact.reason}" for fact in facts if fact.reason]
+    remarks += ["published numbers, protocol by protocol: `vireid models --published`"]
     table.caption = "\n".join(remarks)
     return table
-
-
-def _published(facts: list[SystemFacts]) -> Table:
-    table = Table("Published numbers (%), as their authors report them on real data")
-    table.add_columns("model", "protocol", "R1", "mAP", text=("model",), wrap=("protocol",))
-    table.add_column("citation", "note")
-    for fact in facts:
-        for record in fact.published:
-            table.add_row(
-                fact.system.preset,
-                _protocol_label(record.card),
-                *(f"{100 * record.metrics[m]:.2f}" if m in record.metrics else DASH for m in ("r1", "mAP")),
-                record.source.citation or "",
-            )
-    table.caption = "never comparable with synthetic results"
-    return table
-
-
-def _protocol_label(card: ProtocolCard) -> str:
-    labels = [card.name, card.mode, card.direction, "" if card.is_plain else "re-ranked"]
-    return " · ".join(map(str, filter(None, [*labels, f"text {card.text}" if card.reads_text else ""])))
 
 
 def _plain(fact: SystemFacts) -> dict[str, object]:
@@ -124,7 +163,11 @@ def _plain(fact: SystemFacts) -> dict[str, object]:
         "reason": fact.reason or None,
         "importer": fact.system.importer,
         "published": [
-            {"protocol": record.protocol, "metrics": record.metrics, "citation": record.source.citation}
+            {
+                "protocol": record.protocol,
+                "metrics": record.metrics,
+                **record.source.model_dump(mode="json", exclude={"kind"}),
+            }
             for record in fact.published
         ],
     }

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 from vireid.core.config import canonical_json
 
 PLAIN = "no re-ranking"
+UNSETTLED = ("disputed", "not stated")  # names of a re-ranking of which it is not known whether there was any
 RECALL = "recall"  # measured share of neighbours that an approximate search for re-ranking found
 COUNTS = ("queries", "valid_queries", "gallery")  # what the data gave; renderings of other seeds may differ in them
 Entry = str | int | bool | None
@@ -66,18 +67,20 @@ class ProtocolCard(BaseModel):
 
     @property
     def reranking_label(self) -> str:
-        """``"no re-ranking"``, or the variant with its parameters."""
+        """``"no re-ranking"``, the variant with its parameters, or that nobody knows."""
         settings = dict(self.reranking_settings)
         name = settings.pop("name", None)
         if name in (None, "none"):
             return PLAIN
+        if name in UNSETTLED:
+            return f"re-ranking {name}"
         settings.pop(RECALL, None)
         shown = "".join(f", {'λ' if k in ('lambda', 'lambda_') else k} {v}" for k, v in settings.items())
         return f"re-ranked ({name}{shown})"
 
     @property
     def is_plain(self) -> bool:
-        """Whether nothing is re-ranked."""
+        """Whether it is known that nothing is re-ranked."""
         return self.reranking_label == PLAIN
 
     @property

@@ -7,16 +7,22 @@ leave the deployed graph alone share their latency. Published numbers are record
 
 import statistics
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    TypeAdapter,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from vireid.core.config import Strict
 from vireid.core.environment import Environment
 from vireid.core.errors import UserError
 from vireid.core.protocol_card import ProtocolCard
-from vireid.core.shipped import shipped
+from vireid.core.publication import Publication
 
 Status = Literal["ok", "failed", "skipped"]
 DataKind = Literal["real", "synthetic"]
@@ -32,6 +38,21 @@ class Source(Strict):
 
     kind: Literal["measured", "published"] = "measured"
     citation: str | None = None
+    publication: Publication | None = None
+    """Table, page and what code confirms; records of results/published always have it."""
+
+    @model_validator(mode="after")
+    def _published_alone_stand_in_print(self) -> Self:
+        if self.publication is not None and self.kind != "published":
+            raise ValueError("only a source of kind 'published' has a publication")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_absent_publication(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        written: dict[str, Any] = handler(self)
+        if self.publication is None:
+            written.pop("publication")  # measured records are written as they always were
+        return written
 
 
 class ComponentStamp(Strict):
@@ -260,22 +281,3 @@ def read_record(text: str | bytes, where: str) -> Record:
         raise UserError(
             f"{where}: not a readable record ({key}: {first['msg']}); move the file away or update vireid"
         ) from error
-
-
-PUBLISHED = shipped("results/published")
-
-
-def published_records(folder: Path = PUBLISHED) -> list[EvaluationRecord | CostRecord]:
-    """Published accuracies and costs in order of file name; none where the folder is absent.
-
-    Raises:
-        UserError: a file is not a record, or does not say where its number comes from.
-    """
-    records: list[EvaluationRecord | CostRecord] = []
-    for path in sorted(folder.glob("*.json")):
-        record = read_record(path.read_bytes(), str(path))
-        if record.source.kind != "published" or not record.source.citation:
-            raise UserError(f"{path}: a published record needs source.kind 'published' and a citation")
-        if isinstance(record, EvaluationRecord | CostRecord):
-            records.append(record)
-    return records

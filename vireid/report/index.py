@@ -50,10 +50,11 @@ def write_index(store: Store, stale: Collection[str] | None = None) -> Path:
     Raises:
         UserError: the page cannot be written.
     """
-    from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+    from nbformat import v4
 
-    shown = new_output("display_data", {"text/html": str(studies_table(store, stale))})
-    notebook = new_notebook(cells=[new_markdown_cell("# Studies"), new_code_cell("", outputs=[shown])])
+    shown = v4.new_output("display_data", {"text/html": str(studies_table(store, stale))})  # type: ignore[no-untyped-call]
+    cells = [v4.new_markdown_cell("# Studies"), v4.new_code_cell("", outputs=[shown])]  # type: ignore[no-untyped-call]
+    notebook = v4.new_notebook(cells=cells)  # type: ignore[no-untyped-call]
     path = store.root / "studies" / PAGE
     write_atomically(path, page_html(notebook, "studies"))
     return path

@@ -21,7 +21,8 @@ from typing import Any
 import vireid.report
 from vireid.core.config import canonical_json
 from vireid.core.errors import UserError, did_you_mean
-from vireid.core.records import PUBLISHED, CostRecord, LatencyRecord, Record
+from vireid.core.published import PUBLISHED
+from vireid.core.records import CostRecord, LatencyRecord, Record
 from vireid.report.records.deployment import study_deployment
 from vireid.report.records.study import StudyView
 from vireid.report.sections.deployment import prices
@@ -56,7 +57,7 @@ def input_digest(
         _add(digest, sorted(material(view, run).parent.glob("*")))
     package = Path(vireid.report.__file__).parent
     sources = (path for path in package.rglob("*") if path.suffix in (".py", ".j2", ".css", ".js"))
-    _add(digest, [*sorted(PUBLISHED.glob("*.json")), template, *sorted(sources)])
+    _add(digest, [*sorted(PUBLISHED.glob("*.*")), template, *sorted(sources)])
     return digest.hexdigest()
 
 

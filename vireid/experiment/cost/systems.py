@@ -5,7 +5,8 @@ from pathlib import Path
 
 from vireid.config import ExperimentConfig, compose
 from vireid.core.errors import UserError
-from vireid.core.records import PUBLISHED, CostRecord, EvaluationRecord, published_records, read_record
+from vireid.core.published import PUBLISHED, method, published_records
+from vireid.core.records import CostRecord, EvaluationRecord, read_record
 from vireid.core.shipped import shipped
 from vireid.experiment.context import RunContext
 from vireid.experiment.progress import ProgressCallback, silent
@@ -55,7 +56,7 @@ SYSTEMS = (
         "caj",
         ("augmentation=caj",),
     ),
-    System("caj_plus", "Ye et al., TPAMI 2023", (288, 144), "caj", None, ("augmentation=caj_plus",)),
+    System("caj_plus", "Ye et al., TPAMI 2023", (288, 144), "caj", "caj_plus", ("augmentation=caj_plus",)),
     System("deen", "Zhang and Wang, CVPR 2023", (384, 144), "deen", "deen", ("augmentation=deen",)),
     System("deen_released", "code ZYK100/LLCM", (384, 144), "deen", "deen", ("augmentation=deen",)),
     System("deen_regdb", "code ZYK100/LLCM, RegDB", (384, 144), "deen_regdb", "deen", ("augmentation=deen",)),
@@ -130,7 +131,7 @@ def published_evaluations(folder: Path = PUBLISHED) -> list[EvaluationRecord]:
 def _facts(system: System, published: list[EvaluationRecord], folder: Path) -> SystemFacts:
     if system.importer is not None and system.importer not in IMPORTERS.names():
         raise ValueError(f"system {system.preset} names an importer that is not registered: {system.importer}")
-    mine = [record for record in published if record.components["model"].name == system.published]
+    mine = [record for record in published if method(record) == system.published]
     path = folder / f"{system.preset}.json"
     if not path.is_file():
         return SystemFacts(system, None, f"{path} is missing: count it with `vireid models --count`", mine)

@@ -5,7 +5,17 @@ from typing import Any
 
 from vireid.core.messages import DASH
 from vireid.core.protocol_card import COUNTS, RECALL, ProtocolCard
-from vireid.core.records import CostRecord, EvaluationRecord, Record, published_records
+from vireid.core.published import (
+    Sides,
+    bibtex,
+    disagreements,
+    method,
+    percent,
+    place,
+    published_by_name,
+    tables,
+)
+from vireid.core.records import CostRecord, EvaluationRecord, Record
 from vireid.report.html import Column, Html, absent, join, table, tag
 from vireid.report.page import Report
 from vireid.report.records.keys import METRICS, grouped
@@ -79,16 +89,27 @@ def card_value(card: ProtocolCard, key: str) -> str:
 
 
 def render_published(report: Report, *, shipped: bool = True) -> Html:
-    """Published numbers of the store and, where ``shipped``, of the suite; else with their heading, or empty."""
+    """Published numbers of the store and, where ``shipped``, of the suite; else with their heading, or empty.
+
+    What they cite is written to ``tables/published.bib``.
+    """
     if not shipped:
         heading = tag("h2", "Published numbers", id="published")
         return join([heading, published_tables(report.view.published)]) if report.view.published else Html()
-    records: dict[str, Record] = {r.id: r for r in (*published_records(), *report.view.published)}
-    return published_tables(list(records.values()))
+    named = published_by_name()
+    records: dict[str, Record] = {r.id: r for r in (*named.values(), *report.view.published)}
+    cited = bibtex(records.values())
+    files = report.copy("tables/published.bib", cited, "BibTeX of what these tables cite") if cited else Html()
+    return published_tables(list(records.values()), disagreements(named), files)
 
 
-def published_tables(records: Sequence[Record]) -> Html:
-    """Accuracies, protocol by protocol, and costs. Never given a measured record.
+def published_tables(records: Sequence[Record], sides: Sequence[Sides] = (), files: Html | str = "") -> Html:
+    """Accuracies, a table per protocol, what disagrees, and costs. Never given a measured record.
+
+    Args:
+        records: the published ones.
+        sides: pairs of them that disagree.
+        files: links to copies.
 
     Raises:
         ValueError: a record was measured.
@@ -99,47 +120,63 @@ def published_tables(records: Sequence[Record]) -> Html:
     costs = [record for record in records if isinstance(record, CostRecord)]
     if not scores and not costs:
         return absent("No published numbers here: they lie in results/published of a checkout.")
-    return join([*([_scores(scores)] if scores else []), *([_costs(costs)] if costs else [])])
+    parts = [_scores(title, blocks) for title, blocks in tables(scores).items()]
+    parts += [_disagreements(sides)] if sides else []
+    parts += [_costs(costs)] if costs else []
+    return join([*parts, *([tag("p", files)] if files else [])])
 
 
-def _scores(records: Sequence[EvaluationRecord]) -> Html:
+def _scores(title: str, blocks: Mapping[str, Sequence[EvaluationRecord]]) -> Html:
+    records = [record for block in blocks.values() for record in block]
     shown = [metric for metric in METRICS if any(metric in record.metrics for record in records)]
     columns = [Column("Method", text=True)]
     columns += [Column(metric.upper() if metric[0] == "r" else metric, "%") for metric in shown]
-    columns += [Column("Checkpoint", text=True), Column("Source", text=True)]
-    blocks: dict[str, list[list[str]]] = {}
-    for record in sorted(records, key=_order):
-        # with two decimals where the source has them
-        values = [f"{100 * record.metrics[m]:.2f}".removesuffix("0") if m in record.metrics else DASH for m in shown]
-        row = [_method(record), *values, record.card.selection or "not stated", record.source.citation or ""]
-        blocks.setdefault(record.card.full_title, []).append(row)
+    columns += [Column(name, text=True) for name in ("Checkpoint", "Code", "Printed in", "Source")]
+    rows = [(block, [_row(record, shown) for record in content]) for block, content in blocks.items()]
     caption = (
-        "Published accuracies, as their authors report them on real data. They share no table with measured numbers, "
-        "and none of them is comparable with a synthetic one."
+        f"{title}. Published accuracies on real data, as the source named prints them. They share no table with "
+        "measured numbers, and none of them is comparable with a synthetic one."
     )
-    return table(columns, blocks.items(), caption)
+    return table(columns, rows, caption)
 
 
-def _order(record: EvaluationRecord) -> tuple[object, ...]:
-    """SYSU-MM01 first, then by protocol and method."""
-    title = record.card.title
-    return not title.startswith("sysu"), title, record.card.reranking_label, _method(record).lower()
+def _row(record: EvaluationRecord, shown: Sequence[str]) -> list[str]:
+    publication = record.source.publication
+    source = record.source.citation or ""
+    if publication is None:
+        code = "not read"
+    else:
+        code = ": ".join(filter(None, (publication.code.verdict, publication.code.finding)))
+        source += f" ({publication.note})" if publication.note else ""
+    values = [percent(record, metric) for metric in shown]
+    return [method(record), *values, record.card.selection or "not stated", code, place(record), source]
 
 
-def _method(record: Record) -> str:
-    stamp = record.components.get("model")
-    return "not named" if stamp is None else stamp.name
+def _disagreements(sides: Sequence[Sides]) -> Html:
+    columns = [Column("Method", text=True), Column("R1", "%"), Column("mAP", "%")]
+    columns += [Column("Protocol", text=True), Column("Printed in", text=True)]
+    blocks = [
+        (
+            pair.about,
+            [
+                [method(r), percent(r, "r1"), percent(r, "mAP"), r.card.full_title, place(r)]
+                for r in (pair.one, pair.other)
+            ],
+        )
+        for pair in sides
+    ]
+    return table(columns, blocks, "Disagreements: one method, two published numbers.")
 
 
 def _costs(records: Sequence[CostRecord]) -> Html:
     columns = [Column("Method", text=True), Column("Params", "M"), Column("MACs", "G per image"), Column("Pixels")]
     columns += [Column("Convention", text=True), Column("Source", text=True)]
     rows = []
-    for record in sorted(records, key=lambda r: (_method(r).lower(), r.resolution)):
+    for record in sorted(records, key=lambda r: (method(r).lower(), r.resolution)):
         parameters, (height, width) = record.parameters.get("deployed"), record.resolution
         rows.append(
             [
-                _method(record),
+                method(record),
                 DASH if parameters is None else f"{parameters / 1e6:.2f}",
                 DASH if record.macs is None else f"{record.macs / 1e9:.2f}",
                 f"{height}×{width}",

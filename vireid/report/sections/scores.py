@@ -8,6 +8,7 @@ import numpy as np
 
 from vireid.bundle.device.choice import pareto_front
 from vireid.core.protocol_card import PLAIN
+from vireid.core.published import bibtex, method, published_records
 from vireid.report.figures.canvas import (
     COLUMN,
     GREY,
@@ -74,7 +75,16 @@ def render_overview(report: Report) -> Html:
     text = numbers(view, report.tables(), [*report.families("mAP"), *report.families("r1")])
     copy = report.copy("tables/numbers.tex", text, "numbers.tex")
     pieces.append(paragraph("Numbers for the text of a paper, as LaTeX macros: ", copy, ".", class_="method"))
+    if works := cited_works(view):
+        copy = report.copy("tables/references.bib", works, "references.bib")
+        pieces.append(paragraph("Works that its systems come from, as BibTeX: ", copy, ".", class_="method"))
     return join(pieces)
+
+
+def cited_works(view: StudyView) -> str:
+    """BibTeX of the works whose methods a study has trained, as published numbers cite them; empty where none is."""
+    models = {method(run.fit) for run in view.trained}
+    return bibtex(record for record in published_records() if method(record) in models)
 
 
 FOLDED = 3  # names that are listed where they stand; more are folded away below their number

@@ -71,8 +71,8 @@ def test_every_command_that_a_page_names_exists():
     }
     texts = [page.read_text() for page in PAGES]
     blocks = [block for text in texts for block in re.findall(r"```bash\n(.*?)```", text, re.DOTALL)]
-    named = {name for block in blocks for name in re.findall(r"^vireid ([a-z]+)", block, re.MULTILINE)}
-    named |= {name for text in texts for name in re.findall(r"`vireid ([a-z]+)", text)}
+    named = {name for block in blocks for name in re.findall(r"^vireid ([a-z-]+)", block, re.MULTILINE)}
+    named |= {name for text in texts for name in re.findall(r"`vireid ([a-z-]+)", text)}
     assert len(named) > 10
     assert named <= commands
 

@@ -188,6 +188,19 @@ def report(
         console.print(f"studies: {write_index(records, list(stale_parts(records.records())))}", soft_wrap=True)
 
 
+@app.command("new-method")
+def new_method(
+    name: Annotated[str, typer.Argument(help="Of the module, such as my_method.", show_default=False)],
+    to: Annotated[Path, typer.Option("--to", help="Folder that takes it.")] = Path(),
+) -> None:
+    """Begin a method of your own: a module that trains as it stands, and a study that sets it beside IDKL."""
+    from vireid.ablation.new_method import write_method
+
+    module, study = write_method(name, to)
+    console.print(f"{module}: your method; change what you like\n{study}: a study beside IDKL", soft_wrap=True)
+    console.print(f"next: vireid ablate {study} --report", soft_wrap=True)
+
+
 def _render(store: Store, study: str, template: Path, columns: Sequence[str] = ()) -> Path:
     from vireid.experiment.sources import stale_parts
     from vireid.report.render import render_report

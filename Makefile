@@ -10,7 +10,7 @@ STAMP := .venv/.installed
 ALL_EXTRAS := .venv/.extras
 UV := $$(command -v uv || echo .venv/bootstrap/bin/uv)
 
-.PHONY: install extras report test check bench accelerator paper docs lock
+.PHONY: install extras report test check bench accelerator paper docs soak lock
 # EXTRAS=deploy,edge brings those extras of pyproject.toml, too, at the versions of the lock.
 install: $(STAMP)
 	if [ -n "$(EXTRAS)" ]; then
@@ -57,6 +57,10 @@ check: $(ALL_EXTRAS)
 # The suite's own speed, each figure beside what it is measured against.
 bench: $(STAMP)
 	$(BIN)/pytest benchmarks --benchmark-only --override-ini testpaths=benchmarks --override-ini python_files='bench_*.py'
+
+# Damaged inputs of every kind, 2,200 by default (COUNT of each): read, or refused in words. Minutes.
+soak: $(STAMP)
+	$(BIN)/python -m tests.mutations $(or $(COUNT),200)
 
 # What only a CUDA device shows, in BUDGET seconds (480): tests, training steps, deployed model, ranking, a fit of full size.
 # RELEASED=PATH adds the released code. Where torch is already installed: python3 benchmarks/accelerator.py.

@@ -153,7 +153,9 @@ def read_study(path: Path) -> Study:
         raise UserError(f"study {path}: no such file{near}")
     try:
         data: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+    except OSError as error:
+        raise UserError(f"study {path}: cannot be read ({error.strerror}); check its permissions") from error
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise UserError(f"study {path}: not YAML: {error}") from error
     if not isinstance(data, dict):
         raise UserError(f"study {path}: expected a mapping with the keys {', '.join(Study.model_fields)}")

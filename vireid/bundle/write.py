@@ -206,13 +206,17 @@ def _checked(entry: Any, where: str) -> LatencyRecord:
     if plain.get("kind") != "latency":
         raise UserError(f"{where}: of kind '{plain.get('kind')}'; devices make latency records alone")
     record = parse(LatencyRecord, plain, where)
-    if run_id(specified) != record.id:
-        raise UserError(f"{where}: its id {record.id} does not match its specification ({run_id(specified)}): edited")
+    try:
+        expected_id, found_digest = run_id(specified), digest_of(plain)
+    except ValueError as error:  # infinite, or none
+        raise UserError(f"{where}: holds numbers that no measurement gives ({error}): edited") from error
+    if expected_id != record.id:
+        raise UserError(f"{where}: its id {record.id} does not match its specification ({expected_id}): edited")
     claimed = {**{key: plain.get(key) for key in SPECIFIED}, "device": record.environment.machine}
     for key, value in claimed.items():
         if specified.get(key) != value:
             raise UserError(f"{where}: its {key} is not the one that its id {record.id} is of: edited")
-    if digest_of(plain) != entry["digest"]:
+    if found_digest != entry["digest"]:
         raise UserError(f"{where}: record {record.id} was changed after it was made")
     return record
 

@@ -1,6 +1,8 @@
 """The plan of a study: which cells it has and the ids of the records that fill them. Reports start from it."""
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
+
+from pydantic import model_validator
 
 from vireid.core.config import Strict
 
@@ -58,3 +60,10 @@ class Plan(Strict):
     """Of a fraction of a factorial: which effects it cannot tell apart, one group a line."""
     study: dict[str, Any]
     """The study file as read."""
+
+    @model_validator(mode="after")
+    def _runs_are_of_its_cells(self) -> Self:
+        known = {cell.name for cell in self.cells}
+        if stray := [run.cell for run in self.runs if run.cell not in known]:
+            raise ValueError(f"a run is of the cell '{stray[0]}', which is not among the cells")
+        return self

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
 from vireid.cli import DEFAULT_STORE, StoreOption, app, finished_run, opened
 from vireid.cli.show import console, deployed_table
 from vireid.core.errors import UserError, did_you_mean
+from vireid.core.processor import IntegerKernels
 from vireid.core.table import Table
 from vireid.experiment.progress import bars
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from vireid.experiment.deploy.evaluate import Quantised
     from vireid.experiment.progress import ProgressCallback
     from vireid.profiling.export.write import Format
+
+KERNELS: tuple[IntegerKernels, ...] = tuple(kind for kind in get_args(IntegerKernels) if kind != "unknown")
 
 
 @app.command()
@@ -108,6 +111,15 @@ def quantise(
             "any, three or four that are worth it.",
         ),
     ] = None,
+    kernels: Annotated[
+        str | None,
+        typer.Option(
+            "--for",
+            metavar="|".join(KERNELS),
+            help="Int8 instructions of the processor that the file is for; by default this one's. Settings are "
+            "compared where this one sums alike; else one is taken: 7-bit weights for avx2 and avx512.",
+        ),
+    ] = None,
     root: Annotated[Path | None, typer.Option("--root", help="Where the dataset lies now.")] = None,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
@@ -117,9 +129,11 @@ def quantise(
     for name in runtimes or []:
         if name not in CANDIDATES:
             raise UserError(f"--runtime {name}: quantises nothing{did_you_mean(name, CANDIDATES)}")
+    if kernels is not None and kernels not in KERNELS:
+        raise UserError(f"--for {kernels}: no such int8 instructions{did_you_mean(kernels, KERNELS)}")
     given = [_mapping(text) for text in settings or []]
     with finished_run(run, store, root) as context:
-        quantised = quantise_step(context, to, list(dict.fromkeys(runtimes or CANDIDATES)), given)
+        quantised = quantise_step(context, to, list(dict.fromkeys(runtimes or CANDIDATES)), given, kernels)
     for result in quantised:
         console.print(_candidates(result))
         console.print(deployed_table(result.records))
@@ -155,7 +169,10 @@ def _candidates(quantised: Quantised) -> Table:
             f"{100 * candidate['mAP']:.1f}",
             style="bold" if kept else None,
         )
-    table.caption = "cosine and overlap: with the trained model's features in PyTorch float32"
+    table.caption = (
+        "cosine and overlap: with the trained model's features in PyTorch float32; computed with "
+        f"{artefact.kernels} kernels of {quantised.runtime.name} {artefact.runtime_version}"
+    )
     return table
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from vireid.core.config import Component, deciding, parse
 from vireid.core.errors import UserError
+from vireid.core.processor import SATURATING, IntegerKernels, kernels_of_runtime
 from vireid.core.records import EvaluatedFile, EvaluationRecord, now
 from vireid.core.types import FloatArray
 from vireid.evaluation.extraction import extract
@@ -20,7 +21,7 @@ from vireid.experiment.cost.profile import cost_step
 from vireid.experiment.data import check_same_evaluation_images, check_same_images, evaluation_loader
 from vireid.experiment.deploy.export import Deployment, deploy
 from vireid.experiment.fit import evaluate_features
-from vireid.experiment.identity import deployed_protocols
+from vireid.experiment.identity import computed_with, deployed_protocols, runtime_version
 from vireid.profiling import RUNTIMES
 from vireid.store import unwritable
 
@@ -84,6 +85,7 @@ class Trained:
             candidates=list(candidates),
             cosine=near.cosine,
             overlap10=near.overlap10,
+            **{"runtime_version": runtime_version(runtime), **computed_with(runtime)},
         )
         records = []
         for protocol in deployed_protocols(self.run.config):
@@ -135,9 +137,23 @@ def deployed_records(run: RunContext, runtime: Component) -> list[EvaluationReco
 # What is compared where nothing else is asked for. ONNX Runtime's kernels take unsigned activations, which asymmetric
 # ranges are; symmetric ones run several times slower there.
 CANDIDATES: Mapping[str, tuple[Mapping[str, Any], ...]] = {
-    "openvino": ({}, {"quantiser": "nncf"}, {"quantiser": "nncf", "activations": "symmetric"}),
-    "onnxruntime": ({}, {"quantiser": "nncf"}, {"quantiser": "nncf", "ranges": "percentile"}),
+    "openvino": ({}, {"weight_bits": 7}, {"quantiser": "nncf"}, {"quantiser": "nncf", "activations": "symmetric"}),
+    "onnxruntime": ({}, {"weight_bits": 7}, {"quantiser": "nncf"}, {"quantiser": "nncf", "ranges": "percentile"}),
 }
+UNCOMPARED: Mapping[bool, Mapping[str, Any]] = {True: {"weight_bits": 7}, False: {}}  # whether 16-bit sums saturate
+
+
+def settings_for(runtime: str, kernels: IntegerKernels | None = None) -> tuple[Mapping[str, Any], ...]:
+    """Settings to compare on dev for kernels, by default those of this machine.
+
+    A comparison speaks for kernels that compute as those here do: all that add in 32 bits give the same sums. For
+    others it would choose by the wrong sums, and one setting is taken without: 7-bit weights where sums saturate.
+    """
+    here = kernels_of_runtime(runtime)
+    wanted = kernels or here
+    if wanted == here or not {wanted, here} & {*SATURATING, "unknown"}:
+        return CANDIDATES[runtime]
+    return (UNCOMPARED[wanted in SATURATING],)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +176,11 @@ class _Tried:
 
 
 def quantise_step(
-    run: RunContext, folder: Path, runtimes: Sequence[str], candidates: Sequence[Mapping[str, Any]] = ()
+    run: RunContext,
+    folder: Path,
+    runtimes: Sequence[str],
+    candidates: Sequence[Mapping[str, Any]] = (),
+    kernels: IntegerKernels | None = None,
 ) -> list[Quantised]:
     """Quantise a finished fit for each runtime, write the file into ``folder``, and evaluate that very file.
 
@@ -173,12 +193,15 @@ def quantise_step(
         run: of the fit.
         folder: for the files; made where it does not exist.
         runtimes: ``onnxruntime``, ``openvino``.
-        candidates: settings of ``QuantisationConfig`` to compare; ``CANDIDATES`` when empty.
+        candidates: settings of ``QuantisationConfig`` to compare; ``settings_for`` the kernels when empty.
+        kernels: that the file is made for; those of this machine by default.
 
     Raises:
         UserError: no such fit, a quantiser that is missing, no dev images to choose on, an unwritable folder.
     """
-    choices = {name: [_runtime(name, given) for given in candidates or CANDIDATES[name]] for name in runtimes}
+    choices = {
+        name: [_runtime(name, given) for given in candidates or settings_for(name, kernels)] for name in runtimes
+    }
     if run.config.data.split != "dev" and any(len(options) > 1 for options in choices.values()):
         raise UserError(
             "this fit is evaluated on test identities, on which nothing may be chosen: give one setting by --setting, "

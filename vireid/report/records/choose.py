@@ -10,6 +10,7 @@ from vireid.bundle.device.choice import overlap, pareto_front, rank
 from vireid.core.errors import UserError
 from vireid.core.identity import run_id
 from vireid.core.messages import counted
+from vireid.core.processor import INTEGER_PRECISIONS, IntegerKernels, kernels_of_runtime
 from vireid.core.records import EvaluationRecord, FitRecord, LatencyRecord
 from vireid.report.records.deployment import DeploymentView, Model
 from vireid.report.records.keys import OWN_PROCESS, AccuracyKey, TimingKey
@@ -17,6 +18,7 @@ from vireid.report.records.people import on_same_people, people_of, render_seeds
 from vireid.report.records.timings import Timing
 
 EXACT = "fp32"
+NOT_RECORDED = "not recorded"
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Accuracy:
     cosine: float | None = None  # of a file: to the model's own features
     overlap10: float | None = None
     size_bytes: int | None = None  # of the file
+    kernels: str = ""  # that an integer file was evaluated with, "not recorded" of older records; empty of others
 
     @property
     def interval(self) -> str:
@@ -40,11 +43,16 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class Deployable:
-    """One model as one file in one runtime, at batch 1; ``accuracy`` is None where it was not evaluated."""
+    """One model as one file in one runtime, at batch 1; ``accuracy`` is None where it was not evaluated.
+
+    An integer file was evaluated only if it was with kernels that sum as those of the timed machine do;
+    ``measured_on`` names the others that it was evaluated with.
+    """
 
     model: Model
     timing: Timing
     accuracy: Accuracy | None
+    measured_on: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -91,6 +99,13 @@ class Deployable:
             return (*self.fits, EXACT)
         return (*self.fits, self.precision, self.timing.runtime)
 
+    @property
+    def elsewhere(self) -> str:
+        """On which kernels it was evaluated instead of this machine's; empty where it was not."""
+        if not self.measured_on:
+            return ""
+        return f"measured on {' and '.join(self.measured_on)}, not on {kernels_of(self.timing)}"
+
     def __str__(self) -> str:
         return f"{self.label}, {self.timing.runtime}"
 
@@ -135,7 +150,12 @@ def find_accuracy_key(
 def candidates(deployment: DeploymentView, key: AccuracyKey | None) -> list[Deployable]:
     """Every model with every timing of its graph at batch 1; without a key none has an accuracy."""
     return [
-        Deployable(model, timing, None if key is None else accuracy_of(deployment, model, timing, key))
+        Deployable(
+            model,
+            timing,
+            None if key is None else accuracy_of(deployment, model, timing, key),
+            () if key is None else measured_elsewhere(deployment, model, timing, key),
+        )
         for timing in deployment.timings
         for model in deployment.models
         if _is_timing_of(timing, model)
@@ -154,9 +174,36 @@ def accuracy_of(deployment: DeploymentView, model: Model, timing: Timing, key: A
     matching: list[tuple[FitRecord, EvaluationRecord]] = []
     for fit in model.fits:
         evaluations = evaluations_under(deployment, fit, key)
-        fitting = [e for e in evaluations if (e.artefact is None if exact else is_of(e, timing))]
+        fitting = [
+            e
+            for e in evaluations
+            if (e.artefact is None if exact else is_of(e, timing) and evaluated_with(e) in (None, kernels_of(timing)))
+        ]
         matching += [(fit, evaluation) for evaluation in fitting[-1:]]
     return _mean(matching) if matching else None
+
+
+def measured_elsewhere(deployment: DeploymentView, model: Model, timing: Timing, key: AccuracyKey) -> tuple[str, ...]:
+    """Kernels that files of a timing's kind were evaluated with, other than those of its machine."""
+    evaluations = (e for fit in model.fits for e in evaluations_under(deployment, fit, key) if is_of(e, timing))
+    others = {kernels for e in evaluations if (kernels := evaluated_with(e)) not in (None, kernels_of(timing))}
+    return tuple(sorted(map(str, others)))
+
+
+def kernels_of(timing: Timing) -> IntegerKernels:
+    """What sums the products of an integer file on the machine of a timing."""
+    return kernels_of_runtime(timing.runtime_name, timing.first.environment.device)
+
+
+def evaluated_with(evaluation: EvaluationRecord) -> IntegerKernels | None:
+    """What summed the products of an integer file that was evaluated; None of other precisions.
+
+    Where the record does not say, those of the machine that it names.
+    """
+    file = evaluation.artefact
+    if file is None or file.precision not in INTEGER_PRECISIONS:
+        return None
+    return file.kernels or kernels_of_runtime(str(file.runtime.get("name")), evaluation.environment.device)
 
 
 def evaluations_under(deployment: DeploymentView, fit: FitRecord, key: AccuracyKey) -> list[EvaluationRecord]:
@@ -194,6 +241,7 @@ def _mean(matching: Sequence[tuple[FitRecord, EvaluationRecord]]) -> Accuracy:
         cosine=float(np.mean([f.cosine for f in files])) if files else None,
         overlap10=float(np.mean([f.overlap10 for f in files])) if files else None,
         size_bytes=max((f.size_bytes for f in files), default=None),
+        kernels=" and ".join(sorted({f.kernels or NOT_RECORDED for f in files if f.precision in INTEGER_PRECISIONS})),
     )
 
 
@@ -385,6 +433,19 @@ def choose(candidates: Sequence[Deployable], key: TimingKey, limits: Limits) -> 
         best=best,
         runner_up=others[0] if others else None,
     )
+
+
+def kernels_note(candidate: Deployable) -> str:
+    """What the accuracy of an integer file belongs to; empty of other precisions."""
+    accuracy = candidate.accuracy
+    if accuracy is None or not accuracy.kernels:
+        return ""
+    if NOT_RECORDED in accuracy.kernels:
+        return (
+            f"The int8 accuracy of {candidate} has no instruction set on record; it counts here because the machine "
+            f"that it was measured on has {kernels_of(candidate.timing)} as well. `vireid quantise` records it."
+        )
+    return f"The int8 accuracy of {candidate} was measured on {accuracy.kernels}, as this machine computes."
 
 
 def measuring(key: TimingKey, overrides: Sequence[str]) -> str:

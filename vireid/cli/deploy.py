@@ -191,14 +191,27 @@ def bundle(
         list[Path] | None,
         typer.Option("--file", help="An ONNX file that vireid exported; repeatable."),
     ] = None,
+    references: Annotated[
+        int, typer.Option("--references", help="Images (an even number) that an int8 file is checked on there.")
+    ] = 200,
+    min_cosine: Annotated[
+        float, typer.Option("--min-cosine", help="An int8 file whose features there come below it is refused.")
+    ] = 0.98,
+    min_overlap: Annotated[
+        float, typer.Option("--min-overlap", help="And one that keeps a smaller share of the ten nearest images.")
+    ] = 0.9,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Pack models to be measured on a Raspberry Pi, a Jetson or an old laptop with Python, NumPy and ONNX Runtime."""
+    from vireid.bundle.write import DeviceCheck
+    from vireid.core.config import parse
     from vireid.experiment.deploy.bundle import bundle_step
 
+    limits = {"images": references, "cosine": min_cosine, "overlap10": min_overlap}
+    check = parse(DeviceCheck, limits, "--references, --min-cosine, --min-overlap")
     with bars() as progress:
         runs = _runs(target or [], store, progress)
-        result = bundle_step(runs, files or [], opened(store), to, progress)
+        result = bundle_step(runs, files or [], opened(store), to, progress, check)
     console.print(_bundle_table(result, to))
     for name in result.one_sided:
         console.print(

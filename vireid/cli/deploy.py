@@ -40,10 +40,21 @@ def export(
         list[str] | None,
         typer.Option("--format", metavar="onnx|openvino|safetensors", help="Repeatable; all three by default."),
     ] = None,
+    compare: Annotated[
+        bool,
+        typer.Option(
+            "--compare/--force",
+            help="Hold a fit's files to evaluation.gate on its evaluation images, which must be here; or write all.",
+        ),
+    ] = True,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Write what is deployed of a model for other runtimes, each file checked against PyTorch before it is kept."""
+    from functools import partial
+
+    from vireid.core.records import FitRecord
     from vireid.experiment.deploy.export import export_step
+    from vireid.experiment.deploy.gate import check_exported
 
     arguments = target or []
     if len(arguments) > 1 and any("=" not in argument for argument in arguments):
@@ -53,7 +64,9 @@ def export(
     chosen = _formats(formats or [])
     with bars() as progress:
         (run,) = _runs(arguments, store, progress, default=True)
-        result = export_step(run, to, chosen)
+        fitted = isinstance(run.store.get(run.ids.fit), FitRecord)
+        accept = partial(check_exported, run) if compare and fitted else None
+        result = export_step(run, to, chosen, accept)
     console.print(_export_table(result, to))
 
 
@@ -120,6 +133,9 @@ def quantise(
             "compared where this one sums alike; else one is taken: 7-bit weights for avx2 and avx512.",
         ),
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Write a file too that is beyond the limits of evaluation.gate.")
+    ] = False,
     root: Annotated[Path | None, typer.Option("--root", help="Where the dataset lies now.")] = None,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
@@ -133,7 +149,7 @@ def quantise(
         raise UserError(f"--for {kernels}: no such int8 instructions{did_you_mean(kernels, KERNELS)}")
     given = [_mapping(text) for text in settings or []]
     with finished_run(run, store, root) as context:
-        quantised = quantise_step(context, to, list(dict.fromkeys(runtimes or CANDIDATES)), given, kernels)
+        quantised = quantise_step(context, to, list(dict.fromkeys(runtimes or CANDIDATES)), given, kernels, force=force)
     for result in quantised:
         console.print(_candidates(result))
         console.print(deployed_table(result.records))

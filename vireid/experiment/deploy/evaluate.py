@@ -19,10 +19,15 @@ from vireid.experiment import fit as evaluation
 from vireid.experiment.context import RunContext
 from vireid.experiment.cost.profile import cost_step
 from vireid.experiment.data import check_same_evaluation_images, check_same_images, evaluation_loader
-from vireid.experiment.deploy.export import Deployment, deploy
+from vireid.experiment.deploy.export import Deployment, calibration_images, deploy, deployed_graphs
+from vireid.experiment.deploy.gate import agreement, features_as_stated, refuse, stated_preprocessing
 from vireid.experiment.fit import evaluate_features
 from vireid.experiment.identity import computed_with, deployed_protocols, runtime_version
 from vireid.profiling import RUNTIMES
+from vireid.profiling.config import QuantisationConfig
+from vireid.profiling.export.formats import onnx_bytes
+from vireid.profiling.layer_loss import LayerLoss, layer_losses
+from vireid.profiling.quantisation import quantise_onnx
 from vireid.store import unwritable
 
 
@@ -156,6 +161,9 @@ def settings_for(runtime: str, kernels: IntegerKernels | None = None) -> tuple[M
     return (UNCOMPARED[wanted in SATURATING],)
 
 
+LAYER_IMAGES = 16  # that the noise of layers is taken over
+
+
 @dataclass(frozen=True, slots=True)
 class Quantised:
     """One runtime's file, what it was chosen among, and its records."""
@@ -181,6 +189,8 @@ def quantise_step(
     runtimes: Sequence[str],
     candidates: Sequence[Mapping[str, Any]] = (),
     kernels: IntegerKernels | None = None,
+    *,
+    force: bool = False,
 ) -> list[Quantised]:
     """Quantise a finished fit for each runtime, write the file into ``folder``, and evaluate that very file.
 
@@ -195,9 +205,11 @@ def quantise_step(
         runtimes: ``onnxruntime``, ``openvino``.
         candidates: settings of ``QuantisationConfig`` to compare; ``settings_for`` the kernels when empty.
         kernels: that the file is made for; those of this machine by default.
+        force: write a file too that is beyond the limits of ``evaluation.gate``.
 
     Raises:
-        UserError: no such fit, a quantiser that is missing, no dev images to choose on, an unwritable folder.
+        UserError: no such fit, a quantiser that is missing, no dev images to choose on, an unwritable folder, a file
+            that is beyond the limits.
     """
     choices = {
         name: [_runtime(name, given) for given in candidates or settings_for(name, kernels)] for name in runtimes
@@ -222,11 +234,44 @@ def quantise_step(
                 compared.append(tried.comparison)
                 best = tried if best is None or tried.near.cosine > best.near.cosine else best
             assert best is not None
+            if not force:
+                _check(trained, best)
             files = _keep(best.deployment, folder)
             records = trained.store(best.runtime, best.deployment, best.features, started, compared)
             quantised.append(Quantised(best.runtime, files, compared, records))
         run.progress("quantise", total, total)
     return quantised
+
+
+def _check(trained: Trained, best: _Tried) -> None:
+    """Refuse a file that is beyond the limits, with the layers that lose most."""
+    run, deployment = trained.run, best.deployment
+    written = next(iter(deployment.files.values()))
+    stated = stated_preprocessing(written if written.is_file() else written / "model.xml")
+    features = features_as_stated(run, deployment.embedders, stated)
+    misses = agreement(run, features, trained.reference).misses(run.config.evaluation.gate.int8)
+    layers: list[LayerLoss] = []
+    if misses:
+        run.progress("noise of each layer", 0, 1)
+        layers = layers_of(run, best.runtime, deployment)
+        run.progress("noise of each layer", 1, 1)
+    refuse(f"{best.runtime.name}, int8, {_label(best.runtime)}", misses, layers)
+
+
+def layers_of(run: RunContext, runtime: Component, deployment: Deployment) -> list[LayerLoss]:
+    """What each layer of a deployment's int8 graphs loses, on some of its calibration images; most noise first.
+
+    A graph in OpenVINO's form is quantised again as an ONNX file, by the same settings and images.
+    """
+    settings: QuantisationConfig = getattr(runtime, "quantisation")  # noqa: B009 - a plug-in's own class has it too
+    height, width = run.config.data.height, run.config.data.width
+    losses: list[LayerLoss] = []
+    for name, _, serves, module in deployed_graphs(evaluation.trained_model(run)):
+        images = calibration_images(run, settings.images, serves[0] if len(serves) == 1 else None).images
+        floating, file = onnx_bytes(module.eval(), height, width), deployment.files[name]
+        quantised = file.read_bytes() if file.is_file() else quantise_onnx(floating, images, settings)
+        losses += layer_losses(floating, quantised, images[:LAYER_IMAGES])
+    return sorted(losses, key=lambda loss: -loss.added)
 
 
 def _runtime(name: str, settings: Mapping[str, Any]) -> Component:

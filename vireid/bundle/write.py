@@ -50,8 +50,8 @@ class DeviceCheck(Strict):
     """What a device's own int8 kernels must reach before a file is measured there, against the stored features."""
 
     images: int = Field(default=200, ge=4, multiple_of=2, description="reference images of an int8 file")
-    cosine: float = Field(default=0.98, ge=-1, le=1, description="lowest of any image")
-    overlap10: float = Field(default=0.9, ge=0, le=1, description="lowest mean share of the ten nearest that stay")
+    cosine: float = Field(default=0.99, ge=-1, le=1, description="lowest of any image")
+    overlap10: float = Field(default=0.95, ge=0, le=1, description="lowest mean share of the ten nearest that stay")
 
 
 class ComputedWith(Strict):

@@ -133,6 +133,9 @@ def quantise(
             "compared where this one sums alike; else one is taken: 7-bit weights for avx2 and avx512.",
         ),
     ] = None,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Also print what each layer loses, the worst first.")
+    ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Write a file too that is beyond the limits of evaluation.gate.")
     ] = False,
@@ -149,10 +152,14 @@ def quantise(
         raise UserError(f"--for {kernels}: no such int8 instructions{did_you_mean(kernels, KERNELS)}")
     given = [_mapping(text) for text in settings or []]
     with finished_run(run, store, root) as context:
-        quantised = quantise_step(context, to, list(dict.fromkeys(runtimes or CANDIDATES)), given, kernels, force=force)
+        quantised = quantise_step(
+            context, to, list(dict.fromkeys(runtimes or CANDIDATES)), given, kernels, force=force, layers=layers
+        )
     for result in quantised:
         console.print(_candidates(result))
         console.print(deployed_table(result.records))
+        if result.layers:
+            console.print(_layers_table(result))
         for file in result.files:
             console.print(f"{file}: {file.stat().st_size / 1e6:.1f} MB", soft_wrap=True)
 
@@ -189,6 +196,16 @@ def _candidates(quantised: Quantised) -> Table:
         "cosine and overlap: with the trained model's features in PyTorch float32; computed with "
         f"{artefact.kernels} kernels of {quantised.runtime.name} {artefact.runtime_version}"
     )
+    return table
+
+
+def _layers_table(quantised: Quantised) -> Table:
+    """What each layer loses; the first are the ones worth keeping in float32."""
+    table = Table(title=f"{quantised.runtime.name}, int8: noise of each layer")
+    table.add_columns("layer", "signal to noise, dB", "noise added %", wrap=("layer",))
+    for loss in quantised.layers:
+        table.add_row(loss.layer, f"{loss.decibels:.1f}", f"{100 * loss.added:.3f}")
+    table.caption = "outputs beside those of the float graph on calibration images; added: beyond that of the inputs"
     return table
 
 

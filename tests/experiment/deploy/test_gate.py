@@ -1,5 +1,7 @@
 """A deployed file that is broken is stopped: swapped normalisation, a wrong resize, one saturated layer."""
 
+from itertools import pairwise
+
 import pytest
 
 from tests.tiny import tiny
@@ -66,9 +68,12 @@ def _saturate(content, layer):
 
 
 def test_a_saturated_layer_is_stopped_and_named(trained, tmp_path, monkeypatch):
-    (sound,) = quantise_step(trained, tmp_path / "sound", ["onnxruntime"], [SETTING])
+    (sound,) = quantise_step(trained, tmp_path / "sound", ["onnxruntime"], [SETTING], layers=True)
     graph = onnx.load(sound.files[0]).graph
     layers = [node.input[1] for node in graph.node if node.op_type == "Conv"]
+    assert len(sound.layers) == len(layers)
+    assert all(earlier.added >= later.added for earlier, later in pairwise(sound.layers))
+    assert all(0 < loss.noise < 0.1 for loss in sound.layers)
     layer = layers[0].removesuffix("_DequantizeLinear_Output").removesuffix(".weight")
     quantise = runtime.quantise_onnx
     monkeypatch.setattr(runtime, "quantise_onnx", lambda *given: _saturate(quantise(*given), layer))

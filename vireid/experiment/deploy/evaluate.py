@@ -172,6 +172,7 @@ class Quantised:
     files: list[Path]
     candidates: list[dict[str, Any]]
     records: list[EvaluationRecord]
+    layers: list[LayerLoss]  # most noise first; empty where it was not asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +192,7 @@ def quantise_step(
     kernels: IntegerKernels | None = None,
     *,
     force: bool = False,
+    layers: bool = False,
 ) -> list[Quantised]:
     """Quantise a finished fit for each runtime, write the file into ``folder``, and evaluate that very file.
 
@@ -206,6 +208,7 @@ def quantise_step(
         candidates: settings of ``QuantisationConfig`` to compare; ``settings_for`` the kernels when empty.
         kernels: that the file is made for; those of this machine by default.
         force: write a file too that is beyond the limits of ``evaluation.gate``.
+        layers: also measure what each layer loses.
 
     Raises:
         UserError: no such fit, a quantiser that is missing, no dev images to choose on, an unwritable folder, a file
@@ -238,7 +241,8 @@ def quantise_step(
                 _check(trained, best)
             files = _keep(best.deployment, folder)
             records = trained.store(best.runtime, best.deployment, best.features, started, compared)
-            quantised.append(Quantised(best.runtime, files, compared, records))
+            noise = layers_of(run, best.runtime, best.deployment) if layers else []
+            quantised.append(Quantised(best.runtime, files, compared, records, noise))
         run.progress("quantise", total, total)
     return quantised
 

@@ -17,12 +17,12 @@ from vireid.report.records.choose import (
     candidates,
     choose,
     find_accuracy_key,
-    kernels_note,
     key_for,
     measuring,
     overlapping,
 )
 from vireid.report.records.deployment import store_deployment, study_deployment
+from vireid.report.records.evaluated import kernels_note
 from vireid.report.records.study import StudyView
 from vireid.store import Store
 

@@ -76,7 +76,7 @@ def choose(
 
 
 def _show(choice: DeploymentChoice, accuracy_key: AccuracyKey | None, conditions: list[str]) -> None:
-    from vireid.report.records.choose import kernels_note
+    from vireid.report.records.evaluated import kernels_note
 
     console.print(_table(choice, accuracy_key))
     if choice.best is None:

@@ -8,17 +8,22 @@ import numpy as np
 
 from vireid.bundle.device.choice import overlap, pareto_front, rank
 from vireid.core.errors import UserError
-from vireid.core.identity import run_id
 from vireid.core.messages import counted
-from vireid.core.processor import INTEGER_PRECISIONS, IntegerKernels, kernels_of_runtime
+from vireid.core.processor import INTEGER_PRECISIONS
 from vireid.core.records import EvaluationRecord, FitRecord, LatencyRecord
 from vireid.report.records.deployment import DeploymentView, Model
+from vireid.report.records.evaluated import (
+    NOT_RECORDED,
+    counts_for,
+    evaluations_under,
+    kernels_of,
+    measured_elsewhere,
+)
 from vireid.report.records.keys import OWN_PROCESS, AccuracyKey, TimingKey
 from vireid.report.records.people import on_same_people, people_of, render_seeds
 from vireid.report.records.timings import Timing
 
 EXACT = "fp32"
-NOT_RECORDED = "not recorded"
 
 
 @dataclass(frozen=True)
@@ -43,16 +48,12 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class Deployable:
-    """One model as one file in one runtime, at batch 1; ``accuracy`` is None where it was not evaluated.
-
-    An integer file was evaluated only if it was with kernels that sum as those of the timed machine do;
-    ``measured_on`` names the others that it was evaluated with.
-    """
+    """One model as one file in one runtime, at batch 1; ``accuracy`` is None where it was not evaluated."""
 
     model: Model
     timing: Timing
     accuracy: Accuracy | None
-    measured_on: tuple[str, ...] = ()
+    measured_on: tuple[str, ...] = ()  # kernels, other than the machine's, that an integer file was evaluated with
 
     @property
     def label(self) -> str:
@@ -174,57 +175,9 @@ def accuracy_of(deployment: DeploymentView, model: Model, timing: Timing, key: A
     matching: list[tuple[FitRecord, EvaluationRecord]] = []
     for fit in model.fits:
         evaluations = evaluations_under(deployment, fit, key)
-        fitting = [
-            e
-            for e in evaluations
-            if (e.artefact is None if exact else is_of(e, timing) and evaluated_with(e) in (None, kernels_of(timing)))
-        ]
+        fitting = [e for e in evaluations if (e.artefact is None if exact else counts_for(e, timing))]
         matching += [(fit, evaluation) for evaluation in fitting[-1:]]
     return _mean(matching) if matching else None
-
-
-def measured_elsewhere(deployment: DeploymentView, model: Model, timing: Timing, key: AccuracyKey) -> tuple[str, ...]:
-    """Kernels that files of a timing's kind were evaluated with, other than those of its machine."""
-    evaluations = (e for fit in model.fits for e in evaluations_under(deployment, fit, key) if is_of(e, timing))
-    others = {kernels for e in evaluations if (kernels := evaluated_with(e)) not in (None, kernels_of(timing))}
-    return tuple(sorted(map(str, others)))
-
-
-def kernels_of(timing: Timing) -> IntegerKernels:
-    """What sums the products of an integer file on the machine of a timing."""
-    return kernels_of_runtime(timing.runtime_name, timing.first.environment.device)
-
-
-def evaluated_with(evaluation: EvaluationRecord) -> IntegerKernels | None:
-    """What summed the products of an integer file that was evaluated; None of other precisions.
-
-    Where the record does not say, those of the machine that it names.
-    """
-    file = evaluation.artefact
-    if file is None or file.precision not in INTEGER_PRECISIONS:
-        return None
-    return file.kernels or kernels_of_runtime(str(file.runtime.get("name")), evaluation.environment.device)
-
-
-def evaluations_under(deployment: DeploymentView, fit: FitRecord, key: AccuracyKey) -> list[EvaluationRecord]:
-    """A fit's plain evaluations under a key, of the model itself and of files."""
-    return [
-        evaluation
-        for evaluation in sorted(deployment.evaluations.get(fit.id, ()), key=lambda e: (e.ended, e.id))
-        if evaluation.card.is_plain and "mAP" in evaluation.metrics and AccuracyKey.deployed(fit, evaluation) == key
-    ]
-
-
-def is_of(evaluation: EvaluationRecord, timing: Timing) -> bool:
-    """Whether an evaluated file is of the kind that was timed."""
-    file, record = evaluation.artefact, timing.first
-    return (
-        file is not None
-        and file.graph == record.artefact
-        and run_id(file.runtime) == run_id(record.runtime)
-        and file.precision == record.precision
-        and tuple(file.resolution) == tuple(record.resolution)
-    )
 
 
 def _mean(matching: Sequence[tuple[FitRecord, EvaluationRecord]]) -> Accuracy:
@@ -433,19 +386,6 @@ def choose(candidates: Sequence[Deployable], key: TimingKey, limits: Limits) -> 
         best=best,
         runner_up=others[0] if others else None,
     )
-
-
-def kernels_note(candidate: Deployable) -> str:
-    """What the accuracy of an integer file belongs to; empty of other precisions."""
-    accuracy = candidate.accuracy
-    if accuracy is None or not accuracy.kernels:
-        return ""
-    if NOT_RECORDED in accuracy.kernels:
-        return (
-            f"The int8 accuracy of {candidate} has no instruction set on record; it counts here because the machine "
-            f"that it was measured on has {kernels_of(candidate.timing)} as well. `vireid quantise` records it."
-        )
-    return f"The int8 accuracy of {candidate} was measured on {accuracy.kernels}, as this machine computes."
 
 
 def measuring(key: TimingKey, overrides: Sequence[str]) -> str:

@@ -18,15 +18,9 @@ from vireid.report.figures import canvas
 from vireid.report.figures.canvas import place_labels
 from vireid.report.html import Column, Html, bullets, join, paragraph, table, tag, unfilled
 from vireid.report.page import Report
-from vireid.report.records.choose import (
-    NOT_RECORDED,
-    Deployable,
-    candidates,
-    evaluations_under,
-    find_accuracy_key,
-    front,
-)
+from vireid.report.records.choose import Deployable, candidates, find_accuracy_key, front
 from vireid.report.records.deployment import DeploymentView, describe
+from vireid.report.records.evaluated import NOT_RECORDED, evaluations_under
 from vireid.report.records.keys import AccuracyKey, TimingKey, as_sentence, grouped, runtime_label, signed
 from vireid.report.records.timings import Timing
 from vireid.report.sections.scores import along, staircase

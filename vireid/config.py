@@ -76,6 +76,22 @@ class DataConfig(Strict):
         return self
 
 
+class GateLimits(Strict):
+    """How far a deployed file may be from the trained model on the evaluation images."""
+
+    cosine_distance: float = Field(ge=0, le=2, description="largest of any query")
+    rank1: float = Field(ge=0, le=1, description="least share of queries with the same nearest gallery image")
+    mAP: float = Field(ge=0, le=1, description="largest loss, a fraction")  # noqa: N815 - as the field writes it
+
+
+class GateConfig(Strict):
+    """Limits of each precision. A file that misses one is not written, unless it is forced."""
+
+    fp32: GateLimits = GateLimits(cosine_distance=1e-4, rank1=0.99, mAP=0.002)
+    bf16: GateLimits = GateLimits(cosine_distance=0.02, rank1=0.9, mAP=0.02)
+    int8: GateLimits = GateLimits(cosine_distance=0.15, rank1=0.7, mAP=0.05)
+
+
 class EvaluationConfig(Strict):
     """Protocols to evaluate a fit under; each gives a record of its own."""
 
@@ -83,6 +99,8 @@ class EvaluationConfig(Strict):
     deployed: list[component(RUNTIMES)] = []  # type: ignore[valid-type]
     """Runtimes (as in profile.runtimes) whose file of the fit is evaluated too, as it would be deployed: the accuracy
     of another precision, such as {name: openvino, precision: int8}."""
+    gate: GateConfig = GateConfig()
+    """What files must reach before ``vireid export`` and ``vireid quantise`` write them."""
 
 
 class RuntimeConfig(Strict):

@@ -144,15 +144,38 @@ def test_features_are_compared_as_the_suite_compares_them():
     assert found["difference"] == pytest.approx(difference(torch.from_numpy(near), torch.from_numpy(reference)))
     naive = min(float(a @ b / np.linalg.norm(a) / np.linalg.norm(b)) for a, b in zip(near, reference, strict=True))
     assert found["cosine"] == pytest.approx(naive)
-    assert features.fault("fp32", found) is None
-    assert "cosine" in features.fault("fp32", features.compare(reference * 1.01, reference))
-    assert features.fault("int8", features.compare(reference * 1.01, reference)) is None
-    assert "below 0.98" in features.fault("int8", features.compare(reference + 1, reference))
+    assert features.fault("fp32", found, {}) is None
+    assert "cosine" in features.fault("fp32", features.compare(reference * 1.01, reference), {})
+    limits = {"cosine": 0.98, "overlap10": 0.9}
+    assert features.fault("int8", features.compare(reference * 1.01, reference), limits) is None
+    assert "cosine 0." in features.fault("int8", features.compare(reference + 1, reference), limits)
+    assert "below 0.98" in features.fault("int8", features.compare(reference + 1, reference), limits)
     for precision in ("fp32", "int8"):
         broken = reference.copy()
         broken[1, 2] = np.nan
-        assert features.fault(precision, features.compare(broken, reference)) is not None
-        assert features.fault(precision, features.compare(reference[:, :4], reference)) is not None
+        assert features.fault(precision, features.compare(broken, reference), limits) is not None
+        assert features.fault(precision, features.compare(reference[:, :4], reference), limits) is not None
+
+
+def test_ranks_agree_as_far_as_naive_searches_do():
+    """First shots are searched for among second ones; a fault names the limit that was missed."""
+    generator = np.random.default_rng(0)
+    reference = generator.standard_normal((60, 4))
+    near = reference + 0.3 * generator.standard_normal((60, 4))
+
+    def ranked(features, query):
+        cosines = [-features[query] @ row / np.linalg.norm(row) for row in features[1::2]]
+        return sorted(range(30), key=cosines.__getitem__)
+
+    pairs = [(ranked(near, query), ranked(reference, query)) for query in range(0, 60, 2)]
+    found = features.compare(near, reference)
+    assert found["overlap10"] == pytest.approx(np.mean([len({*one[:10]} & {*other[:10]}) / 10 for one, other in pairs]))
+    assert found["rank1"] == pytest.approx(np.mean([one[0] == other[0] for one, other in pairs]))
+    assert 0.3 < found["overlap10"] < 1
+    fault = features.fault("int8", found, {"cosine": -1, "overlap10": 0.99})
+    assert fault is not None
+    assert fault.endswith(f"overlap10 {found['overlap10']:.4f}, below 0.99")
+    assert features.compare(reference, reference)["overlap10"] == 1
 
 
 def test_a_search_finds_what_sorting_all_finds():

@@ -13,6 +13,7 @@ import pytest
 
 from tests.bundle.conftest import QUICK
 from vireid.bundle.write import read_records
+from vireid.core.processor import kernels_of_runtime
 
 ROOT = Path(__file__).parents[2]
 
@@ -101,6 +102,50 @@ def test_wrong_references_fail_with_a_record_and_no_measurement(bundle):
     assert failed.status == "failed"
     assert failed.seconds == []
     assert "features differ" in failed.reason
+
+
+def _as_int8(bundle, *, noise=0.0, **model):
+    """The bundle's file as an int8 one, its references moved by some of their own size."""
+    said = bundle.manifest
+    said["models"][0].update(precision="int8", **model)
+    file = bundle.folder / said["models"][0]["references"]["features"]
+    features = np.load(file)
+    moved = features + noise * features.std() * np.random.default_rng(0).standard_normal(features.shape)
+    np.save(file, moved.astype(np.float32))
+    bundle.seal(said)
+    return bundle.run(*QUICK, "--gallery", "0", "--out", "record.json")
+
+
+@pytest.mark.parametrize(
+    ("noise", "limit", "refused"), [(0.0, 0.999, False), (0.2, 0.5, False), (0.2, 0.999, True), (5.0, 0.5, True)]
+)
+def test_int8_is_held_to_the_limits_that_the_maker_set(bundle, noise, limit, refused):
+    done = _as_int8(bundle, noise=noise, check={"images": 4, "cosine": limit, "overlap10": 0.9})
+    assert done.returncode == int(refused), done.stdout + done.stderr
+    if refused:
+        assert "FAILED: features differ from the stored references: cosine" in done.stdout
+        assert f"below {limit:g}" in done.stdout
+        (failed,) = read_records(bundle.folder.parent / "record.json")
+        assert failed.status == "failed"
+    else:
+        assert "fine (cosine loss at most" in done.stdout
+        assert "100.0 % of the ten nearest and 100.0 % of the nearest the same; 4 images" in done.stdout
+        assert "int8 on " in done.stdout
+
+
+def test_an_int8_accuracy_of_other_instructions_is_called_so(bundle):
+    known = {"evaluation": "0" * 12, "level": 0.95, "over": "query identities", "note": "", "key": "k", "protocol": "p"}
+    accuracy = {**known, "mAP": 0.5, "low": 0.1, "high": 1, "runtime_version": "1.32.0"}
+    here = kernels_of_runtime("onnxruntime")
+    for kernels, words in (
+        (here, ""),
+        ("neon", "measured on neon, and"),
+        (None, "instructions that were not recorded"),
+    ):
+        done = _as_int8(bundle, accuracy=[{**accuracy, "kernels": kernels}])
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert ("its mAP was measured" in done.stdout) == bool(words)
+        assert words in done.stdout
 
 
 def test_a_broken_model_is_a_failure_with_its_reason(bundle, model_file):

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from tests.bundle.conftest import SMALL
-from vireid.bundle.write import BundledModel, device_code, write_bundle
+from vireid.bundle.write import BundledModel, DeviceCheck, device_code, write_bundle
 from vireid.config import compose
 from vireid.core.errors import UserError
+from vireid.core.processor import kernels_of_runtime
 from vireid.core.records import EvaluationRecord
 from vireid.experiment.context import RunContext
 from vireid.store import Store
@@ -35,10 +36,10 @@ def exported(bundle, model_file, tmp_path):
     return change
 
 
-def _bundle(files, tmp_path, target="out"):
+def _bundle(files, tmp_path, target="out", check=None):
     from vireid.experiment.deploy.bundle import bundle_step
 
-    return bundle_step([], files, Store(tmp_path / "store"), tmp_path / target)
+    return bundle_step([], files, Store(tmp_path / "store"), tmp_path / target, check=check)
 
 
 def test_a_zip_is_the_same_every_time_and_says_so_of_every_file(small_zip, tmp_path):
@@ -102,12 +103,15 @@ def test_code_is_copied_as_it_is():
 def test_an_int8_file_is_described_by_its_own_words(exported, tmp_path):
     runtime = {"name": "onnxruntime", "optimisation": "all", "precision": "int8", "quantisation": {}, "version": "1"}
     file = exported(precision="int8", runtime=json.dumps(runtime))
-    (model,) = _bundle([file], tmp_path).models
+    (model,) = _bundle([file], tmp_path, check=DeviceCheck(images=8, cosine=0.99, overlap10=0.95)).models
     assert model.name == "idkl-48x32-int8-initial"
+    assert (model.check.images, model.check.cosine, model.check.overlap10) == (8, 0.99, 0.95)
+    assert model.computed_with.kernels == kernels_of_runtime("onnxruntime")
     assert (model.precision, model.runtime) == ("int8", runtime)
     features = np.load(tmp_path / "out" / model.references.features)
     images = np.load(tmp_path / "out" / model.references.images)
-    assert (features.dtype, features.shape) == (np.float32, (len(images), model.feature_size))
+    assert (features.dtype, features.shape) == (np.float32, (8, model.feature_size))
+    assert len(images) == 8
     assert (images.dtype, images.shape[1:]) == (np.uint8, (48, 32))
     assert (tmp_path / "out" / model.file).read_bytes() == file.read_bytes()
 
@@ -148,7 +152,7 @@ def test_accuracies_are_those_of_the_file_or_of_its_fit(tmp_path, pytestconfig):
     historic = pytestconfig.rootpath / "tests/historic_records/v1-evaluation.json"
     of_fit = _evaluation(historic)
     card = of_fit.protocol
-    artefact = {**FILE, "digest": "d" * 64, "overlap10": 1.0}
+    artefact = {**FILE, "digest": "d" * 64, "overlap10": 1.0, "kernels": "avx2", "runtime_version": "1.32.0"}
     records = [
         of_fit,
         _evaluation(historic, id="1" * 12, artefact=artefact),
@@ -163,7 +167,8 @@ def test_accuracies_are_those_of_the_file_or_of_its_fit(tmp_path, pytestconfig):
         return known_accuracies(digest, said, records, Store(tmp_path))
 
     assert [known.evaluation for known in found("", "fp32", of_fit.fit)] == [of_fit.id]
-    assert [known.evaluation for known in found("d" * 64, "int8", of_fit.fit)] == ["1" * 12]
+    (of_file,) = found("d" * 64, "int8", of_fit.fit)
+    assert (of_file.evaluation, of_file.kernels, of_file.runtime_version) == ("1" * 12, "avx2", "1.32.0")
     assert found("", "int8", of_fit.fit) == []
     assert found("", "fp32", "") == []
     (known,) = found("", "fp32", of_fit.fit)

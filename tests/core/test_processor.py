@@ -10,8 +10,8 @@ import torch
 from vireid.config import ExperimentConfig, compose
 from vireid.core import processor
 from vireid.core.errors import UserError
-from vireid.core.processor import cpu_flags, emulated, kernel_flags
-from vireid.experiment import records
+from vireid.core.processor import cpu_flags, emulated, integer_kernels, kernel_flags, kernels_of_runtime
+from vireid.experiment import identity, records
 from vireid.experiment.identity import RunIds
 from vireid.experiment.records import check_precisions
 from vireid.profiling.device import describe_device
@@ -73,6 +73,51 @@ def test_the_environment_holds_kernels_to_a_level(tmp_path: Path, variable: str,
         assert f"under {variable}={level.upper()}" in reason, (
             "the processor could, and the message says what forbids it"
         )
+
+
+@pytest.mark.parametrize(
+    ("flags", "kernels"),
+    [
+        (STRONG, "vnni"),
+        (f"{AVX2} avx512f avx512_vnni", "vnni"),
+        (f"{AVX2} avx512f amx_tile amx_int8", "vnni"),
+        (f"{AVX2} avx512f", "avx512"),
+        (f"{AVX2} avx_vnni avx512f", "avx512"),  # AVX-512's kernels stand above AVX-VNNI's
+        (f"{AVX2} avx_vnni", "vnni"),
+        (AVX2, "avx2"),
+        ("asimd asimddp", "neon_dotprod"),
+        ("asimd", "neon"),
+        ("sse4_2 avx", "unknown"),
+        ("", "unknown"),
+    ],
+)
+def test_int8_is_summed_by_the_best_instructions_there_are(flags: str, kernels: str) -> None:
+    assert integer_kernels(flags.split()) == kernels
+
+
+def test_a_limit_counts_for_runtimes_that_obey_it() -> None:
+    device = {"isa": STRONG.split(), "kernel_isa": AVX2.split()}
+    assert kernels_of_runtime("openvino", device) == "avx2"
+    assert kernels_of_runtime("onnxruntime", device) == "vnni", "it asks the processor itself"
+    assert kernels_of_runtime("openvino", {"isa": STRONG.split()}) == "vnni", "older records name no limit"
+    assert kernels_of_runtime("openvino", {}) == "unknown"
+
+
+def test_an_int8_evaluation_is_identified_by_kernels_and_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in processor.LIMITS:
+        monkeypatch.delenv(variable, raising=False)
+    config = small("evaluation.deployed=[{name: openvino, precision: int8}, {name: openvino, precision: fp32}]")
+    (protocol, *_), (int8, fp32) = config.evaluation.protocols, config.evaluation.deployed
+    monkeypatch.setattr(processor, "cpu_flags", lambda _root=None: frozenset(STRONG.split()))
+    before = RunIds(config).deployed(protocol, int8), RunIds(config).deployed(protocol, fp32)
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_VNNI")
+    assert RunIds(config).deployed(protocol, int8) == before[0], "still VNNI"
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    assert RunIds(config).deployed(protocol, int8) != before[0]
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA")
+    monkeypatch.setattr(identity, "package_version", lambda _: "0.0.1")
+    assert RunIds(config).deployed(protocol, int8) != before[0]
+    assert RunIds(config).deployed(protocol, fp32) == before[1], "float32 is the same everywhere"
 
 
 def test_a_record_says_which_instructions_its_kernels_could_use(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -110,7 +110,7 @@ class Deployed(Writer):
 def int8_file(name: str, **changes: Any) -> EvaluatedFile:
     fields: dict[str, Any] = {
         "graph": graph(name), "runtime": INT8, "precision": "int8", "resolution": SIZE, "digest": "d" * 64,
-        "size_bytes": 3_000_000, "cosine": 0.9913, "overlap10": 0.87,
+        "size_bytes": 3_000_000, "cosine": 0.9913, "overlap10": 0.87, "kernels": "avx2", "runtime_version": "1.32.0",
         "candidates": [{"ranges": "minmax", "mAP": 0.31}, {"ranges": "percentile", "mAP": 0.322}],
     }  # fmt: skip
     return EvaluatedFile(**{**fields, **changes})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from vireid.report.records.choose import (
     overlapping,
 )
 from vireid.report.records.deployment import store_deployment, study_deployment
+from vireid.report.records.evaluated import kernels_note
 from vireid.report.records.study import StudyView
 from vireid.store import Store
 
@@ -204,3 +206,37 @@ def test_fixture_is_as_described(store: Store) -> None:
         ("compact", "openvino bf16"): 5,
         ("compact", "onnxruntime_int8 int8"): 3,
     }
+
+
+def int8_on_this_machine(store: Store) -> Deployable:
+    return next(c for c in every(store) if c.label == "idkl" and c.precision == "int8")
+
+
+def test_int8_has_the_accuracy_of_its_own_kernels_alone(store: Store) -> None:
+    Deployed(store).score("idkl", 1, 0.31, int8_file("idkl", kernels="vnni"))
+    candidate = int8_on_this_machine(store)
+    assert candidate.accuracy is None
+    assert candidate.elsewhere == "measured on vnni, not on avx2"
+    assert candidate in chosen(store, Limits()).unevaluated
+    Deployed(store).score("idkl", 1, 0.21, int8_file("idkl", kernels="avx2"))
+    candidate = int8_on_this_machine(store)
+    assert candidate.accuracy is not None
+    assert candidate.accuracy.mean_ap == pytest.approx(0.21), "not the mean with another machine's"
+    assert candidate.accuracy.kernels == "avx2"
+    assert "was measured on avx2, as this machine computes" in kernels_note(candidate)
+
+
+@pytest.mark.parametrize(("isa", "counts"), [(["avx2"], True), (["avx2", "avx_vnni"], False), ([], False)])
+def test_without_kernels_on_record_a_score_counts_for_machines_that_sum_alike(
+    store: Store, isa: list[str], counts: bool
+) -> None:
+    run = Deployed(store).score("idkl", 1, 0.31, int8_file("idkl", kernels=None, runtime_version=None))
+    file = store.runs / f"{run}.json"
+    plain = json.loads(file.read_text())
+    plain["environment"]["device"]["isa"] = isa
+    file.write_text(json.dumps(plain))
+    candidate = int8_on_this_machine(Store(store.root))
+    assert (candidate.accuracy is not None) == counts
+    if candidate.accuracy is not None:
+        assert candidate.accuracy.kernels == "not recorded"
+        assert "has no instruction set on record" in kernels_note(candidate)

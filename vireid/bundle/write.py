@@ -10,11 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 import vireid
 from vireid.bundle.device.record import FORMAT, SPECIFIED, VERSION, canonical_json, digest_of
 from vireid.core.config import Strict, parse
 from vireid.core.errors import UserError
 from vireid.core.identity import run_id
+from vireid.core.processor import IntegerKernels
 from vireid.core.records import CostRecord, DataKind, LatencyRecord
 from vireid.store import Store, unwritable, write_atomically
 
@@ -38,10 +41,31 @@ class KnownAccuracy(Strict):
     """What was resampled."""
     note: str
     """What the images were, and what the figure may not be compared with."""
+    kernels: IntegerKernels | None = None
+    """What summed the products of an int8 file; None of other precisions and where it was not recorded."""
+    runtime_version: str | None = None
+
+
+class DeviceCheck(Strict):
+    """What a device's own int8 kernels must reach before a file is measured there, against the stored features."""
+
+    images: int = Field(default=200, ge=4, multiple_of=2, description="reference images of an int8 file")
+    cosine: float = Field(default=0.99, ge=-1, le=1, description="lowest of any image")
+    overlap10: float = Field(default=0.95, ge=0, le=1, description="lowest mean share of the ten nearest that stay")
+
+
+class ComputedWith(Strict):
+    """What computed features: int8 instructions, and version of ONNX Runtime."""
+
+    kernels: IntegerKernels
+    runtime_version: str
 
 
 class References(Strict):
-    """Images (N×H×W, or N×H×W×3, uint8) and the features that the file gave for them where the bundle was made."""
+    """Images (N×H×W, or N×H×W×3, uint8) and the features that the file gave for them where the bundle was made.
+
+    Images 2n and 2n + 1 show one person twice: first shots are searched for among second ones.
+    """
 
     images: str
     features: str
@@ -72,6 +96,9 @@ class BundledModel(Strict):
     """Of pixels in 0…1."""
     std: tuple[float, float, float]
     references: References
+    computed_with: ComputedWith
+    """Of the references."""
+    check: DeviceCheck
     accuracy: list[KnownAccuracy] = []
 
 

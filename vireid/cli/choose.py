@@ -76,6 +76,8 @@ def choose(
 
 
 def _show(choice: DeploymentChoice, accuracy_key: AccuracyKey | None, conditions: list[str]) -> None:
+    from vireid.report.records.evaluated import kernels_note
+
     console.print(_table(choice, accuracy_key))
     if choice.best is None:
         remark(choice.nearest_misses, style="bold")
@@ -87,12 +89,14 @@ def _show(choice: DeploymentChoice, accuracy_key: AccuracyKey | None, conditions
         if accuracy_key is not None and accuracy_key.card.split == "test":
             lines.append("Chosen by test identities: the chosen score is the highest of several and leans upwards.")
         for candidate in filter(None, (choice.best, choice.runner_up)):
+            lines.append(kernels_note(candidate))
             if candidate.timing.notes:
                 lines.append(f"The profiler noted of {candidate}: {'; '.join(candidate.timing.notes)}.")
         lines.append(choice.bundle_note)
     lines.append(choice.people_note)
     if choice.unevaluated:
-        listed = _listed(choice.unevaluated)
+        others = sorted(choice.unevaluated, key=lambda candidate: not candidate.measured_on)
+        listed = _listed(others)
         lines.append(f"Measured, but without an accuracy of their own under this protocol: {listed}.")
     if conditions:
         lines.append(f"Measured there too: {'; '.join(conditions)} (--threads, --mode).")
@@ -113,7 +117,7 @@ def _table(choice: DeploymentChoice, accuracy_key: AccuracyKey | None) -> Table:
     if choice.limits.rss_mb is not None:
         table.add_column("RSS MB", "number")
     table.add_column("mAP % [95 %]", "number")
-    for name in ("low", "high", "seeds", "fits", "p50", "p90", "p99", "rss", "exceeds"):
+    for name in ("low", "high", "seeds", "fits", "p50", "p90", "p99", "rss", "exceeds", "kernels"):
         table.add_column(name, "pipe")
     for candidate in choice.shown:
         table.add_row(*_row(candidate, choice), style=_style(candidate, choice))
@@ -157,6 +161,7 @@ def _row(candidate: Deployable, choice: DeploymentChoice) -> list[str | Either]:
         *(f"{timing.ms(p):.2f}" for p in (50, 90, 99)),
         rss,
         "; ".join(choice.limits.exceeded(candidate)),
+        accuracy.kernels,
     ]
 
 
@@ -182,7 +187,8 @@ def _say_unmeasured(deployment: DeploymentView, deployables: list[Deployable], c
 
 def _listed(candidates: Sequence[Deployable], most: int = 3) -> str:
     more = f"; and {len(candidates) - most} more" if len(candidates) > most else ""
-    return "; ".join(map(str, candidates[:most])) + more
+    named = (f"{c} ({c.elsewhere})" if c.elsewhere else str(c) for c in candidates[:most])
+    return "; ".join(named) + more
 
 
 def _as_json(choice: DeploymentChoice, accuracy_key: AccuracyKey | None) -> dict[str, Any]:
@@ -222,6 +228,8 @@ def _entry(candidate: Deployable, choice: DeploymentChoice) -> dict[str, Any]:
         "seeds": None if accuracy is None else list(accuracy.seeds),
         "cosine": None if accuracy is None else accuracy.cosine,
         "overlap10": None if accuracy is None else accuracy.overlap10,
+        "kernels": None if accuracy is None or not accuracy.kernels else accuracy.kernels,
+        "measured_on": list(candidate.measured_on),
         "on_front": candidate in choice.front,
         "exceeds": choice.limits.exceeded(candidate),
     }

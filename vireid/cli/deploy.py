@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
 from vireid.cli import DEFAULT_STORE, StoreOption, app, finished_run, opened
 from vireid.cli.show import console, deployed_table
 from vireid.core.errors import UserError, did_you_mean
+from vireid.core.processor import IntegerKernels
 from vireid.core.table import Table
 from vireid.experiment.progress import bars
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from vireid.experiment.deploy.evaluate import Quantised
     from vireid.experiment.progress import ProgressCallback
     from vireid.profiling.export.write import Format
+
+KERNELS: tuple[IntegerKernels, ...] = tuple(kind for kind in get_args(IntegerKernels) if kind != "unknown")
 
 
 @app.command()
@@ -37,10 +40,21 @@ def export(
         list[str] | None,
         typer.Option("--format", metavar="onnx|openvino|safetensors", help="Repeatable; all three by default."),
     ] = None,
+    compare: Annotated[
+        bool,
+        typer.Option(
+            "--compare/--force",
+            help="Hold a fit's files to evaluation.gate on its evaluation images, which must be here; or write all.",
+        ),
+    ] = True,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Write what is deployed of a model for other runtimes, each file checked against PyTorch before it is kept."""
+    from functools import partial
+
+    from vireid.core.records import FitRecord
     from vireid.experiment.deploy.export import export_step
+    from vireid.experiment.deploy.gate import check_exported
 
     arguments = target or []
     if len(arguments) > 1 and any("=" not in argument for argument in arguments):
@@ -50,7 +64,9 @@ def export(
     chosen = _formats(formats or [])
     with bars() as progress:
         (run,) = _runs(arguments, store, progress, default=True)
-        result = export_step(run, to, chosen)
+        fitted = isinstance(run.store.get(run.ids.fit), FitRecord)
+        accept = partial(check_exported, run) if compare and fitted else None
+        result = export_step(run, to, chosen, accept)
     console.print(_export_table(result, to))
 
 
@@ -108,6 +124,21 @@ def quantise(
             "any, three or four that are worth it.",
         ),
     ] = None,
+    kernels: Annotated[
+        str | None,
+        typer.Option(
+            "--for",
+            metavar="|".join(KERNELS),
+            help="Int8 instructions of the processor that the file is for; by default this one's. Settings are "
+            "compared where this one sums alike; else one is taken: 7-bit weights for avx2 and avx512.",
+        ),
+    ] = None,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Also print what each layer loses, the worst first.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Write a file too that is beyond the limits of evaluation.gate.")
+    ] = False,
     root: Annotated[Path | None, typer.Option("--root", help="Where the dataset lies now.")] = None,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
@@ -117,12 +148,18 @@ def quantise(
     for name in runtimes or []:
         if name not in CANDIDATES:
             raise UserError(f"--runtime {name}: quantises nothing{did_you_mean(name, CANDIDATES)}")
+    if kernels is not None and kernels not in KERNELS:
+        raise UserError(f"--for {kernels}: no such int8 instructions{did_you_mean(kernels, KERNELS)}")
     given = [_mapping(text) for text in settings or []]
     with finished_run(run, store, root) as context:
-        quantised = quantise_step(context, to, list(dict.fromkeys(runtimes or CANDIDATES)), given)
+        quantised = quantise_step(
+            context, to, list(dict.fromkeys(runtimes or CANDIDATES)), given, kernels, force=force, layers=layers
+        )
     for result in quantised:
         console.print(_candidates(result))
         console.print(deployed_table(result.records))
+        if result.layers:
+            console.print(_layers_table(result))
         for file in result.files:
             console.print(f"{file}: {file.stat().st_size / 1e6:.1f} MB", soft_wrap=True)
 
@@ -155,7 +192,20 @@ def _candidates(quantised: Quantised) -> Table:
             f"{100 * candidate['mAP']:.1f}",
             style="bold" if kept else None,
         )
-    table.caption = "cosine and overlap: with the trained model's features in PyTorch float32"
+    table.caption = (
+        "cosine and overlap: with the trained model's features in PyTorch float32; computed with "
+        f"{artefact.kernels} kernels of {quantised.runtime.name} {artefact.runtime_version}"
+    )
+    return table
+
+
+def _layers_table(quantised: Quantised) -> Table:
+    """What each layer loses; the first are the ones worth keeping in float32."""
+    table = Table(title=f"{quantised.runtime.name}, int8: noise of each layer")
+    table.add_columns("layer", "signal to noise, dB", "noise added %", wrap=("layer",))
+    for loss in quantised.layers:
+        table.add_row(loss.layer, f"{loss.decibels:.1f}", f"{100 * loss.added:.3f}")
+    table.caption = "outputs beside those of the float graph on calibration images; added: beyond that of the inputs"
     return table
 
 
@@ -174,14 +224,27 @@ def bundle(
         list[Path] | None,
         typer.Option("--file", help="An ONNX file that vireid exported; repeatable."),
     ] = None,
+    references: Annotated[
+        int, typer.Option("--references", help="Images (an even number) that an int8 file is checked on there.")
+    ] = 200,
+    min_cosine: Annotated[
+        float, typer.Option("--min-cosine", help="An int8 file whose features there come below it is refused.")
+    ] = 0.98,
+    min_overlap: Annotated[
+        float, typer.Option("--min-overlap", help="And one that keeps a smaller share of the ten nearest images.")
+    ] = 0.9,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Pack models to be measured on a Raspberry Pi, a Jetson or an old laptop with Python, NumPy and ONNX Runtime."""
+    from vireid.bundle.write import DeviceCheck
+    from vireid.core.config import parse
     from vireid.experiment.deploy.bundle import bundle_step
 
+    limits = {"images": references, "cosine": min_cosine, "overlap10": min_overlap}
+    check = parse(DeviceCheck, limits, "--references, --min-cosine, --min-overlap")
     with bars() as progress:
         runs = _runs(target or [], store, progress)
-        result = bundle_step(runs, files or [], opened(store), to, progress)
+        result = bundle_step(runs, files or [], opened(store), to, progress, check)
     console.print(_bundle_table(result, to))
     for name in result.one_sided:
         console.print(

@@ -53,7 +53,8 @@ def evaluation_table(records: Iterable[EvaluationRecord]) -> Table:
 
 def evaluation_json(record: EvaluationRecord) -> dict[str, Any]:
     """Id, protocol card and metrics (fractions) of an evaluation; of a deployed file also which."""
-    file = {} if record.artefact is None else {"runtime": record.artefact.runtime, "digest": record.artefact.digest}
+    shown = {"runtime", "runtime_version", "kernels", "digest"}
+    file = {} if record.artefact is None else record.artefact.model_dump(mode="json", include=shown)
     return {"id": record.id, "protocol": record.protocol, **record.metrics, **file}
 
 
@@ -62,16 +63,21 @@ def deployed_table(records: Iterable[EvaluationRecord]) -> Table:
     table = Table(title="As deployed (%)")
     table.add_column("protocol", "group")
     table.add_columns("file", "r1", "mAP", "cosine", "top-10 overlap", "MB", text=("file",))
+    table.add_column("kernels", "pipe")
+    table.add_column("runtime version", "pipe")
     for record in records:
         if (file := record.artefact) is None or not record.card.is_plain:
             continue
+        on = f" on {file.kernels}" if file.kernels else ""
         table.add_row(
             protocol_label(record.card),
-            f"{file.runtime['name']}, {file.precision}",
+            Either(f"{file.runtime['name']}, {file.precision}{on}", f"{file.runtime['name']}, {file.precision}"),
             *(f"{100 * record.metrics[metric]:.1f}" for metric in ("r1", "mAP")),
             f"{file.cosine:.4f}",
             f"{file.overlap10:.3f}",
             f"{file.size_bytes / 1e6:.1f}",
+            file.kernels or "",
+            file.runtime_version or "",
         )
     table.caption = "cosine and overlap: with the trained model's features in PyTorch float32"
     return table

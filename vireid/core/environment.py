@@ -53,7 +53,7 @@ def snapshot(*, accelerator: str, threads: int, device: Mapping[str, Any]) -> En
     return Environment(
         python=platform.python_version(),
         platform=platform.platform(),
-        packages={name: version for name in PACKAGES if (version := _version(name))},
+        packages={name: version for name in PACKAGES if (version := package_version(name))},
         git_commit=commit,
         git_dirty=dirty,
         accelerator=accelerator,
@@ -62,7 +62,8 @@ def snapshot(*, accelerator: str, threads: int, device: Mapping[str, Any]) -> En
     )
 
 
-def _version(package: str) -> str | None:
+def package_version(package: str) -> str | None:
+    """Version of an installed package; None where it is not installed."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Optional
+from typing import Any, Literal, Optional
 
 # Instruction sets that decide how fast a network runs; of a machine's flags these enter its identity.
 ISA_FLAGS = (
@@ -57,6 +57,40 @@ _LEVELS = (
     ("AVX512_CORE_AMX", ("amx_tile", "amx_int8", "amx_bf16")),
     ("AVX512_CORE_AMX_FP16", ("amx_fp16",)),
 )
+
+# Which instructions sum the products of an int8 network, and with that its accuracy. ``vnni`` (AVX512-VNNI, AVX-VNNI,
+# AMX) and NEON add products of 8-bit numbers in 32 bits. ``avx512`` and ``avx2`` without it add them in pairs in 16
+# bits first (vpmaddubsw), where a sum is cut off at -32768 and 32767.
+IntegerKernels = Literal["vnni", "avx512", "avx2", "neon_dotprod", "neon", "unknown"]
+SATURATING = ("avx512", "avx2")
+INTEGER_PRECISIONS = ("int8",)
+OBEYS_LIMITS = ("openvino",)  # runtimes whose int8 kernels are oneDNN's; ONNX Runtime asks the processor itself
+
+
+def integer_kernels(flags: Collection[str]) -> IntegerKernels:
+    """The instructions that ONNX Runtime and oneDNN take for int8 on a processor with these flags.
+
+    AVX-VNNI counts where AVX-512 does not stand above it: with AVX-512 both libraries take AVX-512's kernels, which
+    have VNNI only where ``avx512_vnni`` or AMX is there too.
+    """
+    if "amx_int8" in flags and "amx_tile" in flags:
+        return "vnni"
+    if "avx512f" in flags:
+        return "vnni" if "avx512_vnni" in flags else "avx512"
+    if "avx2" in flags:
+        return "vnni" if "avx_vnni" in flags else "avx2"
+    if "asimd" in flags:
+        return "neon_dotprod" if "asimddp" in flags else "neon"
+    return "unknown"
+
+
+def kernels_of_runtime(runtime: str, device: Optional[Mapping[str, Any]] = None) -> IntegerKernels:
+    """The int8 kernels of a runtime on a machine as records describe it; on this one, now, without a description."""
+    obeys = runtime in OBEYS_LIMITS
+    if device is None:
+        return integer_kernels(kernel_flags() if obeys else cpu_flags())
+    flags = (device.get("kernel_isa") if obeys else None) or device.get("isa") or ()
+    return integer_kernels(flags)
 
 
 def cpu_fields(root: Path = Path("/")) -> dict[str, str]:

@@ -21,6 +21,7 @@ from pydantic import (
 from vireid.core.config import Strict
 from vireid.core.environment import Environment
 from vireid.core.errors import UserError
+from vireid.core.processor import IntegerKernels
 from vireid.core.protocol_card import ProtocolCard
 from vireid.core.publication import Publication
 
@@ -158,6 +159,10 @@ class EvaluatedFile(Strict):
     """Mean cosine to the trained model's features (float32, PyTorch eager) over the evaluated images."""
     overlap10: float
     """Mean share of the ten nearest gallery images that the model's features also put among theirs."""
+    kernels: IntegerKernels | None = None
+    """Instructions that summed the products of an integer file. None: not an integer file, or an older record."""
+    runtime_version: str | None = None
+    """Of the library that ran the file; None in older records."""
 
 
 class EvaluationRecord(RecordBase):

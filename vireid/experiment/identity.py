@@ -14,9 +14,11 @@ from pydantic import BaseModel
 from vireid import evaluation
 from vireid.config import ExperimentConfig, compose, override_key
 from vireid.core.config import Component, Strict, canonical_json, component, deciding, parse, resolved
+from vireid.core.environment import package_version
 from vireid.core.errors import UserError
 from vireid.core.files import by_content, file_digest
 from vireid.core.identity import run_id
+from vireid.core.processor import INTEGER_PRECISIONS, kernels_of_runtime
 from vireid.core.records import ComponentStamp, DataKind
 from vireid.core.registry import Registry
 from vireid.data import AUGMENTATIONS, DATASETS
@@ -172,6 +174,18 @@ def component_specification(kind: str, config: Component, dump: Dump = resolved)
     return {**dump(by_content(config, kind, names=dump is resolved)), "version": REGISTRIES[kind].version(config.name)}
 
 
+def runtime_version(runtime: Component) -> str | None:
+    """Version of the library that a runtime is named after; None where it has none or that is not installed."""
+    return next(filter(None, map(package_version, (runtime.name, f"{runtime.name}-gpu"))), None)
+
+
+def computed_with(runtime: Component) -> dict[str, str | None]:
+    """Kernels and version of the library on this machine, of a runtime that computes in integers; else nothing."""
+    if getattr(runtime, "precision", None) not in INTEGER_PRECISIONS:
+        return {}
+    return {"kernels": kernels_of_runtime(runtime.name), "runtime_version": runtime_version(runtime)}
+
+
 def deployed_protocols(config: ExperimentConfig) -> list[ModelProtocol]:
     """Protocols that deployed files are evaluated under: without text or mirror images, as a graph reads one image."""
     return [p for p in config.evaluation.protocols if p.text == "none" and p.test_time == "none"]
@@ -207,10 +221,14 @@ class RunIds:
         return run_id(self._evaluation(protocol))
 
     def deployed(self, protocol: ProtocolConfig, runtime: Component) -> str:
-        """Identity of the evaluation, under one protocol, of what a runtime makes of the fit."""
+        """Identity of the evaluation, under one protocol, of what a runtime makes of the fit.
+
+        Of an integer file the kernels that it meets here and the library's version are part of it: its accuracy
+        belongs to both.
+        """
         version = RUNTIMES.version(runtime.name)
         settings = {**deciding(by_content(runtime, "evaluation.deployed")), "version": version}
-        return run_id({**self._evaluation(protocol), "deployed": settings})
+        return run_id({**self._evaluation(protocol), "deployed": {**settings, **computed_with(runtime)}})
 
     def fit_specification(self, dump: Dump = resolved) -> dict[str, Any]:
         """Everything that decides the fit."""

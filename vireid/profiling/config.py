@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
 from vireid.core.config import Component, Strict, component
 from vireid.core.errors import UserError
@@ -31,6 +31,17 @@ class QuantisationConfig(Strict):
     """Of nncf: what quantisation shifts a layer's mean output by is taken out of its bias, estimated layer by layer
     (fast) or with all layers before it quantised already (full)."""
     images: int = Field(default=256, ge=1, description="calibration images, half of each modality")
+    weight_bits: Literal[8, 7] = 8
+    """7: weights in half the range of int8, whose products of two never leave 16 bits. For processors with AVX2 or
+    AVX-512 and no VNNI, where sums of 8-bit weights are cut off (docs/export.md)."""
+
+    @model_serializer(mode="wrap")
+    def _as_before_weight_bits(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave ``weight_bits`` out at 8, so that files and latencies from before it are still of one runtime."""
+        plain: dict[str, Any] = handler(self)
+        if self.weight_bits == 8:
+            del plain["weight_bits"]
+        return plain
 
     @model_validator(mode="after")
     def _is_possible(self) -> Self:

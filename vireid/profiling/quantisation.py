@@ -89,6 +89,8 @@ def _quantise(model: Any, items: list[Any], settings: QuantisationConfig, kind: 
 
 def _advanced(nncf: Any, settings: QuantisationConfig) -> Any:
     parameters = nncf.AdvancedQuantizationParameters(disable_bias_correction=settings.bias_correction == "none")
+    if settings.weight_bits == 7:
+        parameters.overflow_fix = nncf.OverflowFix.ENABLE  # of its own accord NNCF does so for first layers alone
     if settings.ranges == "percentile":
         ranges = importlib.import_module("nncf.quantization.range_estimator")
         end = ranges.StatisticsCollectorParameters(
@@ -133,6 +135,7 @@ def _onnxruntime_onnx(content: bytes, images: Sequence[FloatArray], settings: Qu
             quant_format=library.QuantFormat.QDQ,
             op_types_to_quantize=QUANTISED,
             per_channel=True,
+            reduce_range=settings.weight_bits == 7,
             activation_type=library.QuantType.QInt8 if symmetric else library.QuantType.QUInt8,
             weight_type=library.QuantType.QInt8,
             calibrate_method=library.CalibrationMethod.MinMax,

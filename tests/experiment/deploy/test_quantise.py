@@ -1,16 +1,19 @@
 """Fits as deployed files: evaluated as they are, chosen on dev, reused, never chosen on test identities."""
 
 import json
+from importlib import metadata
 
 import pytest
 
 from tests.tiny import tiny
 from vireid.core.errors import UserError
 from vireid.core.files import file_digest
+from vireid.core.processor import kernels_of_runtime
 from vireid.core.records import EvaluationRecord
 from vireid.experiment.context import RunContext
 from vireid.experiment.cost.profile import measure_latencies
-from vireid.experiment.deploy.evaluate import deployed_step, is_deployed, quantise_step
+from vireid.experiment.deploy import evaluate
+from vireid.experiment.deploy.evaluate import CANDIDATES, deployed_step, is_deployed, quantise_step, settings_for
 from vireid.experiment.deploy.export import export_step
 from vireid.experiment.fit import evaluate_step, fit_step
 from vireid.store import Store
@@ -38,6 +41,8 @@ def test_a_float_file_is_as_accurate_as_the_model(trained):
         assert record.metrics == pytest.approx(model.metrics, abs=1e-6)
         assert record.artefact is not None
         assert record.artefact.precision == "fp32"
+        assert record.artefact.kernels is None, "float32 is the same on every processor"
+        assert record.artefact.runtime_version == metadata.version("onnxruntime")
         assert record.artefact.calibration is None
         assert record.artefact.cosine == pytest.approx(1, abs=1e-6)
         assert record.artefact.overlap10 == pytest.approx(1, abs=1e-2)
@@ -59,7 +64,7 @@ def test_latencies_are_found_by_what_the_record_says(trained):
 def test_the_kept_setting_is_the_nearest(trained, tmp_path, name):
     config, store, _ = trained
     options = [{"images": count} for count in (2, 6)]
-    (found,) = quantise_step(RunContext(config, store), tmp_path / "out", [name], options)
+    (found,) = quantise_step(RunContext(config, store), tmp_path / "out", [name], options, force=True)
     file = found.records[0].artefact
     assert file is not None
     assert file.precision == "int8"
@@ -68,6 +73,7 @@ def test_the_kept_setting_is_the_nearest(trained, tmp_path, name):
     assert {candidate["split"] for candidate in file.candidates} == {"dev"}
     assert file.calibration is not None
     assert file.calibration["images"] in (2, 6)
+    assert (file.kernels, file.runtime_version) == (kernels_of_runtime(name), metadata.version(name))
     assert {path.suffix for path in found.files} == ({".onnx"} if name == "onnxruntime" else {".xml", ".bin"})
     if name == "onnxruntime":
         onnx = pytest.importorskip("onnx")
@@ -88,3 +94,21 @@ def test_nothing_is_chosen_on_test_identities(trained, tmp_path):
     config = tiny("data.split=test")
     with pytest.raises(UserError, match="on which nothing may be chosen"):
         quantise_step(RunContext(config, store), tmp_path, ["onnxruntime"])
+
+
+@pytest.mark.parametrize(
+    ("here", "wanted", "settings"),
+    [
+        ("vnni", None, CANDIDATES["onnxruntime"]),
+        ("avx2", "avx2", CANDIDATES["onnxruntime"]),
+        ("vnni", "neon_dotprod", CANDIDATES["onnxruntime"]),  # both add in 32 bits
+        ("vnni", "avx2", ({"weight_bits": 7},)),
+        ("avx512", "avx2", ({"weight_bits": 7},)),
+        ("avx2", "vnni", ({},)),
+        ("unknown", "avx2", ({"weight_bits": 7},)),
+        ("unknown", "neon", ({},)),
+    ],
+)
+def test_settings_are_compared_where_sums_are_those_of_the_processor_that_is_named(monkeypatch, here, wanted, settings):
+    monkeypatch.setattr(evaluate, "kernels_of_runtime", lambda _: here)
+    assert settings_for("onnxruntime", wanted) == settings

@@ -76,14 +76,15 @@ def _check(root: Path, model: Mapping[str, Any], threads: int) -> str | None:
     )
     compared = answer["result"]
     if answer["status"] == "ok":
-        reason = fault(model["precision"], compared)
+        reason = fault(model["precision"], compared, model["check"])
     else:
         reason = f"the features could not be computed: {answer['reason']}"
     if reason is None:
-        near = f"cosine {compared['cosine']:.6f}, largest difference {compared['difference']:.1e}"
-        print(f"  {model['name']}: fine ({near}, {compared['images']} images)")
+        print(f"  {model['name']}: fine ({phrases.nearness(model['precision'], compared)})")
     else:
         print(f"  {model['name']}: FAILED: {reason}")
+    if model["precision"] == "int8":
+        print(f"    int8 on {machine.kernels()} here, the references on {model['computed_with']['kernels']}")
     return reason
 
 
@@ -92,7 +93,12 @@ def _conclude(models: Sequence[Mapping[str, Any]], measured: Measurements, given
     rows = [phrases.row(name, record, accuracies.get(name)) for name, record in measured.forwards]
     if rows:
         print("", *phrases.table(rows), sep="\n")
-    for note in measured.remarks:
+    foreign = [
+        phrases.foreign_accuracy(model["name"], accuracies[model["name"]], machine.kernels())
+        for model in models
+        if model["precision"] == "int8" and model["name"] in accuracies and rows
+    ]
+    for note in [*measured.remarks, *filter(None, foreign)]:
         print(f"note: {note}")
     print(f"\nrecord: {out} (add it where the suite is: vireid results add {out.name})")
     candidates = _candidates(measured.forwards, accuracies)

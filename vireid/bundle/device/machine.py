@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from ...core.processor import ISA_FLAGS, cpu_fields, cpu_flags, cpu_model
+from ...core.processor import ISA_FLAGS, cpu_fields, cpu_flags, cpu_model, integer_kernels
 from ...profiling.sensors.clock import frequency, governor
 from ...profiling.sensors.reading import text_of
 
@@ -66,6 +66,11 @@ def packages() -> dict[str, str]:
     """Versions of the two packages that the figures depend on."""
     versions = {"numpy": _version("numpy"), "onnxruntime": next(filter(None, map(_version, RUNTIME_PACKAGES)), None)}
     return {name: version or "unknown" for name, version in versions.items()}
+
+
+def kernels(root: Path = Path("/")) -> str:
+    """What sums the products of an int8 file in ONNX Runtime on this machine."""
+    return integer_kernels(cpu_flags(root))
 
 
 def usable_cores() -> int:

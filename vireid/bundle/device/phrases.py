@@ -39,6 +39,25 @@ def _reading(reading: Mapping[str, Any]) -> str:
     return f"{value} {unit}".strip()
 
 
+def nearness(precision: str, compared: Mapping[str, Any]) -> str:
+    """How near features are to the references."""
+    if precision != "int8":
+        near = f"cosine {compared['cosine']:.6f}, largest difference {compared['difference']:.1e}"
+        return f"{near}, {compared['images']} images"
+    ranks = f"{100 * compared['overlap10']:.1f} % of the ten nearest and {100 * compared['rank1']:.1f} % of the nearest"
+    loss = max(0.0, 1 - compared["cosine"])
+    return f"cosine loss at most {loss:.1e}; {ranks} the same; {compared['images']} images"
+
+
+def foreign_accuracy(name: str, accuracy: Mapping[str, Any], here: str) -> str:
+    """That an int8 accuracy was measured on other instructions than this machine's; empty where it was on the same."""
+    there = accuracy["kernels"]
+    if there == here:
+        return ""
+    measured = "with instructions that were not recorded" if there is None else f"on {there}"
+    return f"{name}: its mAP was measured {measured}, and this machine computes int8 on {here}; see the check above"
+
+
 def row(name: str, record: Mapping[str, Any], accuracy: Mapping[str, Any] | None) -> list[str]:
     """A line of the table."""
     speed = summarise(record["seconds"], record["batch"])

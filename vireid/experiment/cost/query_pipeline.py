@@ -202,10 +202,10 @@ def _jpeg(stages: StagesConfig) -> bytes:
     return buffer.getvalue()
 
 
-def infrared_person(person: int) -> tuple[Image.Image, int]:
-    """A rendered person as the renderer's first near-infrared camera sees them, and that camera's JPEG quality."""
+def infrared_person(person: int, shot: int = 1) -> tuple[Image.Image, int]:
+    """A shot of a rendered person by the renderer's first near-infrared camera, and that camera's JPEG quality."""
     settings = SyntheticConfig()
     cameras = cameras_for(settings.layout, settings.seed).values()
     camera = min((c for c in cameras if c.spectrum == "nir"), key=lambda c: c.number)
     drawn, size = draw_person(settings.seed, person), {"height": settings.height, "width": settings.width}
-    return Image.fromarray(render(drawn, camera, seed=settings.seed, shot=1, **size).image), camera.jpeg_quality
+    return Image.fromarray(render(drawn, camera, seed=settings.seed, shot=shot, **size).image), camera.jpeg_quality

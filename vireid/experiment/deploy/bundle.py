@@ -6,16 +6,18 @@ import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from vireid.bundle.write import BundledModel, KnownAccuracy, References, write_bundle
+from vireid.bundle.write import BundledModel, DeviceCheck, KnownAccuracy, References, write_bundle
 from vireid.core.config import parse
 from vireid.core.errors import UserError, optional_module
 from vireid.core.identity import run_id
+from vireid.core.processor import INTEGER_PRECISIONS, kernels_of_runtime
 from vireid.core.records import EvaluationRecord, FitRecord
 from vireid.core.types import ByteArray
 from vireid.experiment.context import RunContext
@@ -25,7 +27,7 @@ from vireid.experiment.progress import ProgressCallback, silent
 from vireid.report.records.keys import data_label, data_note
 from vireid.store import Store
 
-REFERENCE_IMAGES = 4  # rendered people: a bundle shows nobody
+REFERENCE_IMAGES = 4  # of a float32 file, which is the same everywhere; an int8 file has those of its check
 NEEDED = ("graph", "runtime", "precision", "preprocessing", "resolution", "feature_size", "model", "modality")
 
 
@@ -44,10 +46,12 @@ def bundle_step(
     store: Store,
     target: Path,
     progress: ProgressCallback = silent,
+    check: DeviceCheck | None = None,
 ) -> Bundled:
     """Write a bundle of configurations (float32, the weights of their fits) and of files that were exported before.
 
-    A system with a graph for each modality is bundled with the infrared one, which queries go through.
+    A system with a graph for each modality is bundled with the infrared one, which queries go through. ``check`` is
+    what int8 files must reach on the device.
 
     Raises:
         UserError: nothing to bundle, a file that is not of `vireid export`, or a target that cannot be written.
@@ -62,7 +66,7 @@ def bundle_step(
         progress("references", done, len(contents), Path(where).name)
         metadata = _metadata(content, where)
         name = _name(metadata, {model.name for model in models})
-        model, references = _describe(name, content, metadata, evaluations, store)
+        model, references = _describe(name, content, metadata, evaluations, store, check or DeviceCheck())
         models.append(model)
         files |= {model.file: content, **references}
     progress("references", len(contents), len(contents))
@@ -119,7 +123,12 @@ def _name(metadata: Mapping[str, str], taken: set[str]) -> str:
 
 
 def _describe(
-    name: str, content: bytes, metadata: Mapping[str, str], evaluations: Sequence[EvaluationRecord], store: Store
+    name: str,
+    content: bytes,
+    metadata: Mapping[str, str],
+    evaluations: Sequence[EvaluationRecord],
+    store: Store,
+    check: DeviceCheck,
 ) -> tuple[BundledModel, dict[str, bytes]]:
     """A model with its references, which are computed here as the device computes them."""
     # The device's own code, which needs onnxruntime: imported where it is known to be there.
@@ -127,14 +136,17 @@ def _describe(
 
     preprocessing = json.loads(metadata["preprocessing"])
     height, width = preprocessing["height"], preprocessing["width"]
-    images = reference_images(height, width)
+    count = check.images if metadata["precision"] in INTEGER_PRECISIONS else REFERENCE_IMAGES
+    images = reference_images(height, width, count)
     with tempfile.NamedTemporaryFile(suffix=".onnx") as file:
         file.write(content)
         file.flush()
         network = Network(Path(file.name), json.loads(metadata["runtime"]), 1)
         pixels = normalise(images, preprocessing["mean"], preprocessing["std"])
         features = np.concatenate([network(pixel[None]) for pixel in pixels]).astype(np.float32)
-    paths = References(images=f"references/images-{metadata['resolution']}.npy", features=f"references/{name}.npy")
+    shown = f"references/images-{metadata['resolution']}-{count}.npy"
+    paths = References(images=shown, features=f"references/{name}.npy")
+    version = optional_module("onnxruntime", "deploy").__version__
     described = {
         "name": name,
         "file": f"models/{name}.onnx",
@@ -147,15 +159,22 @@ def _describe(
         "mean": preprocessing["mean"],
         "std": preprocessing["std"],
         "references": paths,
+        "computed_with": {"kernels": kernels_of_runtime("onnxruntime"), "runtime_version": version},
+        "check": check,
         "accuracy": known_accuracies(hashlib.sha256(content).hexdigest(), metadata, evaluations, store),
     }
     return parse(BundledModel, described, name), {paths.images: _npy(images), paths.features: _npy(features)}
 
 
-def reference_images(height: int, width: int) -> ByteArray:
-    """Rendered people in near infrared, N×H×W: what a bundle's features are compared on."""
-    people = [infrared_person(person)[0].convert("L") for person in range(1, REFERENCE_IMAGES + 1)]
-    return np.stack([np.asarray(shown.resize((width, height), Image.Resampling.BILINEAR)) for shown in people])
+def reference_images(height: int, width: int, count: int) -> ByteArray:
+    """Rendered people in near infrared (a bundle shows nobody), count×H×W, two shots of each one after the other."""
+    return np.stack([np.asarray(s.resize((width, height), Image.Resampling.BILINEAR)) for s in _people(count)])
+
+
+@lru_cache(maxsize=2)
+def _people(count: int) -> list[Image.Image]:
+    shots = ((person, shot) for person in range(1, count // 2 + 1) for shot in (1, 2))
+    return [infrared_person(person, shot)[0].convert("L") for person, shot in shots]
 
 
 def known_accuracies(
@@ -192,6 +211,8 @@ def _known(record: EvaluationRecord, store: Store) -> KnownAccuracy:
         level=None if interval is None else interval.level,
         over=None if interval is None else interval.over,
         note=f"; {note}" if note else "",
+        kernels=None if record.artefact is None else record.artefact.kernels,
+        runtime_version=None if record.artefact is None else record.artefact.runtime_version,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from vireid.core.config import Component, deciding, parse
 from vireid.core.errors import UserError
+from vireid.core.processor import SATURATING, IntegerKernels, kernels_of_runtime
 from vireid.core.records import EvaluatedFile, EvaluationRecord, now
 from vireid.core.types import FloatArray
 from vireid.evaluation.extraction import extract
@@ -18,10 +19,15 @@ from vireid.experiment import fit as evaluation
 from vireid.experiment.context import RunContext
 from vireid.experiment.cost.profile import cost_step
 from vireid.experiment.data import check_same_evaluation_images, check_same_images, evaluation_loader
-from vireid.experiment.deploy.export import Deployment, deploy
+from vireid.experiment.deploy.export import Deployment, calibration_images, deploy, deployed_graphs
+from vireid.experiment.deploy.gate import agreement, features_as_stated, refuse, stated_preprocessing
 from vireid.experiment.fit import evaluate_features
-from vireid.experiment.identity import deployed_protocols
+from vireid.experiment.identity import computed_with, deployed_protocols, runtime_version
 from vireid.profiling import RUNTIMES
+from vireid.profiling.config import QuantisationConfig
+from vireid.profiling.export.formats import onnx_bytes
+from vireid.profiling.layer_loss import LayerLoss, layer_losses
+from vireid.profiling.quantisation import quantise_onnx
 from vireid.store import unwritable
 
 
@@ -84,6 +90,7 @@ class Trained:
             candidates=list(candidates),
             cosine=near.cosine,
             overlap10=near.overlap10,
+            **{"runtime_version": runtime_version(runtime), **computed_with(runtime)},
         )
         records = []
         for protocol in deployed_protocols(self.run.config):
@@ -135,9 +142,26 @@ def deployed_records(run: RunContext, runtime: Component) -> list[EvaluationReco
 # What is compared where nothing else is asked for. ONNX Runtime's kernels take unsigned activations, which asymmetric
 # ranges are; symmetric ones run several times slower there.
 CANDIDATES: Mapping[str, tuple[Mapping[str, Any], ...]] = {
-    "openvino": ({}, {"quantiser": "nncf"}, {"quantiser": "nncf", "activations": "symmetric"}),
-    "onnxruntime": ({}, {"quantiser": "nncf"}, {"quantiser": "nncf", "ranges": "percentile"}),
+    "openvino": ({}, {"weight_bits": 7}, {"quantiser": "nncf"}, {"quantiser": "nncf", "activations": "symmetric"}),
+    "onnxruntime": ({}, {"weight_bits": 7}, {"quantiser": "nncf"}, {"quantiser": "nncf", "ranges": "percentile"}),
 }
+UNCOMPARED: Mapping[bool, Mapping[str, Any]] = {True: {"weight_bits": 7}, False: {}}  # whether 16-bit sums saturate
+
+
+def settings_for(runtime: str, kernels: IntegerKernels | None = None) -> tuple[Mapping[str, Any], ...]:
+    """Settings to compare on dev for kernels, by default those of this machine.
+
+    A comparison speaks for kernels that compute as those here do: all that add in 32 bits give the same sums. For
+    others it would choose by the wrong sums, and one setting is taken without: 7-bit weights where sums saturate.
+    """
+    here = kernels_of_runtime(runtime)
+    wanted = kernels or here
+    if wanted == here or not {wanted, here} & {*SATURATING, "unknown"}:
+        return CANDIDATES[runtime]
+    return (UNCOMPARED[wanted in SATURATING],)
+
+
+LAYER_IMAGES = 16  # that the noise of layers is taken over
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +172,7 @@ class Quantised:
     files: list[Path]
     candidates: list[dict[str, Any]]
     records: list[EvaluationRecord]
+    layers: list[LayerLoss]  # most noise first; empty where it was not asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +185,14 @@ class _Tried:
 
 
 def quantise_step(
-    run: RunContext, folder: Path, runtimes: Sequence[str], candidates: Sequence[Mapping[str, Any]] = ()
+    run: RunContext,
+    folder: Path,
+    runtimes: Sequence[str],
+    candidates: Sequence[Mapping[str, Any]] = (),
+    kernels: IntegerKernels | None = None,
+    *,
+    force: bool = False,
+    layers: bool = False,
 ) -> list[Quantised]:
     """Quantise a finished fit for each runtime, write the file into ``folder``, and evaluate that very file.
 
@@ -173,12 +205,18 @@ def quantise_step(
         run: of the fit.
         folder: for the files; made where it does not exist.
         runtimes: ``onnxruntime``, ``openvino``.
-        candidates: settings of ``QuantisationConfig`` to compare; ``CANDIDATES`` when empty.
+        candidates: settings of ``QuantisationConfig`` to compare; ``settings_for`` the kernels when empty.
+        kernels: that the file is made for; those of this machine by default.
+        force: write a file too that is beyond the limits of ``evaluation.gate``.
+        layers: also measure what each layer loses.
 
     Raises:
-        UserError: no such fit, a quantiser that is missing, no dev images to choose on, an unwritable folder.
+        UserError: no such fit, a quantiser that is missing, no dev images to choose on, an unwritable folder, a file
+            that is beyond the limits.
     """
-    choices = {name: [_runtime(name, given) for given in candidates or CANDIDATES[name]] for name in runtimes}
+    choices = {
+        name: [_runtime(name, given) for given in candidates or settings_for(name, kernels)] for name in runtimes
+    }
     if run.config.data.split != "dev" and any(len(options) > 1 for options in choices.values()):
         raise UserError(
             "this fit is evaluated on test identities, on which nothing may be chosen: give one setting by --setting, "
@@ -199,11 +237,45 @@ def quantise_step(
                 compared.append(tried.comparison)
                 best = tried if best is None or tried.near.cosine > best.near.cosine else best
             assert best is not None
+            if not force:
+                _check(trained, best)
             files = _keep(best.deployment, folder)
             records = trained.store(best.runtime, best.deployment, best.features, started, compared)
-            quantised.append(Quantised(best.runtime, files, compared, records))
+            noise = layers_of(run, best.runtime, best.deployment) if layers else []
+            quantised.append(Quantised(best.runtime, files, compared, records, noise))
         run.progress("quantise", total, total)
     return quantised
+
+
+def _check(trained: Trained, best: _Tried) -> None:
+    """Refuse a file that is beyond the limits, with the layers that lose most."""
+    run, deployment = trained.run, best.deployment
+    written = next(iter(deployment.files.values()))
+    stated = stated_preprocessing(written if written.is_file() else written / "model.xml")
+    features = features_as_stated(run, deployment.embedders, stated)
+    misses = agreement(run, features, trained.reference).misses(run.config.evaluation.gate.int8)
+    layers: list[LayerLoss] = []
+    if misses:
+        run.progress("noise of each layer", 0, 1)
+        layers = layers_of(run, best.runtime, deployment)
+        run.progress("noise of each layer", 1, 1)
+    refuse(f"{best.runtime.name}, int8, {_label(best.runtime)}", misses, layers)
+
+
+def layers_of(run: RunContext, runtime: Component, deployment: Deployment) -> list[LayerLoss]:
+    """What each layer of a deployment's int8 graphs loses, on some of its calibration images; most noise first.
+
+    A graph in OpenVINO's form is quantised again as an ONNX file, by the same settings and images.
+    """
+    settings: QuantisationConfig = getattr(runtime, "quantisation")  # noqa: B009 - a plug-in's own class has it too
+    height, width = run.config.data.height, run.config.data.width
+    losses: list[LayerLoss] = []
+    for name, _, serves, module in deployed_graphs(evaluation.trained_model(run)):
+        images = calibration_images(run, settings.images, serves[0] if len(serves) == 1 else None).images
+        floating, file = onnx_bytes(module.eval(), height, width), deployment.files[name]
+        quantised = file.read_bytes() if file.is_file() else quantise_onnx(floating, images, settings)
+        losses += layer_losses(floating, quantised, images[:LAYER_IMAGES])
+    return sorted(losses, key=lambda loss: -loss.added)
 
 
 def _runtime(name: str, settings: Mapping[str, Any]) -> Component:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -46,11 +46,17 @@ class Export:
     files: list[Exported]
 
 
-def export_step(run: RunContext, folder: Path, formats: Sequence[Format] = FORMATS) -> Export:
+def export_step(
+    run: RunContext,
+    folder: Path,
+    formats: Sequence[Format] = FORMATS,
+    accept: Callable[[Sequence[Exported]], None] | None = None,
+) -> Export:
     """Write the deployed graph of a configuration, with the weights of its fit where the store has that.
 
     One graph serves both modalities where their weights are the same (``model.*``); else each has its own
-    (``model-visible.*``, ``model-infrared.*``).
+    (``model-visible.*``, ``model-infrared.*``). ``accept`` may raise before any file is in its place, as
+    ``vireid.experiment.deploy.gate.check_exported`` does.
 
     Raises:
         UserError: a missing package, features that differ from eager, weights that are gone, an unwritable folder.
@@ -67,7 +73,7 @@ def export_step(run: RunContext, folder: Path, formats: Sequence[Format] = FORMA
         keys = latency_keys(runtime, "fp32", artefact_digest(module, height, width))
         graphs[name] = Graph(module, height, width, metadata(run.config, module, modality, id_, kind) | keys)
     total, done = len(graphs) * len(formats), iter(range(len(graphs) * len(formats)))
-    files = export(graphs, folder, formats, lambda note: run.progress("export", next(done), total, note))
+    files = export(graphs, folder, formats, lambda note: run.progress("export", next(done), total, note), accept)
     run.progress("export", total, total)
     return Export(id_, files)
 

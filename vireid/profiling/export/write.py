@@ -54,6 +54,7 @@ def export(
     folder: Path,
     formats: Sequence[Format] = FORMATS,
     report: Callable[[str], None] = lambda _: None,
+    accept: Callable[[Sequence[Exported]], None] | None = None,
 ) -> list[Exported]:
     """Write every graph in every format as ``<name>.onnx``, ``<name>.xml`` with ``.bin``, ``<name>.safetensors``.
 
@@ -64,6 +65,7 @@ def export(
         folder: made where it does not exist.
         formats: which.
         report: called with the name of each file before it is made.
+        accept: called with all files before they are put in their places; raises where they are not to be.
 
     Raises:
         UserError: a missing package, features that differ, or a folder that cannot be written.
@@ -78,6 +80,8 @@ def export(
                 for format in formats:
                     report(f"{stem}, {format}")
                     exported.append(_WRITERS[format](graph, aside, stem))
+            if accept is not None:
+                accept(exported)
             for file in sorted(aside.iterdir()):
                 _move_whole(file, folder / file.name)
     except OSError as error:

@@ -8,10 +8,17 @@ import numpy as np
 
 from vireid.bundle.device.choice import overlap, pareto_front, rank
 from vireid.core.errors import UserError
-from vireid.core.identity import run_id
 from vireid.core.messages import counted
+from vireid.core.processor import INTEGER_PRECISIONS
 from vireid.core.records import EvaluationRecord, FitRecord, LatencyRecord
 from vireid.report.records.deployment import DeploymentView, Model
+from vireid.report.records.evaluated import (
+    NOT_RECORDED,
+    counts_for,
+    evaluations_under,
+    kernels_of,
+    measured_elsewhere,
+)
 from vireid.report.records.keys import OWN_PROCESS, AccuracyKey, TimingKey
 from vireid.report.records.people import on_same_people, people_of, render_seeds
 from vireid.report.records.timings import Timing
@@ -31,6 +38,7 @@ class Accuracy:
     cosine: float | None = None  # of a file: to the model's own features
     overlap10: float | None = None
     size_bytes: int | None = None  # of the file
+    kernels: str = ""  # that an integer file was evaluated with, "not recorded" of older records; empty of others
 
     @property
     def interval(self) -> str:
@@ -45,6 +53,7 @@ class Deployable:
     model: Model
     timing: Timing
     accuracy: Accuracy | None
+    measured_on: tuple[str, ...] = ()  # kernels, other than the machine's, that an integer file was evaluated with
 
     @property
     def label(self) -> str:
@@ -91,6 +100,13 @@ class Deployable:
             return (*self.fits, EXACT)
         return (*self.fits, self.precision, self.timing.runtime)
 
+    @property
+    def elsewhere(self) -> str:
+        """On which kernels it was evaluated instead of this machine's; empty where it was not."""
+        if not self.measured_on:
+            return ""
+        return f"measured on {' and '.join(self.measured_on)}, not on {kernels_of(self.timing)}"
+
     def __str__(self) -> str:
         return f"{self.label}, {self.timing.runtime}"
 
@@ -135,7 +151,12 @@ def find_accuracy_key(
 def candidates(deployment: DeploymentView, key: AccuracyKey | None) -> list[Deployable]:
     """Every model with every timing of its graph at batch 1; without a key none has an accuracy."""
     return [
-        Deployable(model, timing, None if key is None else accuracy_of(deployment, model, timing, key))
+        Deployable(
+            model,
+            timing,
+            None if key is None else accuracy_of(deployment, model, timing, key),
+            () if key is None else measured_elsewhere(deployment, model, timing, key),
+        )
         for timing in deployment.timings
         for model in deployment.models
         if _is_timing_of(timing, model)
@@ -154,30 +175,9 @@ def accuracy_of(deployment: DeploymentView, model: Model, timing: Timing, key: A
     matching: list[tuple[FitRecord, EvaluationRecord]] = []
     for fit in model.fits:
         evaluations = evaluations_under(deployment, fit, key)
-        fitting = [e for e in evaluations if (e.artefact is None if exact else is_of(e, timing))]
+        fitting = [e for e in evaluations if (e.artefact is None if exact else counts_for(e, timing))]
         matching += [(fit, evaluation) for evaluation in fitting[-1:]]
     return _mean(matching) if matching else None
-
-
-def evaluations_under(deployment: DeploymentView, fit: FitRecord, key: AccuracyKey) -> list[EvaluationRecord]:
-    """A fit's plain evaluations under a key, of the model itself and of files."""
-    return [
-        evaluation
-        for evaluation in sorted(deployment.evaluations.get(fit.id, ()), key=lambda e: (e.ended, e.id))
-        if evaluation.card.is_plain and "mAP" in evaluation.metrics and AccuracyKey.deployed(fit, evaluation) == key
-    ]
-
-
-def is_of(evaluation: EvaluationRecord, timing: Timing) -> bool:
-    """Whether an evaluated file is of the kind that was timed."""
-    file, record = evaluation.artefact, timing.first
-    return (
-        file is not None
-        and file.graph == record.artefact
-        and run_id(file.runtime) == run_id(record.runtime)
-        and file.precision == record.precision
-        and tuple(file.resolution) == tuple(record.resolution)
-    )
 
 
 def _mean(matching: Sequence[tuple[FitRecord, EvaluationRecord]]) -> Accuracy:
@@ -194,6 +194,7 @@ def _mean(matching: Sequence[tuple[FitRecord, EvaluationRecord]]) -> Accuracy:
         cosine=float(np.mean([f.cosine for f in files])) if files else None,
         overlap10=float(np.mean([f.overlap10 for f in files])) if files else None,
         size_bytes=max((f.size_bytes for f in files), default=None),
+        kernels=" and ".join(sorted({f.kernels or NOT_RECORDED for f in files if f.precision in INTEGER_PRECISIONS})),
     )
 
 

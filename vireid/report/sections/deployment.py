@@ -11,14 +11,16 @@ from matplotlib.lines import Line2D
 
 from vireid.core.config import canonical_json
 from vireid.core.messages import DASH
+from vireid.core.processor import INTEGER_PRECISIONS
 from vireid.core.protocol_card import PLAIN
 from vireid.core.records import CostRecord, EvaluationRecord, FitRecord
 from vireid.report.figures import canvas
 from vireid.report.figures.canvas import place_labels
 from vireid.report.html import Column, Html, bullets, join, paragraph, table, tag, unfilled
 from vireid.report.page import Report
-from vireid.report.records.choose import Deployable, candidates, evaluations_under, find_accuracy_key, front
+from vireid.report.records.choose import Deployable, candidates, find_accuracy_key, front
 from vireid.report.records.deployment import DeploymentView, describe
+from vireid.report.records.evaluated import NOT_RECORDED, evaluations_under
 from vireid.report.records.keys import AccuracyKey, TimingKey, as_sentence, grouped, runtime_label, signed
 from vireid.report.records.timings import Timing
 from vireid.report.sections.scores import along, staircase
@@ -133,7 +135,8 @@ def _candidates_table(group: Sequence[Deployable], key: AccuracyKey, files: str)
     none = ("Not evaluated: no accuracy of their own", [_candidate_row(c) for c in order if c.accuracy is None])
     caption = (
         f"Candidates on {group[0].timing.key}, batch 1: {key.title}, {PLAIN}. float32 has the accuracy of the fit; any "
-        "other precision that of an evaluated file of its kind, or none. mAP and its interval are means over seeds."
+        "other precision that of an evaluated file of its kind, or none; int8 only that which was measured on the "
+        "instructions that this machine computes int8 with. mAP and its interval are means over seeds."
         f"{as_sentence(key.note)}"
     )
     first = table(columns, [block for block in (on,) if block[1]], caption, files)
@@ -156,7 +159,9 @@ def _candidate_row(candidate: Deployable) -> list[str]:
         timing.runtime,
         *(f"{timing.ms(percentile):.2f}" for percentile in (50, 90, 99)),
         *(DASH if size is None else f"{size / 1e6:.1f}" for size in (candidate.size_bytes, timing.rss_bytes)),
-        tag("span", "not evaluated", class_="unclaimed") if accuracy is None else f"{100 * accuracy.mean_ap:.1f}",
+        tag("span", candidate.elsewhere or "not evaluated", class_="unclaimed")
+        if accuracy is None
+        else f"{100 * accuracy.mean_ap:.1f}",
         DASH if accuracy is None else accuracy.interval or DASH,
         DASH if accuracy is None else ", ".join(map(str, accuracy.seeds)),
     ]
@@ -176,6 +181,7 @@ def candidates_csv(candidates: Sequence[Deployable], key: AccuracyKey) -> str:
         row |= {"mAP": accuracy and accuracy.mean_ap, "low": accuracy and accuracy.low}
         row |= {"high": accuracy and accuracy.high, "seeds": accuracy and " ".join(map(str, accuracy.seeds))}
         row |= {"fits": " ".join(c.fits), "cosine": accuracy and accuracy.cosine}
+        row |= {"kernels": accuracy and accuracy.kernels, "measured_on": " ".join(c.measured_on)}
         row |= {"overlap10": accuracy and accuracy.overlap10, "protocol": key.title, "data": key.note or "real"}
         rows.append(row)
     return csv_text(rows)
@@ -302,10 +308,12 @@ def render_quantisation(report: Report) -> Html:
     columns = [Column("Model", text=True), Column("Seed"), Column("File", text=True), Column("mAP", "%, fp32")]
     columns += [Column("mAP", "%, file"), Column("Difference", "points"), Column("Interval", "of the file's mAP")]
     columns += [Column("Cosine", "to fp32 features"), Column("Top 10", "% shared"), Column("Size", "MB")]
+    columns.append(Column("Int8 on", text=True))
     caption = (
         f"Files of less precision beside the networks that they were made from: {key.title}, {PLAIN}. Cosine: "
         "mean over the evaluated images; top 10: mean share of the ten nearest gallery images that both have in "
-        f"common. Settings were chosen on dev identities.{as_sentence(key.note)}"
+        f"common. Settings were chosen on dev identities. Int8 on: instructions that summed int8 products, whose "
+        f"accuracy this is.{as_sentence(key.note)}"
     )
     pieces = [table(columns, [("", rows)], caption)]
     if tried:
@@ -339,6 +347,7 @@ def _quantised_row(label: str, fit: FitRecord, whole: EvaluationRecord | None, f
         f"{artefact.cosine:.4f}",
         f"{100 * artefact.overlap10:.1f}",
         f"{artefact.size_bytes / 1e6:.1f}",
+        artefact.kernels or NOT_RECORDED if artefact.precision in INTEGER_PRECISIONS else DASH,
     ]
 
 

@@ -71,8 +71,9 @@ accelerator: $(STAMP)
 paper:
 	command -v pdflatex >/dev/null || { echo "no TeX here; apt-get install texlive-latex-extra texlive-science texlive-fonts-recommended" >&2; exit 2; }
 	cd docs/paper
-	for pass in 1 2; do  # the second knows where tables and figures came to stand
+	for pass in 1 2 3; do  # the second knows what is cited, the third where tables, figures and references came to stand
 	  pdflatex -interaction=nonstopmode -halt-on-error paper.tex >/dev/null || { grep -m1 -A4 "^!" paper.log >&2; echo "docs/paper/paper.log has more" >&2; exit 1; }
+	  [ $$pass != 1 ] || bibtex -terse paper >/dev/null || { cat paper.blg >&2; exit 1; }
 	done
 	echo "docs/paper/paper.pdf"
 

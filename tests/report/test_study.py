@@ -10,6 +10,7 @@ from vireid.core.records import ComponentStamp, EvaluationRecord, LatencyRecord,
 from vireid.report.records.keys import device_label
 from vireid.report.records.study import StudyView
 from vireid.report.sections.protocols import card_value, merged
+from vireid.report.sections.training import fits_table
 
 
 def test_unknown_study_names_the_ones_there(build_store: BuildStore) -> None:
@@ -166,6 +167,19 @@ def test_sources_that_differ_are_named_unless_all_compute_what_todays_does(build
     assert StudyView(store, "quick").mixed_sources == ["model idkl 1"]  # nobody has compared them with today's
     assert StudyView(store, "quick", stale=[first.id]).mixed_sources == ["model idkl 1"]
     assert StudyView(store, "quick", stale=[]).mixed_sources == []
+
+
+def test_fits_that_ran_side_by_side_are_counted_and_said(build_store: BuildStore) -> None:
+    store = build_store((0,))
+    for number, run in enumerate(StudyView(store, "quick").plan.runs):
+        fit = store.get(run.fit)
+        assert fit is not None
+        begun = 10 * (number // 2)  # two at a time
+        times = {"started": f"2026-01-01T00:{begun:02}:00+00:00", "ended": f"2026-01-01T00:{begun + 9:02}:00+00:00"}
+        store.put(fit.model_copy(update=times))
+    view = StudyView(store, "quick")
+    assert view.side_by_side == 2
+    assert "up to 2 fits side by side" in fits_table(view)
 
 
 def test_synthetic_data_carry_version_and_warning(build_store: BuildStore) -> None:

@@ -286,6 +286,25 @@ class StudyView:
         return [f"{role} {name} {version}" for (role, name, version), digests in seen.items() if len(digests) > 1]
 
     @cached_property
+    def side_by_side(self) -> int:
+        """The largest number of fits that ran at the same time on one machine."""
+        largest = 0
+        for run in self.trained:
+            fits = [other.fit for other in self.trained if other.fit.environment.machine == run.fit.environment.machine]
+            largest = max(largest, sum(fit.started <= run.fit.started < fit.ended for fit in fits))
+        return largest
+
+    @property
+    def shared_time(self) -> str:
+        """What to say beside training times: a sentence where fits shared a machine, else empty."""
+        if self.side_by_side < 2:
+            return ""
+        return (
+            f" Training times are of up to {self.side_by_side} fits side by side, which slow each other: compare them "
+            "roughly."
+        )
+
+    @cached_property
     def published(self) -> list[EvaluationRecord]:
         """Published evaluations in the store; shown in a section of their own."""
         return [r for r in self.records.values() if isinstance(r, EvaluationRecord) and r.source.kind == "published"]

@@ -206,7 +206,7 @@ def summary_html(view: StudyView, first: Headline) -> Html:
             ]
         )
     bold = "Bold: shown after Holm's correction over main effects and interactions. " if first.family.tested else ""
-    caption = f"What each toggle is worth: {first.title}. {bold}Ratios are with ÷ without."
+    caption = f"What each toggle is worth: {first.title}. {bold}Ratios are with ÷ without.{view.shared_time}"
     return join([bullets(items), table(columns, [("", rows)], caption + as_sentence(first.family.key.note))])
 
 
@@ -252,7 +252,7 @@ def summary_markdown(view: StudyView, first: Headline | None) -> str:
         f"{first.title}:",
         phrases.grid(["Toggle", "mAP", "R1", "Detectable", "Latency", "MACs", "Step time"], rows),
         f"{claims}. Detectable: the smallest effect on mAP that this design shows with power 0.8. Ratios are with ÷ "
-        "without; latency and MACs of the deployed graph, step time of training.",
+        f"without; latency and MACs of the deployed graph, step time of training.{view.shared_time}",
         ". ".join([*phrases.pooling_sentences(first.family), ""]).strip(),
         "\n".join(f"- {line}" for line in lines),
     ]

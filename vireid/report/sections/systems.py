@@ -158,6 +158,8 @@ def caption(view: StudyView, content: SystemTable) -> str:
     sentences.append("Best bold, second underlined.")
     if any(0 < system.seeds < MIN_SEEDS for system in content.systems):
         sentences.append(f"Grey: fewer than {MIN_SEEDS} seeds, no effect claimed.")
+    if view.shared_time:
+        sentences.append(view.shared_time.strip())
     if block := view.main_block(1):
         sentences.append(f"Latency: median (p50) of one image, {block.setup}.")
     sentences.append("Parameters and MACs of the deployed graph for images alone.")
@@ -232,6 +234,8 @@ def _accuracy(report: Report, content: SystemTable) -> Iterator[str]:
     else:
         sentences.append(f"Fewer than {MIN_SEEDS} seeds: no interval is given and no effect is claimed.")
     sentences.append("Parameters, MACs and latency of the deployed graph.")
+    if view.shared_time:
+        sentences.append(view.shared_time.strip())
     if block := view.main_block(1):
         sentences.append(f"Latency: median of one image, {block.setup}.")
     sentences.append(budget_sentence(trainings(view, content.accelerator)))

@@ -156,6 +156,7 @@ def fits_table(view: StudyView) -> Html:
     if not rows:
         return absent("No finished training.")
     caption = "Training: one row per fit. Peak memory is of the process on CPU, of the allocator on an accelerator."
+    caption += view.shared_time
     return table(columns, [("", rows)], caption + view.note, folded=f"{len(rows)} fit{'s' if len(rows) > 1 else ''}")
 
 

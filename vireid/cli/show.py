@@ -52,9 +52,13 @@ def evaluation_table(records: Iterable[EvaluationRecord]) -> Table:
 
 
 def evaluation_json(record: EvaluationRecord) -> dict[str, Any]:
-    """Id, protocol card and metrics (fractions) of an evaluation; of a deployed file also which."""
+    """Id, protocol card and metrics (fractions) of an evaluation; of a deployed file also which.
+
+    Where it corrupts images, also their digest.
+    """
     file = {} if record.artefact is None else {"runtime": record.artefact.runtime, "digest": record.artefact.digest}
-    return {"id": record.id, "protocol": record.protocol, **record.metrics, **file}
+    images = {} if record.corrupted_digest is None else {"corrupted_digest": record.corrupted_digest}
+    return {"id": record.id, "protocol": record.protocol, **record.metrics, **images, **file}
 
 
 def deployed_table(records: Iterable[EvaluationRecord]) -> Table:

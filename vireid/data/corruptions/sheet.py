@@ -60,7 +60,7 @@ def corruption_sheet(config: SyntheticConfig, out: Path, *, seed: int = 0) -> Pa
     draw.text((_SIDE, size[1] - _FOOT + 6), footer, _QUIET, _font(11), anchor="lt")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        sheet.save(out, "PNG", optimize=True)
+        sheet.save(out, "PNG")
     except OSError as error:
         raise unwritable(out, error) from error
     return out

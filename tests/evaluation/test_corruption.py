@@ -100,6 +100,7 @@ def test_cards_and_titles_tell_corrupted_scores_apart() -> None:
     cards = [ProtocolCard.model_validate(clean | {"corruption": each.card_entry}) for each in corrupted]
     plain = ProtocolCard.model_validate(clean)
     assert plain.corruption_label == ""
+    assert [each.reads_one_image for each in [plain, *cards]] == [True, False, False, False, False]
     assert len({each.key for each in [plain, *cards]}) == 5, "never in one table row"
     assert len({each.title for each in [plain, *cards]}) == 5
     assert cards[0].title == f"{plain.title} · corrupted gallery, seed 0"

@@ -95,6 +95,11 @@ class ProtocolCard(BaseModel):
         return self.test_time_augmentation not in (None, False, "none")
 
     @property
+    def reads_one_image(self) -> bool:
+        """Whether a feature is made of one image as it is: no text, no further views, no corruption."""
+        return not (self.reads_text or self.augments or self.corruption)
+
+    @property
     def corruption_label(self) -> str:
         """``corrupted gallery, seed 0``, with kind and severity where they are not drawn; empty for images as they are.
 

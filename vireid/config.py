@@ -221,6 +221,11 @@ class ExperimentConfig(Strict):
                 "recipe.evaluate_every follows the first of evaluation.protocols without mirror images, and that one "
                 "has test_time: put one with test_time=none before it"
             )
+        if self.recipe.evaluate_every and self.evaluation.protocols[0].corruption is not None:
+            raise ValueError(
+                "recipe.evaluate_every follows the first of evaluation.protocols on images as they are, and that one "
+                "has corruption: put one without before it"
+            )
         return self
 
     @model_validator(mode="after")

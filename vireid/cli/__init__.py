@@ -104,7 +104,18 @@ def main() -> None:
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))
     os.environ["PYTHONSAFEPATH"] = "1"
-    for commands in ("choose", "data", "deploy", "external", "models", "results", "run", "score", "study"):
+    for commands in (
+        "choose",
+        "data",
+        "deploy",
+        "external",
+        "models",
+        "results",
+        "robustness",
+        "run",
+        "score",
+        "study",
+    ):
         importlib.import_module(f"vireid.cli.{commands}")  # which adds them to `app`
     try:
         app()

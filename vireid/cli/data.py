@@ -98,12 +98,20 @@ def sheet(
     layout: Annotated[Literal["sysu", "regdb", "llcm"], typer.Option(help="On-disk layout.")] = "sysu",
     ids: Annotated[int, typer.Option(help="Identities of the dataset.", min=4)] = 100,
     seed: Annotated[int, typer.Option(help="Render seed.", min=0)] = 0,
+    corruptions: Annotated[
+        bool, typer.Option("--corruptions", help="Instead: one person under all corruptions × severities.")
+    ] = False,
 ) -> None:
     """Draw a contact sheet of a rendered dataset: identities × cameras, both modalities. Needs nothing on disk."""
+    from vireid.data.corruptions.sheet import corruption_sheet
     from vireid.data.synthetic.config import SyntheticConfig, split_identities
     from vireid.data.synthetic.contact_sheet import contact_sheet
 
-    contact_sheet(SyntheticConfig(layout=layout, seed=seed, **split_identities(ids)), out)
+    config = SyntheticConfig(layout=layout, seed=seed, **split_identities(ids))
+    if corruptions:
+        corruption_sheet(config, out)
+    else:
+        contact_sheet(config, out)
     console.print(f"contact sheet: {out}", soft_wrap=True)
 
 

@@ -56,7 +56,7 @@ def _evaluated(record: EvaluationRecord) -> str:
     file = "" if record.artefact is None else f"{record.artefact.runtime['name']} {record.artefact.precision}"
     shots = f"{card.shots}-shot" if card.shots else ""
     text = f"text {card.text_label}" if card.reads_text else ""
-    phrases = [file, card.mode, again, text, card.direction, shots, card.name, card.split]
+    phrases = [file, card.corruption_label, card.mode, again, text, card.direction, shots, card.name, card.split]
     return f"{record.fit[:6]}: {' · '.join(filter(None, phrases))}"
 
 

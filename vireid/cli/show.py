@@ -27,7 +27,7 @@ def protocol_label(card: ProtocolCard) -> str:
 
     labels = [card.name, card.mode, card.direction, f"{card.shots}-shot" if card.shots else ""]
     labels += [reranking_label(card.reranking_settings, PLAIN), f"text {card.text_label}" if card.reads_text else ""]
-    return " · ".join(filter(None, [*labels, card.split]))
+    return " · ".join(filter(None, [*labels, card.corruption_label, card.split]))
 
 
 def reranking_label(settings: Mapping[str, Any], plain: str = "plain") -> str:
@@ -52,10 +52,14 @@ def evaluation_table(records: Iterable[EvaluationRecord]) -> Table:
 
 
 def evaluation_json(record: EvaluationRecord) -> dict[str, Any]:
-    """Id, protocol card and metrics (fractions) of an evaluation; of a deployed file also which."""
+    """Id, protocol card and metrics (fractions) of an evaluation; of a deployed file also which.
+
+    Where it corrupts images, also their digest.
+    """
     shown = {"runtime", "runtime_version", "kernels", "digest"}
     file = {} if record.artefact is None else record.artefact.model_dump(mode="json", include=shown)
-    return {"id": record.id, "protocol": record.protocol, **record.metrics, **file}
+    images = {} if record.corrupted_digest is None else {"corrupted_digest": record.corrupted_digest}
+    return {"id": record.id, "protocol": record.protocol, **record.metrics, **images, **file}
 
 
 def deployed_table(records: Iterable[EvaluationRecord]) -> Table:

@@ -36,6 +36,7 @@ class ProtocolCard(BaseModel):
     score: str | None = None
     text: Entry = None
     captions: str | None = None
+    corruption: dict[str, Any] | None = None  # which images are corrupted, and how; as they are where there is none
     selection: str | None = None
     queries: int | str | None = None
     valid_queries: int | str | None = None
@@ -94,6 +95,30 @@ class ProtocolCard(BaseModel):
         return self.test_time_augmentation not in (None, False, "none")
 
     @property
+    def reads_one_image(self) -> bool:
+        """Whether a feature is made of one image as it is: no text, no further views, no corruption."""
+        return not (self.reads_text or self.augments or self.corruption)
+
+    @property
+    def corruption_label(self) -> str:
+        """``corrupted gallery, seed 0``, with kind and severity where they are not drawn; empty for images as they are.
+
+        The rule by which they are made follows where it is not the first.
+        """
+        if self.corruption is None:
+            return ""
+        entries = self.corruption
+        chosen = {key: entries.get(key) for key in ("kind", "severity") if entries.get(key) not in (None, "drawn")}
+        version = entries.get("version", "1")
+        phrases = [
+            "corrupted query and gallery" if entries["where"] == "both" else f"corrupted {entries['where']}",
+            *(f"{key} {value}" for key, value in chosen.items()),
+            f"seed {entries.get('seed', 0)}",
+            "" if version == "1" else f"version {version}",
+        ]
+        return ", ".join(filter(None, phrases))
+
+    @property
     def text_label(self) -> str:
         """Source of the text, with its captions."""
         return f"{self.text}" + (f" ({self.captions})" if self.captions else "")
@@ -110,7 +135,7 @@ class ProtocolCard(BaseModel):
             phrases.append(f"test-time augmentation {self.test_time_augmentation}")
         if self.reads_text:
             phrases.append(f"text {self.text_label}")
-        return " · ".join(filter(None, phrases))
+        return " · ".join(filter(None, [*phrases, self.corruption_label]))
 
     @property
     def full_title(self) -> str:

@@ -187,6 +187,8 @@ class EvaluationRecord(RecordBase):
     """Content of the evaluated images."""
     lists: dict[str, str] = {}
     """Digests of labels, gallery permutations, test lists: what the protocol reads."""
+    corrupted_digest: str | None = None
+    """SHA-256 of the corrupted images before the network's resize, where the protocol corrupts any."""
     artefact: EvaluatedFile | None = None
     """None: the trained model itself, in PyTorch."""
 

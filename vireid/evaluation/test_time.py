@@ -1,12 +1,14 @@
 """What a model makes of an image at test beyond one pass, as a named value of the protocol card. No torch.
 
-A protocol ranks features, whoever made them; which pass over an image made a *model's* features is said here.
+A protocol ranks features, whoever made them; which images, and which pass over each, made a *model's* features is said
+here.
 """
 
 from typing import Literal, Self
 
 from pydantic import model_validator
 
+from vireid.evaluation.corruption import Corruption
 from vireid.evaluation.protocols import KReciprocal, ProtocolConfig
 
 TestTimeRule = Literal["none", "flip", "flip-summed", "flip-weighted"]
@@ -23,6 +25,8 @@ class ModelProtocol(ProtocolConfig):
     test does; where an embedding is several maps side by side, map by map. DEEN's test leaves the sum of either side as
     long as it is and adds the similarities of the maps up: all alike in ``flip-summed``, those before the neck by 0.1
     and those after it by 0.9 in ``flip-weighted``."""
+    corruption: Corruption | None = None
+    """Null: images as they are."""
 
     @model_validator(mode="after")
     def _rule_is_possible(self) -> Self:
@@ -37,4 +41,10 @@ class ModelProtocol(ProtocolConfig):
                 f"test_time {self.test_time} gives similarities between modalities, re-ranking needs distances within "
                 "one too; set reranking to none, or test_time to flip"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _corruption_is_possible(self) -> Self:
+        if self.corruption is not None:
+            self.corruption.require_possible(self)
         return self

@@ -16,13 +16,15 @@ from vireid.core.config import canonical_json
 from vireid.core.errors import UserError
 from vireid.core.records import EvaluationRecord, FitRecord
 from vireid.core.seeding import generator
-from vireid.core.types import ByteArray, ImageIndex, Modality
+from vireid.core.types import ByteArray, ImageIndex, IntArray, Modality
 from vireid.data import AUGMENTATIONS
 from vireid.data.cache import cached_images
 from vireid.data.captions import CaptionDraw
+from vireid.data.corruptions.images import CorruptionDraw, corrupted_images
 from vireid.data.layout import EvaluationPart, Layout
 from vireid.data.loader import CROSS_MODAL, EvaluationLoader, IdentitySampler, TrainingLoader
 from vireid.evaluation.protocols import ProtocolConfig, ProtocolSpec
+from vireid.evaluation.test_time import ModelProtocol
 from vireid.evaluation.trials import Trial, plan_trials
 from vireid.experiment.context import RunContext
 from vireid.experiment.images import PreparedData
@@ -100,6 +102,16 @@ def evaluation_loader(run: RunContext, index: ImageIndex | None = None) -> Evalu
     """All evaluation images, or those of ``index``, in the order of their index."""
     index = run.data.evaluation if index is None else index
     return EvaluationLoader(_decoded(run, index), index, workers=_batches_ahead(run.config))
+
+
+def corrupted_loader(run: RunContext, protocol: ModelProtocol, rows: IntArray) -> tuple[EvaluationLoader, str]:
+    """The evaluation images at ``rows``, corrupted as the protocol has it, and the digest of their pixels."""
+    corruption, size, index = protocol.corruption, run.config.data, run.data.evaluation.select(rows)
+    assert corruption is not None
+    draw = CorruptionDraw(corruption.seed, corruption.kind, corruption.severity)
+    report = partial(run.progress, "corrupt images")
+    made = corrupted_images(index, draw, size.height, size.width, run.cache, workers=run.workers, progress=report)
+    return EvaluationLoader(made.array, index, workers=_batches_ahead(run.config)), made.digest
 
 
 def _batches_ahead(config: ExperimentConfig) -> int:

@@ -19,6 +19,7 @@ from vireid.core.records import EvaluatedFile, EvaluationRecord, FitRecord, now
 from vireid.core.seeding import generator, seed_everything
 from vireid.core.types import FloatArray, ImageIndex, Modality, Model
 from vireid.data.captions import read_captions
+from vireid.data.loader import EvaluationLoader
 from vireid.evaluation.evaluate import EvaluationResult, evaluate
 from vireid.evaluation.extraction import extract
 from vireid.evaluation.mirror import with_mirror
@@ -27,7 +28,7 @@ from vireid.evaluation.scorers import modality_ensemble
 from vireid.evaluation.test_time import ModelProtocol, TestTimeRule
 from vireid.experiment import data as images
 from vireid.experiment.context import RunContext
-from vireid.experiment.data import check_same_images, evaluation_loader, listed_images, training_lists
+from vireid.experiment.data import check_same_images, corrupted_loader, evaluation_loader, listed_images, training_lists
 from vireid.experiment.records import check_precisions, common, device_of, failed_fit, fit_fields, threads_of
 from vireid.experiment.reload import remember_root, weights_file
 from vireid.experiment.start import check_start, check_teacher, initialise_from, load_teacher
@@ -172,18 +173,25 @@ def evaluate_step(run: RunContext) -> list[EvaluationRecord]:
             run.progress("evaluate", done, len(protocols), protocol.name)
             if protocol.test_time not in features:
                 features[protocol.test_time] = embeddings(run, protocol.test_time)
-            ranked = features[protocol.test_time]
+            ranked, digest = features[protocol.test_time], None
+            if protocol.corruption is not None:
+                ranked, digest = with_corruption(run, ranked, protocol)
             if protocol.text != "none":
                 ranked = with_text(run, ranked, trained_model(run), protocol)
             result = evaluate_features(run, ranked, protocol)
-            record = store_evaluation(run, run.ids.evaluation(protocol), result, started)
+            record = store_evaluation(run, run.ids.evaluation(protocol), result, started, corrupted_digest=digest)
         run.progress("evaluate", done + 1, len(protocols), protocol.name)
         records.append(record)
     return records
 
 
-def embeddings(run: RunContext, rule: TestTimeRule = "none") -> FloatArray:
+def embeddings(run: RunContext, rule: TestTimeRule = "none", loader: EvaluationLoader | None = None) -> FloatArray:
     """Embeddings (N×D) of all evaluation images by the fit's weights under a rule for test time, without text.
+
+    Args:
+        run: of a finished fit.
+        rule: which passes over an image make its embedding.
+        loader: of other images than the evaluation images as they are.
 
     Raises:
         UserError: the weights are missing or do not fit the model.
@@ -192,7 +200,22 @@ def embeddings(run: RunContext, rule: TestTimeRule = "none") -> FloatArray:
     maps = MODELS.declared(run.config.model.name, "embedding_maps", ()) or ("embedding",)
     with keep_freed_memory(device):
         embedder = model if rule == "none" else with_mirror(model, rule, maps)
-        return extract(embedder, evaluation_loader(run), device=device)
+        return extract(embedder, evaluation_loader(run) if loader is None else loader, device=device)
+
+
+def with_corruption(run: RunContext, features: FloatArray, protocol: ModelProtocol) -> tuple[FloatArray, str]:
+    """``features`` (N×D) of the evaluation images, with those of corrupted images in place; and the images' digest.
+
+    Raises:
+        UserError: an image or the weights are missing, or the image cache has no room.
+    """
+    assert protocol.corruption is not None
+    modalities = [int(modality) for modality in protocol.corruption.modalities(protocol)]
+    rows = np.flatnonzero(np.isin(run.data.evaluation.modality, modalities))
+    loader, digest = corrupted_loader(run, protocol, rows)
+    result = np.array(features)
+    result[rows] = embeddings(run, protocol.test_time, loader)
+    return result, digest
 
 
 def trained_model(run: RunContext) -> Model:
@@ -210,10 +233,10 @@ def trained_model(run: RunContext) -> Model:
 
 
 def evaluate_features(run: RunContext, features: FloatArray, protocol: ModelProtocol) -> EvaluationResult:
-    """Evaluate features (N×D) of the evaluation images, made by the protocol's rule for test time, under it."""
+    """Evaluate features (N×D) of the evaluation images under a protocol, by whose rules for test time they are made."""
     data, listed = run.data, listed_images(run, protocol)
     permutations, split = data.layout.permutations(), run.config.data.split
-    return evaluate(
+    result = evaluate(
         features,
         data.evaluation,
         protocol,
@@ -222,10 +245,19 @@ def evaluate_features(run: RunContext, features: FloatArray, protocol: ModelProt
         split=split,
         test_time_augmentation=protocol.test_time,
     )
+    if protocol.corruption is None:
+        return result
+    return replace(result, card={**result.card, "corruption": protocol.corruption.card_entry})
 
 
 def store_evaluation(
-    run: RunContext, id_: str, result: EvaluationResult, started: str, artefact: EvaluatedFile | None = None
+    run: RunContext,
+    id_: str,
+    result: EvaluationResult,
+    started: str,
+    *,
+    artefact: EvaluatedFile | None = None,
+    corrupted_digest: str | None = None,
 ) -> EvaluationRecord:
     """Put a result into the store as the record ``id_``, with its per-query table."""
     table = io.BytesIO()
@@ -233,6 +265,7 @@ def store_evaluation(
     file = f"{run.fit.id}/per_query-{id_}.parquet"
     write_atomically(run.store.runs / file, table.getvalue())
     data, spec = run.data, PROTOCOLS[result.card["name"]]
+    made_by = ["trainer", "evaluator", *([] if corrupted_digest is None else ["corruption"])]
     record = EvaluationRecord(
         id=id_,
         status="ok",
@@ -248,7 +281,8 @@ def store_evaluation(
         fingerprint=data.evaluation_fingerprint,
         lists=images.evaluation_lists(data.layout, data.evaluation, spec, run.config.data.split),
         artefact=artefact,
-        **common(run.config, started, "trainer", "evaluator"),
+        corrupted_digest=corrupted_digest,
+        **common(run.config, started, *made_by),
     )
     run.store.put(record)
     return record

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from vireid import evaluation
 from vireid.config import ExperimentConfig, compose, override_key
+from vireid.core import corruption
 from vireid.core.config import Component, Strict, canonical_json, component, deciding, parse, resolved
 from vireid.core.environment import package_version
 from vireid.core.errors import UserError
@@ -187,8 +188,9 @@ def computed_with(runtime: Component) -> dict[str, str | None]:
 
 
 def deployed_protocols(config: ExperimentConfig) -> list[ModelProtocol]:
-    """Protocols that deployed files are evaluated under: without text or mirror images, as a graph reads one image."""
-    return [p for p in config.evaluation.protocols if p.text == "none" and p.test_time == "none"]
+    """Protocols that deployed files are evaluated under: on images as they are, without text or mirror images."""
+    protocols = config.evaluation.protocols
+    return [p for p in protocols if p.text == "none" and p.test_time == "none" and p.corruption is None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -264,6 +266,7 @@ class RunIds:
             "fit": self.fit,
             "protocol": deciding(protocol),
             **({} if evaluation.VERSION == "1" else {"evaluator": evaluation.VERSION}),  # older ids are of the first
+            **({} if getattr(protocol, "corruption", None) is None else {"corruption": corruption.VERSION}),
         }
 
 

@@ -37,6 +37,7 @@ _PARTS = {
         "vireid.experiment.fit:with_text",
         "vireid.experiment.data:listed_images",
     ),
+    "corruption": ("vireid.data.corruptions.images",),  # of evaluations on corrupted images alone
 }
 _UNRECORDED = "unrecorded"  # digest of a part that a record is too old to name
 _EQUIVALENT = Path(__file__).with_name("equivalent.yaml")

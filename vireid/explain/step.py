@@ -83,7 +83,7 @@ def explain_step(run: RunContext) -> Path:
 def protocol_without_text(config: ExperimentConfig) -> ModelProtocol:
     """The first protocol of images alone, one pass each; where there is none, the first with all else left out."""
     protocols = config.evaluation.protocols
-    left_out = {"text": "none", "captioner": None, "test_time": "none"}
+    left_out = {"text": "none", "captioner": None, "test_time": "none", "corruption": None}
     return next(iter(deployed_protocols(config)), protocols[0].model_copy(update=left_out))
 
 

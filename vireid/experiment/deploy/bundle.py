@@ -194,7 +194,7 @@ def known_accuracies(
 
 def _plain(record: EvaluationRecord) -> bool:
     card = record.card
-    return card.is_plain and not card.reads_text and not card.augments
+    return card.is_plain and card.reads_one_image
 
 
 def _known(record: EvaluationRecord, store: Store) -> KnownAccuracy:

@@ -96,7 +96,7 @@ class Trained:
         for protocol in deployed_protocols(self.run.config):
             result = evaluation.evaluate_features(self.run, features, protocol)
             id_ = self.run.ids.deployed(protocol, runtime)
-            records.append(evaluation.store_evaluation(self.run, id_, result, started, file))
+            records.append(evaluation.store_evaluation(self.run, id_, result, started, artefact=file))
         return records
 
 

@@ -71,7 +71,7 @@ class AccuracyKey:
     @property
     def is_usual(self) -> bool:
         """Whether it is a plain search over all cameras: the default."""
-        return self.card.mode != "indoor" and not self.card.reads_text and not self.card.augments
+        return self.card.mode != "indoor" and self.card.reads_one_image
 
 
 @dataclass(frozen=True, order=True)

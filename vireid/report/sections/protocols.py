@@ -35,6 +35,7 @@ CARD = {
     "feature_normalisation": "Feature normalisation",
     "text": "Text source",
     "captions": "Captions",
+    "corruption": "Corrupted images",
     "selection": "Checkpoint selection",
     "queries": "Queries",
     "valid_queries": "Queries with a match in the gallery",

@@ -86,7 +86,7 @@ def test_the_study_that_a_page_writes_can_be_planned():
     assert set(Study.model_fields) - keys <= {"name", "title", "description", "resolution", "cells"}
 
 
-@pytest.mark.parametrize("study", ["levels", "optimized_idkl"])
+@pytest.mark.parametrize("study", ["toggles", "levels", "optimized_idkl"])
 def test_effects_on_the_page_of_findings_are_those_of_the_records(study):
     page = (ROOT / "docs/findings.md").read_text(encoding="utf-8")
     effects = load_study(STUDIES / study).effects()
@@ -99,7 +99,7 @@ def test_effects_on_the_page_of_findings_are_those_of_the_records(study):
     assert len(printed) >= 10
     for name, placebo in {(row.effect, row.placebo) for row in main.itertuples()}:
         label = f"*{name}*" if placebo else name
-        assert f"| {label} | {printed[name, 'mAP']} | {printed[name, 'r1']} |" in page
+        assert f"| {label} | {printed[name, 'mAP']} | {printed[name, 'r1']} |" in page, name
 
 
 def test_what_the_readme_finds_stands_on_the_page_of_findings():

@@ -24,7 +24,7 @@ def features(count=600, width=16):
 def test_without_faiss_the_message_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "faiss", None)
     rows = torch.from_numpy(features(60))
-    with pytest.raises(UserError, match=r"pip install 'vireid\[faiss\]'.*reranking\.search=exact"):
+    with pytest.raises(UserError, match=r"make install EXTRAS=faiss.*reranking\.search=exact"):
         rerank_features(rows[:40], rows[40:], KReciprocal(name="zhong", search="faiss-ivf"))
 
 

@@ -23,7 +23,7 @@ def test_a_missing_library_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setitem(sys.modules, "open_clip", None)
     monkeypatch.setitem(sys.modules, "open_clip.transformer", None)
-    with pytest.raises(UserError, match=r"open_clip_torch.*install vireid again.*fusion=none"):
+    with pytest.raises(UserError, match=r"open_clip_torch.*make install, .*fusion=none"):
         text_library("open_clip.transformer")
 
 

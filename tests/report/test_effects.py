@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import io
+import tempfile
 from dataclasses import replace
 from itertools import combinations, product
 from pathlib import Path
@@ -30,11 +31,13 @@ SIZES = dict.fromkeys(LEVELS, 2)
 
 
 def with_plan(store: Store, name: str = "factorial", **changes: object) -> StudyView:
-    """The study with another plan over the same records."""
+    """The study with another plan over the same records, in a store of its own."""
     plan = StudyView(store, name).plan
     changed = plan.model_copy(update={"name": "changed", **changes})
-    write_atomically(store.study("changed") / "plan.json", changed.model_dump_json())
-    return StudyView(store, "changed")
+    other = Store(Path(tempfile.mkdtemp(dir=store.root.parent)))
+    other.runs.symlink_to(store.runs)
+    write_atomically(other.study("changed") / "plan.json", changed.model_dump_json())
+    return StudyView(other, "changed")
 
 
 def plain(view: StudyView, metric: str = "mAP") -> Family:
@@ -390,7 +393,7 @@ def test_a_cost_of_nothing_has_no_ratio() -> None:
 def test_a_random_factor_has_a_variance_and_no_effects(factorial: Store, tmp_path: Path) -> None:
     view = with_plan(factorial, random=["ibn", "mha", "augmentation", "weighting", "placebo"])
     assert families(view) == []
-    page = open_report(factorial.root, "changed", tmp_path).section("scatter")
+    page = open_report(view.store.root, "changed", tmp_path).section("scatter")
     rows = view.scores[view.scores.cell.isin(["0000", "1000"]) & (view.scores.reranking == "no re-ranking")]
     expected = components(rows.pivot_table(index="cell", columns="seed", values="mAP").to_numpy())
     assert expected is not None

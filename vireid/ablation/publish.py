@@ -5,7 +5,7 @@ from pathlib import Path
 
 from vireid.core.errors import UserError
 from vireid.core.plan import Plan
-from vireid.core.records import CostRecord, EvaluationRecord, Record
+from vireid.core.records import EvaluationRecord, Record
 from vireid.report.records.study import StudyView
 from vireid.report.render import NOTEBOOK, deployment_records
 from vireid.store import Store, unwritable
@@ -31,8 +31,8 @@ def publish_study(store: Store, name: str, to: Path, *, part: bool = False) -> i
     target = Store(to)
     try:
         for record in records:
-            if isinstance(record, CostRecord) and target.get(record.id) is not None:
-                continue  # another study has published the same count; records stay as they were made
+            if target.get(record.id) is not None:
+                continue  # published before, or by another study: records stay as they were made
             target.put(record)
             if isinstance(record, EvaluationRecord) and record.per_query_file is not None:
                 source = store.runs / record.per_query_file

@@ -88,10 +88,10 @@ def paper_caption(
 def numbers(view: StudyView, tables: Sequence[ScoreTable], families: Sequence[Family]) -> str:
     r"""Numbers for a paper's text: ``\vireid{study/cell/mAP}`` prints one, and an unknown one stops the paper.
 
-    ``study/seeds``, ``cells`` and ``fits`` count. Of cells: scores in percent without re-ranking under the first
-    protocol (``/sd`` for their spread over seeds), and costs (``study/cell/macs``) in the units of tables. Of effects
-    or differences under it: ``study/effect/name/mAP`` in percentage points, ``/low`` and ``/high`` for the interval,
-    ``/p`` after correction, and ``/sentence`` for all of that in words with its verdict.
+    ``study/seeds``, ``cells`` and ``fits`` count what is finished. Of cells: scores in percent without re-ranking under
+    the first protocol (``/sd`` for their spread over seeds), and costs (``study/cell/macs``) in the units of tables. Of
+    effects or differences under it: ``study/effect/name/mAP`` in percentage points, ``/low`` and ``/high`` for the
+    interval, ``/p`` after correction, and ``/sentence`` for all of that in words with its verdict.
     """
     lines = [
         r"\providecommand{\vireidset}[2]{\expandafter\def\csname vireid:#1\endcsname{#2}}",
@@ -105,7 +105,7 @@ def numbers(view: StudyView, tables: Sequence[ScoreTable], families: Sequence[Fa
     def put_score(name: str, value: float, form: str = ".1f") -> None:
         put(name, f"{100 * value:{form}}".replace("-", r"\ensuremath{-}"))
 
-    put("seeds", str(len(view.plan.seeds)))
+    put("seeds", str(len({run.seed for run in view.trained})))
     put("cells", str(len(view.design_cells)))
     put("fits", str(view.finished))
     for row in tables[0].rows if tables else ():

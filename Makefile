@@ -80,7 +80,8 @@ paper:
 # The pages of docs/ as a site with search; a broken link stops it.
 docs: $(STAMP)
 	[ -x $(BIN)/mkdocs ] || "$(UV)" pip install --quiet --python $(BIN)/python --constraint requirements-extras.lock --editable ".[docs]"
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict >site.log 2>&1 || { grep -E "WARNING|ERROR|Aborted" site.log >&2; rm site.log; exit 1; }
+	rm site.log
 	echo "site/index.html"
 
 lock:

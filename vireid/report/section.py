@@ -14,14 +14,10 @@ if TYPE_CHECKING:
 
 
 class Section(Html):
-    """What ``report.section(name)`` returns; the report's page shows it as it stands.
-
-    Args:
-        content: finished HTML.
-        copies: the files that it wrote beside the page, name → content.
-    """
+    """What ``report.section(name)`` returns; the report's page shows it as it stands."""
 
     copies: Mapping[str, str]
+    """The files that it wrote beside the page, name → content."""
 
     def __new__(cls, content: str = "", copies: Mapping[str, str] | None = None) -> Section:
         """Joining or formatting a section gives HTML without copies."""

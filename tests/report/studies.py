@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from vireid.core.files import file_digest
 from vireid.core.identity import run_id
 from vireid.core.plan import Cell, Plan, PlannedRun
 from vireid.core.records import ComponentStamp, CostRecord, EvaluationRecord, FitRecord, LatencyRecord
+from vireid.report.records.study import StudyView
 from vireid.store import Store, write_atomically
 
 FACTORS = {
@@ -321,3 +323,13 @@ def add_panel(store: Store, fit: str, queries: int = 4) -> None:
         ]  # fmt: skip
         listed.append({"image": image(f"q{q}.jpg", grey=True), "identity": 10 + q, "camera": 3, "ranked": ranked})
     (folder / "retrieval.json").write_text(json.dumps({"protocol": card(PLAIN), "queries": listed}))
+
+
+def with_plan(store: Store, name: str = "factorial", **changes: object) -> StudyView:
+    """The study with another plan over the same records, in a store of its own."""
+    plan = StudyView(store, name).plan
+    changed = plan.model_copy(update={"name": "changed", **changes})
+    other = Store(Path(tempfile.mkdtemp(dir=store.root.parent)))
+    other.runs.symlink_to(store.runs)
+    write_atomically(other.study("changed") / "plan.json", changed.model_dump_json())
+    return StudyView(other, "changed")

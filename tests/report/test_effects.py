@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import csv
 import io
-import tempfile
 from dataclasses import replace
 from itertools import combinations, product
 from pathlib import Path
@@ -12,7 +11,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from tests.report.studies import FACTORS, MAIN, NOISE, SYNERGY, BuildStore, build_factorial, environment
+from tests.report.studies import FACTORS, MAIN, NOISE, SYNERGY, BuildStore, build_factorial, environment, with_plan
 from vireid.core.plan import Plan
 from vireid.report.effects.estimate import Effect, Family, _ratio, choose_method, code, families, pairs, toggles
 from vireid.report.effects.phrases import Names, effects_csv, sentence
@@ -21,23 +20,13 @@ from vireid.report.records.study import StudyView
 from vireid.statistics.components import components
 from vireid.statistics.least_squares import least_squares
 from vireid.statistics.seeds import Difference, difference
-from vireid.store import Store, write_atomically
+from vireid.store import Store
 
 LEVELS = {"a": ["0", "1"], "b": ["0", "1"], "c": ["0", "1"]}
 TERMS = [(("a", "1"),), (("b", "1"),), (("c", "1"),)]
 TERMS += [(("a", "1"), ("b", "1")), (("a", "1"), ("c", "1")), (("b", "1"), ("c", "1"))]
 CELLS = [dict(zip(LEVELS, levels, strict=True)) for levels in product(*LEVELS.values())]
 SIZES = dict.fromkeys(LEVELS, 2)
-
-
-def with_plan(store: Store, name: str = "factorial", **changes: object) -> StudyView:
-    """The study with another plan over the same records, in a store of its own."""
-    plan = StudyView(store, name).plan
-    changed = plan.model_copy(update={"name": "changed", **changes})
-    other = Store(Path(tempfile.mkdtemp(dir=store.root.parent)))
-    other.runs.symlink_to(store.runs)
-    write_atomically(other.study("changed") / "plan.json", changed.model_dump_json())
-    return StudyView(other, "changed")
 
 
 def plain(view: StudyView, metric: str = "mAP") -> Family:

@@ -7,8 +7,9 @@ that is read as a result (the lock dies with its process).
 
 import fcntl
 import hashlib
+import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,25 +55,60 @@ def cached_images(
     order = "\n".join(index.paths)
     rule = f"{height}x{width}|{RULE}|reader {READER}"
     key = hashlib.blake2b(f"{content}|{rule}|{order}".encode(), digest_size=8).hexdigest()
-    file = cache_dir / "images" / f"{key}.npy"
+    shape = (len(index), 3, height, width)
+    return built_once(
+        cache_dir / "images" / f"{key}.npy",
+        shape,
+        lambda row: decode(index.root, index.paths[row], height, width),
+        workers=workers,
+        progress=progress,
+    )
+
+
+def built_once(
+    file: Path,
+    shape: tuple[int, int, int, int],
+    image: Callable[[int], ByteArray],
+    *,
+    workers: int = 4,
+    progress: Progress | None = None,
+    whole: Callable[[], None] = lambda: None,
+) -> ByteArray:
+    """Map an array of images read-only, building it where it is not there.
+
+    Args:
+        file: where it lies.
+        shape: N×3×H×W.
+        image: of a row, uint8 3×H×W; called from threads.
+        workers: number of these.
+        progress: told of every row.
+        whole: called when all rows are written, before the file stands under its name.
+
+    Raises:
+        UserError: the directory is not writable or full, or what ``image`` raises.
+    """
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         if not file.is_file():
             with _locked(file.with_suffix(".lock")):
                 if not file.is_file():
-                    _build(file, index, (len(index), 3, height, width), workers, progress)
+                    _build(file, shape, image, workers, progress, whole)
     except OSError as error:
-        size = len(index) * 3 * height * width / 2**30
         raise UserError(
-            f"image cache {file.parent}: {error.strerror or error}; it needs {size:.2f} GiB and write access: "
-            "make room or choose another cache directory"
+            f"image cache {file.parent}: {error.strerror or error}; it needs {math.prod(shape) / 2**30:.2f} GiB and "
+            "write access: make room or choose another cache directory"
         ) from error
     array: ByteArray = np.load(file, mmap_mode="r", allow_pickle=False)
     return array
 
 
 def _build(
-    file: Path, index: ImageIndex, shape: tuple[int, int, int, int], workers: int, progress: Progress | None
+    file: Path,
+    shape: tuple[int, int, int, int],
+    image: Callable[[int], ByteArray],
+    workers: int,
+    progress: Progress | None,
+    whole: Callable[[], None],
 ) -> None:
     for leftover in file.parent.glob(f"{file.stem}.*.part"):  # of a builder that was killed: we hold its lock now
         leftover.unlink()
@@ -83,15 +119,16 @@ def _build(
             os.posix_fallocate(stream.fileno(), 0, part.stat().st_size)
 
         def fill(row: int) -> None:
-            array[row] = decode(index.root, index.paths[row], shape[2], shape[3])
+            array[row] = image(row)
 
         with ThreadPoolExecutor(workers) as pool:
-            for done, _ in enumerate(pool.map(fill, range(len(index))), start=1):
+            for done, _ in enumerate(pool.map(fill, range(shape[0])), start=1):
                 if progress is not None:
-                    progress(done, len(index))
+                    progress(done, shape[0])
         array.flush()
         with part.open("rb") as written:
             os.fsync(written.fileno())
+        whole()
         part.replace(file)
     finally:
         part.unlink(missing_ok=True)

@@ -1,8 +1,6 @@
 """The corrupted images of an index, at the size that a network reads: drawn, cached, and known by one digest."""
 
 import hashlib
-import os
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,9 +8,9 @@ import numpy as np
 from PIL import Image
 
 from vireid.core.corruption import CORRUPTIONS, OF_COLOUR, SEVERITIES, VERSION, CorruptionName
-from vireid.core.errors import UserError
 from vireid.core.seeding import generator
 from vireid.core.types import ByteArray, ImageIndex, Modality
+from vireid.data.cache import built_once
 from vireid.data.corruptions import corrupt
 from vireid.data.images import READER, read_image
 from vireid.data.layout import Progress, fingerprint
@@ -76,52 +74,18 @@ def corrupted_images(
     )
     file = cache_dir / "corrupted" / f"{hashlib.blake2b(key.encode(), digest_size=8).hexdigest()}.npy"
     digest_file = file.with_suffix(".sha256")
-    try:
-        if not file.is_file():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            _build(file, digest_file, index, draw, (len(index), 3, height, width), workers, progress)
-    except OSError as error:
-        size = len(index) * 3 * height * width / 2**30
-        raise UserError(
-            f"image cache {file.parent}: {error.strerror or error}; it needs {size:.2f} GiB and write access: "
-            "make room or choose another cache directory"
-        ) from error
-    return CorruptedImages(np.load(file, mmap_mode="r", allow_pickle=False), digest_file.read_text(encoding="utf-8"))
+    digests = [b""] * len(index)
 
+    def image(row: int) -> ByteArray:
+        pixels = np.asarray(read_image(index.root, index.paths[row]).resize(SIZE[::-1], Image.Resampling.BILINEAR))
+        pixels = corrupted(pixels, index.paths[row], Modality(int(index.modality[row])), draw)
+        digests[row] = hashlib.sha256(pixels.tobytes()).digest()
+        resized = Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR)
+        return np.asarray(resized).transpose(2, 0, 1)
 
-def _build(
-    file: Path,
-    digest_file: Path,
-    index: ImageIndex,
-    draw: CorruptionDraw,
-    shape: tuple[int, int, int, int],
-    workers: int,
-    progress: Progress | None,
-) -> None:
-    """Write beside the final names and rename when whole: two that build at once write the same."""
-    part = file.with_suffix(f".{os.getpid()}.part")
-    try:
-        array = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
-        with part.open("r+b") as stream:  # reserve the room now: a full disk under a memory map is a bus error
-            os.posix_fallocate(stream.fileno(), 0, part.stat().st_size)
+    def whole() -> None:
+        digest_file.write_text(hashlib.sha256(b"".join(digests)).hexdigest(), encoding="utf-8")
 
-        def fill(row: int) -> bytes:
-            image = read_image(index.root, index.paths[row]).resize(SIZE[::-1], Image.Resampling.BILINEAR)
-            pixels = corrupted(np.asarray(image), index.paths[row], Modality(int(index.modality[row])), draw)
-            resized = Image.fromarray(pixels).resize((shape[3], shape[2]), Image.Resampling.BILINEAR)
-            array[row] = np.asarray(resized).transpose(2, 0, 1)
-            return hashlib.sha256(pixels.tobytes()).digest()
-
-        digest = hashlib.sha256()
-        with ThreadPoolExecutor(workers) as pool:
-            for done, pixels in enumerate(pool.map(fill, range(len(index))), start=1):
-                digest.update(pixels)
-                if progress is not None:
-                    progress(done, len(index))
-        array.flush()
-        written = part.with_suffix(".digest")
-        written.write_text(digest.hexdigest(), encoding="utf-8")
-        written.replace(digest_file)
-        part.replace(file)
-    finally:
-        part.unlink(missing_ok=True)
+    shape = (len(index), 3, height, width)
+    array = built_once(file, shape, image, workers=workers, progress=progress, whole=whole)
+    return CorruptedImages(array, digest_file.read_text(encoding="utf-8"))

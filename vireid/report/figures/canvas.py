@@ -57,6 +57,7 @@ STYLE: dict[str, Any] = {
     "lines.linewidth": 1.3,
     "legend.frameon": False,
     "figure.dpi": 96,
+    "savefig.dpi": 200,  # of what vector copies hold as pixels: clouds of points, photographs
     "svg.hashsalt": "vireid",
     "pdf.fonttype": 42,
 }

@@ -70,7 +70,7 @@ def _samples_figure(view: StudyView, out: Path) -> Html:
                 values = 1e3 * np.asarray(timing.seconds, dtype=float)
                 shade = canvas.colour(y)
                 spread = np.linspace(-0.28, 0.28, len(values)) if len(values) > 1 else np.zeros(1)
-                axes.scatter(values, y + spread, s=4, color=shade, alpha=0.45, linewidth=0)
+                axes.scatter(values, y + spread, s=4, color=shade, alpha=0.45, linewidth=0, rasterized=True)
                 low, middle, high = np.percentile(values, [5, 50, 95])
                 axes.plot([low, high], [y, y], color="#222222", linewidth=1)
                 if beyond := int((values > reach).sum()):

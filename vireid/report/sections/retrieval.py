@@ -20,7 +20,7 @@ from vireid.report.records.study import RunView, StudyView
 
 TOP = 10
 MAX_QUERIES = 6
-_TILE = (96, 192)  # width, height in pixels: twice what the page shows
+_TILE = (48, 96)  # width, height in pixels: as large as the page shows; a panel holds 66 of them
 
 
 def render_retrieval(report: Report) -> Html:
@@ -94,7 +94,7 @@ def _tile(axes: Axes, path: Path, entry: dict[str, Any], run: RunView, correct: 
         raise UserError(
             f"{file}: missing or unreadable image; write the panel anew with `vireid explain {run.planned.fit}`"
         ) from error
-    axes.imshow(pixels, aspect="equal", interpolation="antialiased")
+    axes.imshow(pixels, aspect="equal", interpolation="none")
     axes.set_xticks([])
     axes.set_yticks([])
     shade = "#444444" if correct is None else POSITIVE if correct else NEGATIVE

@@ -77,6 +77,8 @@ def test_half_of_five_factors_is_planned_in_sixteen_cells_with_its_aliases() -> 
         ({"factors": {**FACTORS, "a": {"0": [], "1": [], "2": []}}}, "two levels, but 'a' has another number"),
         ({"resolution": 6}, "less than or equal to 5"),
         ({"planted": ["half"]}, "planted: unknown control 'half'"),
+        ({"controls": {"half": []}, "untrained": "halt"}, "untrained: unknown control 'halt'; did you mean 'half'"),
+        ({"controls": {"half": []}, "planted": ["half"], "untrained": "half"}, "untrained: unknown control 'half'"),
     ],
 )
 def test_impossible_fractions_are_refused_when_the_study_is_read(changes: dict, message: str) -> None:

@@ -255,12 +255,18 @@ def build_factorial(
     missing: Sequence[tuple[str, int]] = (),
     dev: bool = False,
     rerankings: Sequence[dict[str, object]] = (PLAIN,),
+    pixels: float | None = None,
 ) -> Store:
-    """Write a 2⁴ study named ``factorial``; ``missing`` (cell, seed) failed; ``dev`` adds scores of every epoch."""
+    """Write a 2⁴ study named ``factorial``; ``missing`` (cell, seed) failed; ``dev`` adds scores of every epoch.
+
+    With ``pixels``, a second control learns nothing and scores that much above chance, the first a little less.
+    """
     store = Store(root)
     write = Writer(store)
     runs: list[PlannedRun] = []
     cells = factorial_cells()
+    if pixels is not None:
+        cells.append(Cell(name="still", label="control: no learning", factors=cells[0].factors, control="no learning"))
     blocks = {seed: float(np.random.default_rng([seed, 7]).normal(0, BLOCK)) for seed in seeds}
     for position, cell in enumerate(cells):
         on = {name: float(cell.factors[name] != FACTORS[name][0]) for name in FACTORS}
@@ -290,14 +296,15 @@ def build_factorial(
                 m = truth + (0.0 if reranking is PLAIN else 0.06) + float(rng.normal(0, NOISE))
                 r1 = None
                 if cell.control is not None:  # at chance: 50 identities, 200 gallery images
-                    m, r1 = 0.0445 + float(rng.normal(0, 0.002)), 0.02 + float(rng.normal(0, 0.002))
+                    above = (pixels or 0.0) + 0.004 * (cell.name == "still")
+                    m, r1 = (level + above + float(rng.normal(0, 0.002)) for level in (0.0445, 0.02))
                 counts = {"gallery": 200 + seed % 3, "queries": 200, "valid_queries": 200}
                 write.evaluation(cell.name, seed, reranking, m, per_query(rng, m), counts, r1)
     write.plan(
         Plan(
             name="factorial", title="What each optimisation of IDKL is worth", design="full_factorial",
             factors={**FACTORS, "placebo": ["off", "on"]}, placebo=["placebo"], seeds=list(seeds), cells=cells,
-            runs=runs, study={"labels": STUDY_LABELS},
+            runs=runs, study={"labels": STUDY_LABELS}, untrained=None if pixels is None else "no learning",
         )
     )  # fmt: skip
     return store

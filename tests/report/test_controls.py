@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,33 @@ def test_control_sits_at_chance_by_its_interval(factorial: Store) -> None:
     text = control_sentence(results[0])
     assert text.startswith("Shuffled identities: R1 ")
     assert text.count(": at chance") == 2
+
+
+def test_what_pixels_give_is_no_learning(tmp_path: Path) -> None:
+    view = StudyView(build_factorial(tmp_path, pixels=0.03), "factorial")
+    shuffled, still = control_results(view)
+    assert (shuffled.untrained, still.untrained) == (False, True)
+    for score, level in zip(shuffled.scores, still.scores, strict=True):
+        assert not score.at_chance
+        assert score.beyond is not None
+        assert score.beyond.mean == pytest.approx(score.mean - level.mean)
+        assert score.passes
+    text = control_sentence(shuffled)
+    assert text.count(" beside no learning: no better than without learning") == 2
+    assert "chance" not in control_sentence(still).split("chance 2.0 %")[1].split(";")[0]  # a level, no verdict
+    page = Report(view, tmp_path).section("controls")
+    assert "what pixels give" in page
+    assert 'class="bad"' not in page
+
+
+def test_what_learns_from_shuffled_labels_is_named_even_beside_pixels(tmp_path: Path) -> None:
+    view = StudyView(build_factorial(tmp_path, pixels=0.03), "factorial")
+    shuffled, _ = control_results(view)
+    score = shuffled.scores[0]
+    assert score.beyond is not None
+    leak = replace(score, beyond=replace(score.beyond, mean=0.05, low=0.01, high=0.09))
+    assert (leak.passes, leak.verdict) == (False, "NOT at chance")
+    assert (replace(leak, low=leak.chance - 0.01).passes, replace(leak, beyond=None).passes) == (True, False)
 
 
 def test_few_seeds_fall_back_on_resampled_identities(tmp_path: Path) -> None:

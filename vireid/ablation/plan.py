@@ -66,6 +66,7 @@ def make_plan(
         placebo=study.placebo,
         random=study.random,
         planted=study.planted,
+        untrained=study.untrained,
         aliases=aliases(study) if study.design == "fractional_factorial" else [],
         study=study.model_dump(mode="json"),
     )

@@ -54,6 +54,9 @@ class Study(Strict):
     """Name -> overrides of the baseline; outside the design, e.g. shuffled labels."""
     planted: list[str] = []
     """Controls that really change the score, such as a quarter of the steps: a study that misses them misses others."""
+    untrained: str | None = None
+    """The control in which nothing is learnt. What pixels alone score can lie above chance; the other controls are held
+    to it too, seed by seed."""
     design: Design
     resolution: int = Field(default=5, ge=3, le=5)
     """Fractional factorial only: 3 keeps main effects apart from each other, 4 also from pairs, 5 also pairs from pairs
@@ -82,6 +85,9 @@ class Study(Strict):
         for name in self.planted:
             if name not in self.controls:
                 raise ValueError(f"planted: unknown control '{name}'{did_you_mean(name, self.controls)}")
+        if self.untrained is not None and self.untrained not in set(self.controls) - set(self.planted):
+            known = [name for name in self.controls if name not in self.planted]
+            raise ValueError(f"untrained: unknown control '{self.untrained}'{did_you_mean(self.untrained, known)}")
         for factor in self.random:
             if factor not in self.factors:
                 raise ValueError(f"random: unknown factor '{factor}'{did_you_mean(factor, self.factors)}")

@@ -56,6 +56,8 @@ class Plan(Strict):
     """Factors whose levels are drawn rather than chosen: no level is compared with another."""
     planted: list[str] = []
     """Names of controls that really change the score."""
+    untrained: str | None = None
+    """Name of the control in which nothing is learnt."""
     aliases: list[str] = []
     """Of a fraction of a factorial: which effects it cannot tell apart, one group a line."""
     study: dict[str, Any]

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -31,11 +31,24 @@ class ControlScore:
     low: float
     high: float
     over: str  # what the interval is taken over: seeds or, below three of them, identities of the first run
+    beyond: Difference | None = None  # less the score without learning, paired by seed
 
     @property
     def at_chance(self) -> bool:
         """Whether the interval holds the chance level."""
         return self.low <= self.chance <= self.high
+
+    @property
+    def passes(self) -> bool:
+        """Whether nothing was learnt that helps: at chance, or no better than without learning."""
+        return self.at_chance or (self.beyond is not None and self.beyond.low is not None and self.beyond.low <= 0)
+
+    @property
+    def verdict(self) -> str:
+        """``"at chance"``, ``"no better than without learning"`` or the opposite in capitals."""
+        if self.at_chance:
+            return "at chance"
+        return "no better than without learning" if self.passes else "NOT at chance"
 
 
 @dataclass(frozen=True)
@@ -47,6 +60,7 @@ class ControlResult:
     reranking: str
     scores: tuple[ControlScore, ...]
     basis: str  # what the chance level was computed from
+    untrained: bool = False  # the control in which nothing is learnt: a level for the others, itself no check
 
 
 def control_results(view: StudyView) -> list[ControlResult]:
@@ -66,8 +80,18 @@ def control_results(view: StudyView) -> list[ControlResult]:
             levels = [chance_level(tables[record.id], record) for record in present]
             scores = [_control_score(metric, present, levels, tables[present[0].id]) for metric in MAIN_SCORES]
             basis = " or ".join(dict.fromkeys(level.basis for level in levels))
-            results.append(ControlResult(control, key, reranking, tuple(s for s in scores if s), basis))
+            untrained = control == view.plan.untrained
+            if view.plan.untrained is not None and not untrained:
+                rows = view.scores_in(key)
+                rows = rows[rows.reranking == reranking]
+                pair = _cell_of(view, view.plan.untrained), _cell_of(view, control)
+                scores = [s and replace(s, beyond=difference(paired(rows, s.metric, [pair]))) for s in scores]
+            results.append(ControlResult(control, key, reranking, tuple(s for s in scores if s), basis, untrained))
     return results
+
+
+def _cell_of(view: StudyView, control: str) -> str:
+    return next(cell.name for cell in view.controls if cell.control == control)
 
 
 def _control_score(
@@ -91,11 +115,13 @@ def _control_score(
 
 def control_sentence(result: ControlResult) -> str:
     """``"Shuffled identities: R1 2.1 % [1.8, 2.4], chance 2.0 %: at chance; …"``."""
-    phrases = [
-        f"{MAIN_SCORES[s.metric]} {100 * s.mean:.1f} % [{100 * s.low:.1f}, {100 * s.high:.1f}], "
-        f"chance {100 * s.chance:.1f} %: {'at chance' if s.at_chance else 'NOT at chance'}"
-        for s in result.scores
-    ]
+    phrases = []
+    for s in result.scores:
+        phrase = f"{MAIN_SCORES[s.metric]} {100 * s.mean:.1f} % [{100 * s.low:.1f}, {100 * s.high:.1f}], "
+        phrase += f"chance {100 * s.chance:.1f} %"
+        if s.beyond is not None:
+            phrase += f", {points(s.beyond)} beside no learning"
+        phrases.append(phrase if result.untrained else f"{phrase}: {s.verdict}")
     return f"{capitalised(result.control)}: {'; '.join(phrases)}"
 
 
@@ -118,10 +144,9 @@ def planted_results(view: StudyView, metric: str = "mAP") -> list[PlantedResult]
     """Every planted effect that has been measured beside the baseline at a common seed."""
     results = []
     for name in view.plan.planted:
-        cell = next(cell for cell in view.controls if cell.control == name)
         for key in view.keys:
             for reranking, rows in view.scores_in(key).groupby("reranking", sort=False):
-                change = difference(paired(rows, metric, [(view.baseline.name, cell.name)]))
+                change = difference(paired(rows, metric, [(view.baseline.name, _cell_of(view, name))]))
                 if change is not None:
                     results.append(PlantedResult(name, key, str(reranking), change))
     return results
@@ -140,13 +165,23 @@ def render_controls(report: Report) -> Html:
     pieces: list[str] = []
     if results:
         columns = [Column("Control", text=True), Column("Metric", text=True), Column("Score", "%")]
-        columns += [Column("Interval", "95 %"), Column("Chance", "%"), Column("At chance"), Column("Over", text=True)]
+        columns += [Column("Interval", "95 %"), Column("Chance", "%")]
+        beside = view.plan.untrained is not None
+        if beside:
+            columns.append(Column("Beside no learning", "points"))
+        columns += [Column("Verdict", text=True), Column("Over", text=True)]
         caption = (
             "Controls are the baseline with one thing destroyed. They are no part of the design and enter no effect. "
             f"Chance is the expectation of a random ranking of the same queries, {results[0].basis}."
         )
+        if beside:
+            caption += (
+                " Pictures of one person are alike before anything is learnt, and what ranks by pixels can lie above "
+                f"chance: “{view.plan.untrained}” has random weights that never change, and the others are held to it, "
+                "paired by seed (Student t)."
+            )
         pieces.append(bullets(control_sentence(result) for result in results if result.reranking == PLAIN))
-        pieces.append(table(columns, _control_blocks(results).items(), caption + view.note))
+        pieces.append(table(columns, _control_blocks(results, beside=beside).items(), caption + view.note))
     elif len(view.controls) > len(view.plan.planted):
         pieces.append(absent(f"Not measured yet: {', '.join(str(cell.control) for cell in view.controls)}."))
     if planted := [r for r in planted_results(view) if r.reranking == PLAIN]:
@@ -171,7 +206,7 @@ def render_controls(report: Report) -> Html:
     return join(pieces)
 
 
-def _control_blocks(results: Sequence[ControlResult]) -> dict[str, list[list[str]]]:
+def _control_blocks(results: Sequence[ControlResult], *, beside: bool) -> dict[str, list[list[str]]]:
     blocks: dict[str, list[list[str]]] = {}
     for result in results:
         heading = f"{result.key.title}, {result.reranking}, trained on {result.key.trained_on}"
@@ -182,9 +217,12 @@ def _control_blocks(results: Sequence[ControlResult]) -> dict[str, list[list[str
                 f"{100 * score.mean:.1f}",
                 f"[{100 * score.low:.1f}, {100 * score.high:.1f}]",
                 f"{100 * score.chance:.1f}",
-                "yes" if score.at_chance else tag("strong", "no", class_="bad"),
                 score.over,
             ]
+            if beside:
+                entries.insert(-1, "" if score.beyond is None else points(score.beyond))
+            verdict = score.verdict if score.passes else tag("strong", score.verdict, class_="bad")
+            entries.insert(-1, "what pixels give" if result.untrained else verdict)
             blocks.setdefault(heading, []).append(entries)
     return blocks
 

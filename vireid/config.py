@@ -103,6 +103,24 @@ class EvaluationConfig(Strict):
     """What files must reach before ``vireid export`` and ``vireid quantise`` write them."""
 
 
+class ImportedConfig(Strict):
+    """Weights that were trained elsewhere and stand in place of training: by public code, as ``vireid import`` reads
+    them, or by the suite on other images, which ``vireid transfer`` meets with these.
+    """
+
+    arch: str | None = None
+    """Name of the importer that read them; None for a fit's."""
+    run: str | None = Field(default=None, pattern=r"^[0-9a-f]{12}$", description="the fit whose weights they are")
+    weights: str = Field(pattern=r"^[0-9a-f]{64}$")
+    """SHA-256 of the tensors as the suite names them: the same however their file wrapped them."""
+
+    @model_validator(mode="after")
+    def _comes_from_one_place(self) -> Self:
+        if (self.arch is None) == (self.run is None):
+            raise ValueError("imported weights are of an architecture ('arch') or of a fit ('run'): give one of them")
+        return self
+
+
 class RuntimeConfig(Strict):
     """How a run is carried out. Decides no result: none of it is part of a run's identity."""
 
@@ -130,6 +148,8 @@ class ExperimentConfig(Strict):
     start_from: str | None = Field(default=None, pattern=r"^[0-9a-f]{12}$")
     """Id of a finished fit on the same images (the resolution is free) whose weights training begins with: all where it
     is of the same model; its ResNet, neck and identity classifier where it is of another."""
+    imported: ImportedConfig | None = None
+    """Weights in place of training: recipe, augmentation, weighting and curriculum then decide nothing."""
     evaluation: EvaluationConfig
     profile: ProfileConfig = ProfileConfig()
     runtime: RuntimeConfig = RuntimeConfig()

@@ -20,6 +20,7 @@ from vireid.experiment.progress import bars
 
 if TYPE_CHECKING:
     from vireid.experiment.context import RunContext
+    from vireid.experiment.progress import ProgressCallback
     from vireid.store import Store
 
 # Options that ``vireid evaluate`` had for features files.
@@ -187,6 +188,37 @@ def root_option(run: str) -> Iterator[None]:
             f"run {run}: nothing says where its images lie, and they are not where they last were: add "
             "--root /path/to/the/unpacked/dataset"
         ) from error
+
+
+def runs_named(
+    arguments: list[str], store: Path, progress: ProgressCallback, *, default: bool = False
+) -> list[RunContext]:
+    """The runs of fits by their ids, and of one configuration by its overrides.
+
+    Where nothing is named there is none, or with ``default`` that of the configuration without overrides.
+    """
+    from vireid.config import compose
+    from vireid.experiment.context import RunContext
+    from vireid.experiment.reload import config_of_fit
+
+    records = opened(store)
+    overrides = [argument for argument in arguments if "=" in argument]
+    ids = [argument for argument in dict.fromkeys(arguments) if "=" not in argument]
+    configs = [config_of_fit(records.find(run), [], None, records) for run in ids]
+    configs += [compose(overrides)] if overrides or (default and not arguments) else []
+    return [RunContext(config, records, progress) for config in configs]
+
+
+def run_named(arguments: list[str], store: Path, progress: ProgressCallback) -> RunContext:
+    """The run of one fit by its id, or of one configuration by its overrides, that without any where none is given.
+
+    Raises:
+        UserError: several fits, or a fit and overrides.
+    """
+    if len(arguments) > 1 and any("=" not in argument for argument in arguments):
+        raise UserError(f"{' '.join(arguments)}: give the id of one fit, or key=value overrides of a configuration")
+    (run,) = runs_named(arguments, store, progress, default=True)
+    return run
 
 
 def given(ctx: typer.Context, name: str) -> bool:

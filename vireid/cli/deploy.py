@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
-from vireid.cli import DEFAULT_STORE, StoreOption, app, finished_run, opened
+from vireid.cli import DEFAULT_STORE, StoreOption, app, finished_run, opened, run_named, runs_named
 from vireid.cli.show import console, deployed_table
 from vireid.core.errors import UserError, did_you_mean
 from vireid.core.processor import IntegerKernels
@@ -15,11 +15,9 @@ from vireid.core.table import Table
 from vireid.experiment.progress import bars
 
 if TYPE_CHECKING:
-    from vireid.experiment.context import RunContext
     from vireid.experiment.deploy import bundle as bundles
     from vireid.experiment.deploy import export as exports
     from vireid.experiment.deploy.evaluate import Quantised
-    from vireid.experiment.progress import ProgressCallback
     from vireid.profiling.export.write import Format
 
 KERNELS: tuple[IntegerKernels, ...] = tuple(kind for kind in get_args(IntegerKernels) if kind != "unknown")
@@ -56,35 +54,13 @@ def export(
     from vireid.experiment.deploy.export import export_step
     from vireid.experiment.deploy.gate import check_exported
 
-    arguments = target or []
-    if len(arguments) > 1 and any("=" not in argument for argument in arguments):
-        raise UserError(
-            f"vireid export {' '.join(arguments)}: give the id of one fit, or key=value overrides of a configuration"
-        )
     chosen = _formats(formats or [])
     with bars() as progress:
-        (run,) = _runs(arguments, store, progress, default=True)
+        run = run_named(target or [], store, progress)
         fitted = isinstance(run.store.get(run.ids.fit), FitRecord)
         accept = partial(check_exported, run) if compare and fitted else None
         result = export_step(run, to, chosen, accept)
     console.print(_export_table(result, to))
-
-
-def _runs(arguments: list[str], store: Path, progress: ProgressCallback, *, default: bool = False) -> list[RunContext]:
-    """The runs of fits by their ids, and of one configuration by its overrides.
-
-    Where nothing is named there is none, or with ``default`` that of the configuration without overrides.
-    """
-    from vireid.config import compose
-    from vireid.experiment.context import RunContext
-    from vireid.experiment.reload import config_of_fit
-
-    records = opened(store)
-    overrides = [argument for argument in arguments if "=" in argument]
-    ids = [argument for argument in dict.fromkeys(arguments) if "=" not in argument]
-    configs = [config_of_fit(records.find(run), [], None, records) for run in ids]
-    configs += [compose(overrides)] if overrides or (default and not arguments) else []
-    return [RunContext(config, records, progress) for config in configs]
 
 
 def _formats(names: list[str]) -> list[Format]:
@@ -243,7 +219,7 @@ def bundle(
     limits = {"images": references, "cosine": min_cosine, "overlap10": min_overlap}
     check = parse(DeviceCheck, limits, "--references, --min-cosine, --min-overlap")
     with bars() as progress:
-        runs = _runs(target or [], store, progress)
+        runs = runs_named(target or [], store, progress)
         result = bundle_step(runs, files or [], opened(store), to, progress, check)
     console.print(_bundle_table(result, to))
     for name in result.one_sided:

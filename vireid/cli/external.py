@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from vireid.cli import DEFAULT_STORE, StoreOption, app, opened, refuse
-from vireid.cli.show import SYNTHETIC, console, remark
+from vireid.cli import DEFAULT_STORE, StoreOption, app, opened, refuse, writable
+from vireid.cli.show import SYNTHETIC, console, evaluation_table, remark
 from vireid.core.errors import UserError
 from vireid.core.messages import DASH, counted
 from vireid.core.table import Either, Table
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 dev = typer.Typer(help="For developers: compare with other implementations.", no_args_is_help=True)
 app.add_typer(dev, name="dev")
-ArchOption = Annotated[str, typer.Option("--arch", help="Public implementation: idkl, idkl_fork, agw or iv_reid.")]
+ArchOption = Annotated[
+    str, typer.Option("--arch", help="Public implementation: idkl, idkl_fork, agw, iv_reid, caj, deen or deen_regdb.")
+]
 Dataset = Literal["sysu", "regdb", "llcm"]
 OF_CHECKPOINTS = ("data", "split", "regdb_split", "height", "width")
 MARKS = "¹²³⁴⁵⁶⁷⁸⁹"
@@ -35,6 +37,15 @@ COLUMNS = ("r1", "r10 dedup", "r10 plain", "mAP", "mINP")
 def import_(
     file: Annotated[Path, typer.Argument(help="State dict of the public code (.pth or .safetensors).")],
     arch: ArchOption,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[KEY=VALUE]...",
+            help="Images to meet it with, such as data=sysu data.root=/path/to/SYSU-MM01: it is kept in the store as a "
+            "fit, evaluated under their protocols, and audit, export, quantise, bundle and choose take its id.",
+            show_default=False,
+        ),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", help="Directory for the model's weights and its model.json.")
     ] = None,
@@ -47,8 +58,12 @@ def import_(
             "feature after its neck, not L2-normalised. Array 'modality' (N; 0 visible, 1 infrared) for agw.",
         ),
     ] = None,
+    store: StoreOption = DEFAULT_STORE,
 ) -> None:
-    """Read a public implementation's checkpoint strictly, say what it holds, and keep or run it as our model."""
+    """Read a public implementation's checkpoint strictly, say what it holds, and keep or run it as our model.
+
+    vireid import FILE --arch deen data=llcm data.root=/path/to/LLCM
+    """
     from vireid.external.audit import embed_file, save_imported
     from vireid.models.importers.load import import_state
 
@@ -60,6 +75,24 @@ def import_(
     if embed is not None:
         count, width = embed_file(imported.model, *embed)
         console.print(f"{counted(count, 'embedding')} of {width} values: {embed[1]}", soft_wrap=True)
+    if overrides:
+        _as_fit(imported, file, arch, overrides, store)
+
+
+def _as_fit(imported: Imported, file: Path, arch: str, overrides: list[str], store: Path) -> None:
+    """Keep an imported model in the store, evaluate it, and print its scores and its id."""
+    from vireid.experiment.context import RunContext
+    from vireid.experiment.fit import evaluate_step
+    from vireid.experiment.imported import compose_images, import_checkpoint
+
+    config, records = compose_images(overrides), writable(store)
+    with bars() as progress:
+        run = import_checkpoint(RunContext(config, records, progress), imported, file, arch)
+        evaluations = evaluate_step(run)
+    console.print(evaluation_table(evaluations))
+    if config.data.split == "dev" and run.fit.data_kind == "real":
+        remark("dev are training identities: released weights were trained on them, so these scores are no test")
+    console.print(f"fit {run.ids.fit}: {run.directory}", soft_wrap=True)
 
 
 @dev.command("loss-terms")
@@ -92,9 +125,7 @@ def audit(
             help="Id of a fit, a state dict of public code (with --arch), or a folder of `vireid import --output`.",
         ),
     ],
-    arch: Annotated[
-        str | None, typer.Option(help="Whose code wrote the checkpoint: idkl, idkl_fork, agw or iv_reid.")
-    ] = None,
+    arch: Annotated[str | None, typer.Option(help="Whose code wrote the checkpoint, as of `vireid import`.")] = None,
     root: Annotated[Path | None, typer.Option(help="Where the dataset lies.")] = None,
     data: Annotated[
         Dataset | None, typer.Option(help="The dataset; detected from the layout in --root by default.")

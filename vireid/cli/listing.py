@@ -66,6 +66,8 @@ def _summary(record: Record) -> tuple[str, str]:
         return record.reason or "", ""
     if record.kind == "fit":
         model = record.config["model"]["name"]
+        if record.imported is not None:
+            return f"{model}, weights of {record.imported.source}", record.imported.file
         return f"{model}, seed {record.seed}, {counted(len(record.curves), 'epoch')}", f"{record.seconds or 0:.0f} s"
     if record.kind == "evaluation":
         file = "" if record.artefact is None else f"{record.artefact.runtime['name']} {record.artefact.precision} of "

@@ -7,8 +7,20 @@ from typing import Annotated
 
 import typer
 
-from vireid.cli import DEFAULT_STORE, Overrides, StoreOption, app, composed_run, finished_run, opened, show
+from vireid.cli import (
+    DEFAULT_STORE,
+    Overrides,
+    StoreOption,
+    app,
+    composed_run,
+    finished_run,
+    opened,
+    run_named,
+    show,
+    writable,
+)
 from vireid.core.errors import UserError
+from vireid.experiment.progress import bars
 
 Run = Annotated[str, typer.Argument(help="Id of a fit, or its first digits.")]
 Root = Annotated[Path | None, typer.Option("--root", help="Where the dataset lies now.")]
@@ -108,8 +120,43 @@ def evaluate(
 
 
 @app.command()
+def transfer(
+    run: Run,
+    overrides: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="KEY=VALUE...", help="Images to meet it with, such as data=regdb data.root=/path/to/RegDB."
+        ),
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON (fractions) instead of a table.")] = False,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Evaluate a finished fit on other data than it was trained on, test identities by default; nothing is trained.
+
+    It is kept as a fit of its own, whose protocol cards name the transfer and which export, quantise and bundle take.
+    """
+    from vireid.experiment.context import RunContext
+    from vireid.experiment.fit import evaluate_step
+    from vireid.experiment.imported import compose_images, transfer_fit
+
+    images = compose_images(overrides)
+    with finished_run(run, store) as trained:
+        moved = transfer_fit(RunContext(images, trained.store, trained.progress), trained)
+        evaluations = evaluate_step(moved)
+    if as_json:
+        values = [show.evaluation_json(evaluation) for evaluation in evaluations]
+        typer.echo(json.dumps({"fit": moved.ids.fit, "evaluations": values}, indent=1, ensure_ascii=False))
+        return
+    show.console.print(show.evaluation_table(evaluations))
+    show.console.print(f"fit {moved.ids.fit}: {moved.directory}", soft_wrap=True)
+
+
+@app.command()
 def profile(
-    overrides: Overrides = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[RUN|KEY=VALUE...]", help="Id of a fit (`vireid results list`), or a configuration."),
+    ] = None,
     store: StoreOption = DEFAULT_STORE,
     stages: Annotated[
         bool, typer.Option("--stages", help="Also time a whole query, from a JPEG file to a ranked list.")
@@ -126,7 +173,9 @@ def profile(
     from vireid.experiment.cost.profile import cost_step, measure_latencies
     from vireid.profiling.config import StagesConfig
 
-    with composed_run(overrides or [], store) as context:
+    writable(store)
+    with bars() as progress:
+        context = run_named(target or [], store, progress)
         if stages and context.config.profile.stages is None:
             asked = context.config.profile.model_copy(update={"stages": StagesConfig()})
             context = replace(context, config=context.config.model_copy(update={"profile": asked}))

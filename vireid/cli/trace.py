@@ -102,8 +102,15 @@ def _numbers(store: Store, record: Record) -> Iterator[Table | str]:
 def _training(record: FitRecord) -> Table:
     from vireid.experiment.differences import figures_of
 
-    table = Table("Training")
+    table = Table("Training" if record.imported is None else "Imported")
     table.add_columns("what", "value", text=("what", "value"))
+    if record.imported is not None:
+        for name in ("file", "sha256", "source", "trained_on"):
+            table.add_row(name.replace("_", " "), getattr(record.imported, name) or "not known")
+        for role, count in record.imported.parameters.items():
+            table.add_row(f"parameters, {role.replace('_', '-')}", f"{count:,}")
+        table.add_row("identities", f"{record.data['identities']}")
+        return table
     table.add_row("epochs", str(len(record.curves)))
     for figure in figures_of(record):
         table.add_row(figure.name, f"{_rounded(figure.first)} {figure.unit}".rstrip())

@@ -38,6 +38,7 @@ class ProtocolCard(BaseModel):
     captions: str | None = None
     corruption: dict[str, Any] | None = None  # which images are corrupted, and how; as they are where there is none
     selection: str | None = None
+    transfer: str | None = None  # what other data the weights were trained on, where the suite knows that they were
     queries: int | str | None = None
     valid_queries: int | str | None = None
     gallery: int | str | None = None
@@ -131,6 +132,8 @@ class ProtocolCard(BaseModel):
             phrases.append("single-shot" if self.shots == 1 else f"{self.shots}-shot")
         if self.split != "test":
             phrases.append(f"{self.split} split")
+        if self.transfer:
+            phrases.append(f"trained on {self.transfer}")
         if self.augments:
             phrases.append(f"test-time augmentation {self.test_time_augmentation}")
         if self.reads_text:

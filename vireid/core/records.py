@@ -80,8 +80,26 @@ class RecordBase(Strict):
     ended: str
 
 
+class ImportedFile(Strict):
+    """What a fit's weights come from: a checkpoint of public code, or a fit on other images."""
+
+    source: str
+    """Repository, and where it is known the commit, whose layout it was read by; or what fit it is, on what images."""
+    file: str
+    """Its name."""
+    sha256: str
+    """Of the file."""
+    parameters: dict[str, int] = {}
+    """In a checkpoint: deployed, training_only, dead."""
+    trained_on: str | None = None
+    """Data that the weights were trained on; None where nothing says."""
+
+
 class FitRecord(RecordBase):
-    """One training run: resolved configuration, learning curves, step times, peak training memory."""
+    """One training run: resolved configuration, learning curves, step times, peak training memory.
+
+    Of an imported checkpoint it says where the weights come from, and has no curves and no times.
+    """
 
     kind: Literal["fit"] = "fit"
     config: dict[str, Any]
@@ -96,6 +114,8 @@ class FitRecord(RecordBase):
     peak_memory_bytes: int | None = None
     """Of the training process on CPU, of the allocator on an accelerator."""
     seconds: float | None = None
+    imported: ImportedFile | None = None
+    """None: trained by the suite."""
 
     @property
     def at_bound(self) -> list[str] | None:

@@ -29,6 +29,7 @@ from vireid.evaluation.test_time import ModelProtocol, TestTimeRule
 from vireid.experiment import data as images
 from vireid.experiment.context import RunContext
 from vireid.experiment.data import check_same_images, corrupted_loader, evaluation_loader, listed_images, training_lists
+from vireid.experiment.imported import origin_entries, refuse_training
 from vireid.experiment.records import check_precisions, common, device_of, failed_fit, fit_fields, threads_of
 from vireid.experiment.reload import remember_root, weights_file
 from vireid.experiment.start import check_start, check_teacher, initialise_from, load_teacher
@@ -56,6 +57,7 @@ def fit_step(run: RunContext) -> FitRecord:
         check_same_images(record, run.data)
         remember_root(run)
         return record
+    refuse_training(run)
     started = now()
     try:
         check_precisions(run.config)
@@ -245,9 +247,8 @@ def evaluate_features(run: RunContext, features: FloatArray, protocol: ModelProt
         split=split,
         test_time_augmentation=protocol.test_time,
     )
-    if protocol.corruption is None:
-        return result
-    return replace(result, card={**result.card, "corruption": protocol.corruption.card_entry})
+    further = {} if protocol.corruption is None else {"corruption": protocol.corruption.card_entry}
+    return replace(result, card={**result.card, **origin_entries(run), **further})
 
 
 def store_evaluation(

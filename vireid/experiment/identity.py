@@ -233,8 +233,16 @@ class RunIds:
         return run_id({**self._evaluation(protocol), "deployed": {**settings, **computed_with(runtime)}})
 
     def fit_specification(self, dump: Dump = resolved) -> dict[str, Any]:
-        """Everything that decides the fit."""
+        """Everything that decides the fit; of imported weights their content, and the images that they are met with."""
         config = self.config
+        if config.imported is not None:
+            return {
+                "kind": "fit",
+                "seed": config.seed,  # rendered images follow it
+                "imported": dump(config.imported),
+                "data": data_specification(config, dump),
+                "model": component_specification("model", config.model, dump),
+            }
         specification: dict[str, Any] = {
             "kind": "fit",
             "seed": config.seed,
@@ -273,7 +281,8 @@ class RunIds:
 def component_stamps(config: ExperimentConfig) -> dict[str, ComponentStamp]:
     """Version and source digest of every component that takes part."""
     stamps = {}
-    for kind in ("dataset", "augmentation", "model", "weighting", *_curriculum(config)):
+    training = () if config.imported is not None else ("augmentation", "weighting", *_curriculum(config))
+    for kind in ("dataset", "model", *training):
         registry = REGISTRIES[kind]
         name = config.data.dataset.name if kind == "dataset" else getattr(config, kind).name
         stamps[kind] = ComponentStamp(name=name, version=registry.version(name), digest=registry.source_digest(name))

@@ -84,7 +84,7 @@ def fit_fields(run: RunContext, started: str) -> dict[str, Any]:
         "config": run.ids.fit_specification(),
         "seed": config.seed,
         "data": {"specification": {**data_specification(config), "synthetic": rendered(config)}},
-        **common(config, started, "trainer"),
+        **common(config, started, *(["trainer"] if config.imported is None else [])),
     }
 
 

@@ -42,14 +42,15 @@ def config_of_fit(record: Record, protocols: Sequence[str], root: Path | None, s
         "seed": made["seed"],
         "stream": made.get("stream", 0),
         "start_from": made.get("start_from"),
+        "imported": made.get("imported"),
         "data": {key: value for key, value in specification.items() if key != "version"} | {"root": root},
-        "recipe": made["recipe"],
         "evaluation": {"protocols": [protocol_mapping(text) for text in protocols] or _protocols_for(specification)},
         **{
             kind: {key: value for key, value in made[kind].items() if key != "version"}
             for kind in ("augmentation", "model", "weighting", "curriculum")
             if kind in made
         },
+        **_training(made),
     }
     if (synthetic := specification["synthetic"]) is not None:
         known = {key: value for key, value in synthetic.items() if not key.endswith("_version")}
@@ -66,6 +67,14 @@ def config_of_fit(record: Record, protocols: Sequence[str], root: Path | None, s
             "than are installed now; train it again, or check out the commit that its record names"
         )
     return config
+
+
+def _training(made: dict[str, Any]) -> dict[str, Any]:
+    """The recipe of a fit; of imported weights, whose record has none, what a configuration has by default."""
+    if made.get("imported") is None:
+        return {"recipe": made["recipe"]}
+    default = compose([])
+    return {key: getattr(default, key).model_dump(mode="json") for key in ("recipe", "augmentation", "weighting")}
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,11 +78,27 @@ def _of_fit(store: Store, record: FitRecord) -> Remake:
         config = config_of_fit(record, [], None, store)
     except UserError as error:
         return Remake(None, str(error))
+    if record.imported is not None:
+        return _import(record, config)
     command = ["vireid", "train", *_in_full(config)]
     if RunIds(compose(command[2:])).fit != record.id:
         return Remake(None, "no override says what it was made with; its configuration is above")
     root = "" if config.data.synthetic is not None else "add data.root=/path/to/the/images"
     return Remake(shlex.join(command), "; ".join(filter(None, [root, _needed(store, record)])))
+
+
+def _import(record: FitRecord, config: ExperimentConfig) -> Remake:
+    """How weights are imported again: from their file or their fit, which have to be there."""
+    assert record.imported is not None
+    assert config.imported is not None
+    seed = [f"seed={config.seed}"] if config.seed else []
+    images = [f"data={hydra_text(deciding(config.data))}", *seed]
+    root = "" if config.data.synthetic is not None else "; add data.root=/path/to/the/images"
+    if config.imported.arch is None:
+        whose = f"needs the weights of fit {config.imported.run}, whose SHA-256 is {record.imported.sha256}"
+        return Remake(shlex.join(["vireid", "transfer", str(config.imported.run), *images]), whose + root)
+    command = shlex.join(["vireid", "import", record.imported.file, "--arch", config.imported.arch, *images])
+    return Remake(command, f"the file's SHA-256 is {record.imported.sha256}{root}")
 
 
 def _needed(store: Store, record: FitRecord) -> str:

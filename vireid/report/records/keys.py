@@ -70,8 +70,8 @@ class AccuracyKey:
 
     @property
     def is_usual(self) -> bool:
-        """Whether it is a plain search over all cameras: the default."""
-        return self.card.mode != "indoor" and self.card.reads_one_image
+        """Whether it is a plain search over all cameras of the data that trained the model: the default."""
+        return self.card.mode != "indoor" and self.card.reads_one_image and not self.card.transfer
 
 
 @dataclass(frozen=True, order=True)

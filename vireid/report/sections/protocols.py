@@ -37,6 +37,7 @@ CARD = {
     "captions": "Captions",
     "corruption": "Corrupted images",
     "selection": "Checkpoint selection",
+    "transfer": "Trained on other data",
     "queries": "Queries",
     "valid_queries": "Queries with a match in the gallery",
     "gallery": "Gallery images",

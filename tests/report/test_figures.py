@@ -10,6 +10,7 @@ from matplotlib.text import Annotation
 
 from tests.report.studies import BuildStore, add_panel
 from vireid.core.errors import UserError
+from vireid.report.copies import Copies
 from vireid.report.figures.canvas import OKABE_ITO, PAGE, colour, dashes, new_figure, place_labels, small_multiples
 from vireid.report.figures.cells import BASELINE_GREY, SEVERAL, cell_colour, changed, leading
 from vireid.report.figures.curves import training_curves, weight_curves
@@ -83,8 +84,8 @@ def test_curves_bear_missing_keys(build_store: BuildStore, tmp_path: Path) -> No
         assert run.fit is not None
         store.put(run.fit.model_copy(update={"curves": [{"epoch": 0}, {"epoch": 1, "loss": 2.0, "terms": None}]}))
     view = StudyView(store, "quick")
-    assert "total loss" in training_curves(view, tmp_path)
-    assert weight_curves(view, tmp_path) is None
+    assert "total loss" in training_curves(view, Copies(tmp_path))
+    assert weight_curves(view, Copies(tmp_path)) is None
 
 
 def test_panel_absent_names_the_command_and_broken_names_the_file(build_store: BuildStore, tmp_path: Path) -> None:

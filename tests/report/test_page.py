@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from tests.report.deployments import build_deployment
 from tests.report.studies import BuildStore
@@ -23,10 +25,38 @@ def test_an_unknown_section_is_refused_with_the_nearest_one(build_store: BuildSt
         open_report(build_store().root, "quick", tmp_path).section("sumary")
 
 
+def test_copies_are_of_the_kinds_that_are_asked_for(build_store: BuildStore, tmp_path: Path) -> None:
+    root = build_store().root
+    kinds = {}
+    for formats in ((), ("html", "png"), ("csv", "tex"), ("html",)):
+        folder = tmp_path / "-".join(("with", *formats))
+        report = open_report(root, "quick", folder, formats=formats)
+        sections = [report.section(name) for name in ("overview", "summary", "ablation", "scores", "effects")]
+        page = "".join(sections)
+        kinds[formats] = {path.suffix[1:] for path in folder.rglob("*.*")}
+        links = re.findall(r'href="([^"#]+)"', page)
+        assert {target for target in links if not (folder / target).is_file()} == set()
+        assert len(links) == len(set(folder.rglob("*.*")))  # every copy is linked
+        assert "<img" in page  # figures show whatever is kept
+        assert not re.search(r"· *</(?:span|p|figcaption)>|as *\.|macros: *\.", page)
+        assert not sections[2].frame.empty
+        assert sections[2].to_latex().startswith("%")
+    assert kinds == {
+        (): {"svg", "pdf", "csv", "tex", "bib", "md"},
+        ("html", "png"): {"png"},
+        ("csv", "tex"): {"csv", "tex", "bib"},
+        ("html",): set(),
+    }
+    with Image.open(next((tmp_path / "with-html-png").rglob("*.png"))) as image:
+        assert image.info["dpi"] == pytest.approx((300, 300), abs=0.1)
+    with pytest.raises(UserError, match=r"--formats pgn: no such kind of file.*did you mean 'png'"):
+        open_report(root, "quick", tmp_path, formats=["pgn"])
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebooks_open_their_report_in_one_way(path: Path) -> None:
     code = ["".join(c["source"]) for c in json.loads(path.read_text())["cells"] if c["cell_type"] == "code"]
-    assert sum("open_report(store, study, out, stale, columns)" in source for source in code) == 1
+    assert sum("open_report(store, study, out, stale, columns, formats)" in source for source in code) == 1
     assert all(source.startswith("report.section(") for source in code[2:])
 
 

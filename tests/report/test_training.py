@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.report.studies import BuildStore, build_factorial
+from vireid.report.copies import Copies
 from vireid.report.figures.curves import dev_curves, weight_curves
 from vireid.report.records.study import StudyView
 from vireid.report.sections.training import RULES, dev_scores, selection_table
@@ -37,12 +38,12 @@ def test_table_agrees_with_the_curves(study: Store) -> None:
 def test_without_dev_scores_there_is_no_table(build_store: BuildStore, tmp_path: Path) -> None:
     view = StudyView(build_store(), "quick")
     assert selection_table(view) is None
-    assert dev_curves(view, tmp_path) is None
+    assert dev_curves(view, Copies(tmp_path)) is None
 
 
 def test_dev_figure_has_a_panel_per_factor(study: Store, tmp_path: Path) -> None:
     view = StudyView(study, "factorial")
-    figure = dev_curves(view, tmp_path)
+    figure = dev_curves(view, Copies(tmp_path))
     assert figure is not None
     assert "held-out training identities" in figure
     drawing = (tmp_path / "figures" / "dev.svg").read_text()
@@ -52,7 +53,7 @@ def test_dev_figure_has_a_panel_per_factor(study: Store, tmp_path: Path) -> None
 
 def test_weights_are_relative_to_the_fixed_ones(study: Store, tmp_path: Path) -> None:
     view = StudyView(study, "factorial")
-    figure = weight_curves(view, tmp_path)
+    figure = weight_curves(view, Copies(tmp_path))
     assert figure is not None
     assert "Relative to the constant weights" in figure
     drawing = (tmp_path / "figures" / "weights.svg").read_text()

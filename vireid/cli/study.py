@@ -168,6 +168,13 @@ def report(
     columns: Annotated[
         str, typer.Option("--columns", help="Of the narrow LaTeX tables, comma separated: r1,mAP,latency.")
     ] = "",
+    formats: Annotated[
+        str,
+        typer.Option(
+            "--formats",
+            help="Kept beside the page, comma separated, of svg,pdf,png,csv,tex,md; all but png by default.",
+        ),
+    ] = "",
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Render the report of a study from its records, or of all."""
@@ -177,10 +184,13 @@ def report(
     records = opened(store)
     if every == bool(study):
         raise UserError("report: name one study, or give --all")
-    chosen = [column.strip() for column in columns.split(",") if column.strip()]
+    from vireid.report.copies import kinds_of
+
+    chosen, kinds = ([part.strip() for part in text.split(",") if part.strip()] for text in (columns, formats))
+    kinds_of(kinds)  # an unknown one is told before anything is rendered
     for one in known_studies(records.root) if every else [study]:
         name = template or read_plan(records, one).study.get("report", "ablation")
-        console.print(f"report: {_render(records, one, _template(name), chosen)}", soft_wrap=True)
+        console.print(f"report: {_render(records, one, _template(name), chosen, kinds)}", soft_wrap=True)
     if every:
         from vireid.experiment.sources import stale_parts
         from vireid.report.index import write_index
@@ -201,14 +211,14 @@ def new_method(
     console.print(f"next: vireid ablate {study} --report", soft_wrap=True)
 
 
-def _render(store: Store, study: str, template: Path, columns: Sequence[str] = ()) -> Path:
+def _render(store: Store, study: str, template: Path, columns: Sequence[str] = (), formats: Sequence[str] = ()) -> Path:
     from vireid.experiment.sources import stale_parts
     from vireid.report.render import render_report
 
     with bars() as progress:
         progress("render the report", 0, 1, template.name)
         stale = list(stale_parts(store.records()))
-        page = render_report(store.root, study, template, stale=stale, columns=columns)
+        page = render_report(store.root, study, template, stale=stale, columns=columns, formats=formats)
         progress("render the report", 1, 1)
     return page
 

@@ -12,6 +12,7 @@ import vireid.report
 from vireid.core.types import FloatArray, IntArray
 from vireid.evaluation.evaluate import EvaluationResult
 from vireid.explain.data import ALL, Similarities
+from vireid.report.copies import Copies
 from vireid.report.figures.canvas import GREY, OKABE_ITO, PAGE, SMALL, light_grid, new_figure, publish, styled
 from vireid.report.html import Column, Html, join, link, paragraph, table, tag
 
@@ -19,7 +20,7 @@ MANY_PEOPLE = 60  # from here on the bars are too thin to be named
 SAME, DIFFERENT, COPIES = OKABE_ITO[0], OKABE_ITO[5], OKABE_ITO[4]
 
 
-def identity_bars(table: pd.DataFrame, note: str, out: Path) -> Html:
+def identity_bars(table: pd.DataFrame, note: str, out: Copies) -> Html:
     """Mean AP of every identity as bars, hardest first, with a dot for its rank-1 rate.
 
     Args:
@@ -47,7 +48,7 @@ def identity_bars(table: pd.DataFrame, note: str, out: Path) -> Html:
         return publish(figure, "identities", caption, out)
 
 
-def camera_bars(table: pd.DataFrame, note: str, out: Path) -> Html:
+def camera_bars(table: pd.DataFrame, note: str, out: Copies) -> Html:
     """Bars of the mAP of every query camera: over the whole gallery, and in the images of each gallery camera alone."""
     with styled():
         galleries = list(dict.fromkeys(table["gallery_camera"]))
@@ -79,7 +80,7 @@ def camera_bars(table: pd.DataFrame, note: str, out: Path) -> Html:
         return publish(figure, "cameras", caption, out)
 
 
-def similarity_histograms(similarities: Mapping[str, Similarities], note: str, out: Path) -> Html:
+def similarity_histograms(similarities: Mapping[str, Similarities], note: str, out: Copies) -> Html:
     """Cosine similarity of pairs of the same and of different people, one panel per combination of modalities."""
     with styled():
         figure = new_figure(PAGE, 2.3)

@@ -29,6 +29,7 @@ from vireid.experiment.data import trials_of
 from vireid.experiment.fit import embeddings, evaluate_features
 from vireid.experiment.identity import deployed_protocols
 from vireid.explain import data, page
+from vireid.report.copies import Copies
 from vireid.report.html import join
 from vireid.report.records.keys import as_sentence, data_label, data_note
 from vireid.store import unwritable, write_atomically
@@ -154,8 +155,9 @@ def _write_page(seen: _Seen, panel: Sequence[dict[str, Any]], hardest: Sequence[
     hardest_of = valid.drop_duplicates("identity")
     worst = dict(zip(hardest_of["identity"].tolist(), hardest_of["query"].tolist(), strict=True))
     label = ProtocolCard.model_validate(result.card).full_title
-    bars = page.identity_bars(people, note, folder), page.camera_bars(cameras, note, folder)
-    curves = page.similarity_histograms(pairs, note, folder)
+    copies = Copies(folder)
+    bars = page.identity_bars(people, note, copies), page.camera_bars(cameras, note, copies)
+    curves = page.similarity_histograms(pairs, note, copies)
     sections = [
         ("Result", page.outcome(result, label)),
         ("Ranked lists", join([page.method(_RANDOM), page.ranked_lists(panel)])),

@@ -61,6 +61,16 @@ def link(target: str, text: str) -> Html:
     return tag("a", text, href=target)
 
 
+def links(copies: Iterable[str]) -> Html:
+    """Links to copies in a row; those that are not kept are empty and left out."""
+    return join((copy for copy in copies if copy), " · ")
+
+
+def saved(before: str, *copies: str, after: str = ".") -> Html:
+    """A sentence that ends with links to copies; nothing where none is kept."""
+    return paragraph(before, links(copies), after, class_="method") if any(copies) else Html()
+
+
 @dataclass(frozen=True)
 class Column:
     """Heading of a column; numbers are set right, text left; a unit goes below the name in small print."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vireid.core.errors import UserError, did_you_mean
+from vireid.report.copies import Copies, kinds_of
 from vireid.report.effects.estimate import families
 from vireid.report.html import Html, link
 from vireid.report.latex import PaperTable
@@ -20,7 +21,7 @@ from vireid.report.records.study import StudyView, cells_are_levels
 from vireid.report.section import Section
 from vireid.report.sections import MODULES
 from vireid.report.tables import ALL_COLUMNS, SYSTEM_COLUMNS, ScoreTable, score_tables
-from vireid.store import Store, write_atomically
+from vireid.store import Store
 
 
 class Report:
@@ -30,14 +31,16 @@ class Report:
         view: the study.
         out: folder that takes ``figures/``, ``tables/`` and ``summary.md``.
         columns: of one-column LaTeX tables; by default the study's, else R1 and mAP, and of systems what they cost.
+        formats: kinds of file that are kept beside the page; by default all but PNG.
 
     Raises:
-        UserError: no such column.
+        UserError: no such column or kind.
     """
 
-    def __init__(self, view: StudyView, out: Path, columns: Sequence[str] = ()) -> None:
+    def __init__(self, view: StudyView, out: Path, columns: Sequence[str] = (), formats: Collection[str] = ()) -> None:
         self.view = view
         self.out = out
+        self.copies = Copies(out, kinds_of(formats))
         usual = SYSTEM_COLUMNS if cells_are_levels(view.plan) else tuple(MAIN_SCORES)
         self.columns = tuple(columns or view.plan.study.get("columns") or usual)
         for name in self.columns:
@@ -65,9 +68,13 @@ class Report:
         return Section(content, self._copies)
 
     def copy(self, name: str, content: str, text: str = "") -> Html:
-        """Write a copy beside the page; returns the link to it, which reads ``text`` (by default the kind of file)."""
-        write_atomically(self.out / name, content)
+        """Write a copy beside the page; returns the link to it, which reads ``text`` (by default the kind of file).
+
+        Empty where copies of its kind are not kept.
+        """
         self._copies[name] = content
+        if not self.copies.write(name, content):
+            return Html()
         return link(name, text or {"csv": "CSV", "tex": "LaTeX", "md": "Markdown"}[name.rpartition(".")[2]])
 
     def paper(self, name: str, tables: Iterable[tuple[str, PaperTable]]) -> list[Html]:
@@ -81,7 +88,7 @@ class Report:
             words = [text for text in ("re-ranked" * ("reranked" in end), "page" if table.wide else "column") if text]
             text = table.latex(f"{self.view.plan.name}-{name}{end}")
             links.append(self.copy(f"tables/{name}{end}.tex", text, f"LaTeX ({', '.join(words)})"))
-        return links
+        return [copy for copy in links if copy]
 
     def tables(self, *, text: bool = True) -> list[ScoreTable]:
         """Accuracy and cost of every cell, a table per protocol; without ``text`` of image-only ones."""
@@ -103,6 +110,7 @@ def open_report(
     out: str | Path = "",
     stale: Collection[str] | None = None,
     columns: Sequence[str] = (),
+    formats: Collection[str] = (),
 ) -> Report:
     """Open the report of a study.
 
@@ -112,12 +120,13 @@ def open_report(
         out: folder that takes ``figures/``, ``tables/`` and ``summary.md``; empty: one that goes with the process.
         stale: ids of records whose component source has changed since they were made; None: not looked.
         columns: of one-column LaTeX tables, such as ``["r1", "mAP", "latency"]``.
+        formats: kinds of file beside the page, such as ``["csv", "png"]``; by default all but PNG.
 
     Raises:
-        UserError: no such study or column.
+        UserError: no such study, column or kind.
     """
     root, name = (Path(store), study) if store else find_study(study)
-    return Report(StudyView(Store(root), name, stale), Path(out) if out else passing_folder(), columns)
+    return Report(StudyView(Store(root), name, stale), Path(out) if out else passing_folder(), columns, formats)
 
 
 def passing_folder() -> Path:

@@ -31,7 +31,11 @@ from vireid.store import Store, unwritable
 
 
 def input_digest(
-    view: StudyView, template: Path, stale: Collection[str] | None = None, columns: Sequence[str] = ()
+    view: StudyView,
+    template: Path,
+    stale: Collection[str] | None = None,
+    columns: Sequence[str] = (),
+    formats: Sequence[str] = (),
 ) -> str:
     """SHA-256 over all that a page is made of.
 
@@ -41,7 +45,8 @@ def input_digest(
     named = {name for run in view.plan.runs for name in (run.fit, run.cost, *run.evaluations)}
     digest = hashlib.sha256()
     plan = view.plan.model_dump(mode="json")
-    digest.update(canonical_json([sys.version, None if stale is None else sorted(stale), list(columns), plan]).encode())
+    choices = [None if stale is None else sorted(stale), list(columns), *([sorted(formats)] if formats else [])]
+    digest.update(canonical_json([sys.version, *choices, plan]).encode())
     for record in sorted(view.records.values(), key=lambda r: r.id):
         timed = isinstance(record, CostRecord | LatencyRecord) and record.artefact in artefacts
         if record.id in named or timed or record.source.kind == "published":
@@ -108,6 +113,7 @@ def render_report(
     out: Path | None = None,
     stale: Collection[str] | None = None,
     columns: Sequence[str] = (),
+    formats: Sequence[str] = (),
 ) -> Path:
     """Render the report of a study into a folder and return the path of its page.
 
@@ -117,10 +123,11 @@ def render_report(
     Args:
         store_root: root of the record store.
         study: name of the study.
-        template: notebook with a cell tagged ``parameters`` (store, study, out, stale, columns).
+        template: notebook with a cell tagged ``parameters`` (store, study, out, stale, columns, formats).
         out: folder of the report; by default ``studies/<study>/report`` in the store.
         stale: ids of records whose component source has changed since they were made; None: not looked.
         columns: of one-column LaTeX tables, such as ``["r1", "mAP", "latency"]``; by default the study's.
+        formats: kinds of file beside the page; by default all but PNG.
 
     Raises:
         UserError: no such study or template, a cell of the notebook failed, or ``out`` cannot be written.
@@ -129,7 +136,7 @@ def render_report(
     target = store.study(study) / "report" if out is None else out
     if not template.is_file():
         raise UserError(f"{template}: no such report template; give a notebook, such as notebooks/ablation.ipynb")
-    digest = input_digest(StudyView(store, study, stale), template, stale, columns)
+    digest = input_digest(StudyView(store, study, stale), template, stale, columns, formats)
     stamp = target / _DIGEST
     if stamp.is_file() and stamp.read_text(encoding="utf-8") == digest and (target / PAGE).is_file():
         return target / PAGE
@@ -148,6 +155,7 @@ def render_report(
             "out": ".",
             "stale": None if stale is None else sorted(stale),
             "columns": list(columns),
+            **({"formats": list(formats)} if formats else {}),
         }
         notebook = _execute(template, draft / NOTEBOOK, parameters)
         (draft / PAGE).write_text(page_html(notebook, study), encoding="utf-8")

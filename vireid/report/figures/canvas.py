@@ -9,7 +9,6 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
@@ -21,8 +20,8 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
 from vireid.core.types import FloatArray
+from vireid.report.copies import FIGURES, Copies
 from vireid.report.html import Html, join, link, tag
-from vireid.store import write_atomically
 
 # Okabe & Ito (2008), "Color universal design", for every common colour blindness; without yellow, which print loses.
 OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
@@ -30,6 +29,7 @@ DASHES: tuple[tuple[float, Sequence[float]], ...] = ((0, ()), (0, (5, 2)), (0, (
 GREY = "#666666"
 COLUMN, PAGE = 3.25, 6.875  # inches: a column and the page of a two-column paper
 SMALL = 7.0  # points: the smallest print
+PIXELS = 300  # per inch of a PNG
 _ON_PAGE = 1.25  # a report shows its figures that much larger than a paper does
 TITLE_LINE = 42  # characters of a panel's title before it goes on in the next line
 NARROW = 4  # times: latencies that lie closer together are drawn on a linear axis
@@ -146,28 +146,30 @@ def plain_logarithm(axis: Axis) -> None:
     axis.set_tick_params(which="minor", labelsize=SMALL)
 
 
-def publish(figure: Figure, name: str, caption: str, out: Path) -> Html:
-    """Save ``figures/<name>.svg`` and ``.pdf`` under ``out`` and return the figure for the page.
+def publish(figure: Figure, name: str, caption: str, out: Copies) -> Html:
+    """Save ``figures/<name>`` in the kinds that ``out`` keeps and return the figure for the page.
 
     The page carries the SVG as a data address, so that it shows wherever the file is taken.
     """
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # laid out once, the same in every copy
-    drawings: dict[str, bytes] = {}
-    for kind, metadata in (
-        ("svg", {"Date": None, "Title": caption}),
-        ("pdf", {"CreationDate": None, "Title": caption}),
-    ):
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format=kind, metadata=metadata)
-        drawings[kind] = buffer.getvalue()
-        write_atomically(out / "figures" / f"{name}.{kind}", drawings[kind])
+    drawings = {kind: _drawn(figure, kind, caption) for kind in FIGURES if kind == "svg" or kind in out.kinds}
     source = "data:image/svg+xml;base64," + base64.b64encode(drawings["svg"]).decode()
-    files = join((link(f"figures/{name}.{kind}", kind.upper()) for kind in drawings), " · ")
+    kept = [kind for kind, content in drawings.items() if out.write(f"figures/{name}.{kind}", content)]
+    files = join((link(f"figures/{name}.{kind}", kind.upper()) for kind in kept), " · ")
     below = tag("figcaption", caption, " ", tag("span", files, class_="files"))
     width = f"{96 * _ON_PAGE * figure.get_figwidth():.0f}"
     image = tag("img", src=source, alt=caption, width=width)
     return tag("figure", tag("div", image, class_="scroll"), below, class_="drawing")
+
+
+def _drawn(figure: Figure, kind: str, caption: str) -> bytes:
+    """A figure as a file, without the time at which it was made; pixels for a slide or a web page at 300 dpi."""
+    date = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {"Software": None}}[kind]
+    buffer = io.BytesIO()
+    resolution: dict[str, Any] = {"dpi": PIXELS} if kind == "png" else {}
+    figure.savefig(buffer, format=kind, metadata={**date, "Title": caption}, **resolution)
+    return buffer.getvalue()
 
 
 _DIRECTIONS = (0.0, 45, 315, 90, 270, 135, 225, 180)  # degrees, in order of preference

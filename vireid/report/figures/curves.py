@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from textwrap import fill
 from typing import Any
 
@@ -12,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from vireid.core.records import FitRecord
+from vireid.report.copies import Copies
 from vireid.report.effects.estimate import baseline_level, pairs, toggles
 from vireid.report.effects.phrases import Names
 from vireid.report.figures.canvas import TITLE_LINE, colour, dashes, light_grid, publish, small_multiples, styled
@@ -30,7 +30,7 @@ FAR = 10  # times: weights that lie further apart are drawn on a logarithmic axi
 MANY_LEVELS = 5  # of a panel; the names of more stand beside it
 
 
-def training_curves(view: StudyView, out: Path, name: str = "curves") -> Html:
+def training_curves(view: StudyView, out: Copies, name: str = "curves") -> Html:
     """Small multiples over epochs: total loss, every unweighted term, learning rate."""
     panels: Series = {}
     rates: Series = {}
@@ -51,7 +51,7 @@ def training_curves(view: StudyView, out: Path, name: str = "curves") -> Html:
     return _multiples(view, panels, out, name, "Training per epoch: total loss, unweighted loss terms, learning rate.")
 
 
-def _multiples(view: StudyView, panels: Series, out: Path, name: str, caption: str) -> Html:
+def _multiples(view: StudyView, panels: Series, out: Copies, name: str, caption: str) -> Html:
     present = [cell for cell in view.cells if any(cell in series for series in panels.values())]
     shown = leading(view, present)
     several = any(len(seeds) > 1 for series in panels.values() for seeds in series.values())
@@ -83,7 +83,7 @@ def _multiples(view: StudyView, panels: Series, out: Path, name: str, caption: s
         return publish(drawn.figure, name, f"{caption}{bands}{view.note}", out)
 
 
-def weight_curves(view: StudyView, out: Path, name: str = "weights") -> Html | None:
+def weight_curves(view: StudyView, out: Copies, name: str = "weights") -> Html | None:
     """Mean over the fits of a weighting, with a band from their smallest to their largest; None if nothing changes.
 
     Weights are drawn relative to the constant ones of the study's other fits where these have all of the terms.
@@ -201,7 +201,7 @@ def dev_scores(fit: FitRecord, metric: str = "mAP") -> tuple[list[float], list[f
     return epochs, scores
 
 
-def dev_curves(view: StudyView, out: Path, name: str = "dev", metric: str = "mAP") -> Html | None:
+def dev_curves(view: StudyView, out: Copies, name: str = "dev", metric: str = "mAP") -> Html | None:
     """One panel per factor: the cells that differ in it alone, thin lines single fits; None without dev scores."""
     curves: dict[str, list[Points]] = {}
     for run in view.trained:

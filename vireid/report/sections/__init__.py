@@ -1,4 +1,4 @@
-"""Sections of a report: ``render_<name>`` takes the report, and writes its copies under ``report.out``.
+"""Sections of a report: ``render_<name>`` takes the report, and writes its copies under ``report.copies``.
 
 A notebook asks for a section by its name, ``report.section("summary")``, and ``MODULES`` says in which module it is.
 """

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from vireid.core.messages import DASH
 from vireid.core.records import CostRecord
+from vireid.report.copies import Copies
 from vireid.report.effects.estimate import training_costs
 from vireid.report.figures.canvas import GREY, colour, light_grid, new_figure, plain_logarithm, publish, styled
 from vireid.report.html import Column, Html, absent, join, table, tag, unfilled, with_ratio
@@ -181,13 +181,15 @@ def render_roofline(report: Report) -> Html:
         return unfilled("No latency record holds the machine's roofs", "vireid profile model=idkl profile=isolated")
     groups = grouped(points, lambda point: point.timing.key)
     figures = [
-        _roofline_figure(deployment, key, group, report.out, f"roofline-{n}")
+        _roofline_figure(deployment, key, group, report.copies, f"roofline-{n}")
         for n, (key, group) in enumerate(groups.items(), start=1)
     ]
     return join([*figures, _roofline_table(deployment, groups)])
 
 
-def _roofline_figure(deployment: DeploymentView, key: TimingKey, group: Sequence[Point], out: Path, name: str) -> Html:
+def _roofline_figure(
+    deployment: DeploymentView, key: TimingKey, group: Sequence[Point], out: Copies, name: str
+) -> Html:
     runtimes = sorted({point.timing.runtime for point in group})
     kinds = sorted({point.arithmetic for point in group})
     low, high = min(p.intensity for p in group) / 2, max(p.intensity for p in group) * 2

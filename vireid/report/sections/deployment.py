@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from matplotlib.artist import Artist
@@ -14,6 +13,7 @@ from vireid.core.messages import DASH
 from vireid.core.processor import INTEGER_PRECISIONS
 from vireid.core.protocol_card import PLAIN
 from vireid.core.records import CostRecord, EvaluationRecord, FitRecord
+from vireid.report.copies import Copies
 from vireid.report.figures import canvas
 from vireid.report.figures.canvas import place_labels
 from vireid.report.html import Column, Html, bullets, join, paragraph, table, tag, unfilled
@@ -48,7 +48,7 @@ def render_front(report: Report) -> Html:
         group = [candidate for candidate in every if candidate.timing.key == timed]
         pieces.append(tag("h3", str(timed)))
         if any(candidate.accuracy for candidate in group):
-            pieces.append(_front_figure(deployment, group, key, report.out, f"front-{number}"))
+            pieces.append(_front_figure(deployment, group, key, report.copies, f"front-{number}"))
         pieces.append(_candidates_table(group, key, copy))
     return join(pieces)
 
@@ -62,7 +62,7 @@ def extreme_keys(candidates: Sequence[Deployable]) -> list[TimingKey]:
 
 
 def _front_figure(
-    deployment: DeploymentView, group: Sequence[Deployable], key: AccuracyKey, out: Path, name: str
+    deployment: DeploymentView, group: Sequence[Deployable], key: AccuracyKey, out: Copies, name: str
 ) -> Html:
     points = ((c, c.accuracy) for c in group if c.accuracy is not None)
     scored = [(c, accuracy, (c.timing.ms(50), 100 * accuracy.mean_ap)) for c, accuracy in points]  # ms and percent

@@ -7,7 +7,7 @@ from vireid.core.messages import DASH
 from vireid.core.protocol_card import PLAIN
 from vireid.report.effects.estimate import Effect, Family
 from vireid.report.effects.phrases import Names, corrected, effects_csv
-from vireid.report.html import Column, Html, absent, bullets, join, paragraph, table, tag
+from vireid.report.html import Column, Html, absent, bullets, join, links, paragraph, table, tag
 from vireid.report.page import Report
 from vireid.report.paper import effect_tables
 from vireid.report.records.keys import as_sentence, capitalised, interval, p_text, points, seeds_phrase
@@ -49,9 +49,9 @@ def render_differences(report: Report) -> Html:
         first = next((family for family in own if family.reranking == PLAIN), own[0])
         pieces += [
             tag("h3", key.title),
-            forest(own, names, report.out, name),
+            forest(own, names, report.copies, name),
             bullets(_system_item(effect, names, reference) for effect in first.effects),
-            _differences_table(names, own, beside, reference, join(copies, " · ")),
+            _differences_table(names, own, beside, reference, links(copies)),
         ]
     tested = max(family.tested for family in on_map)
     family = (

@@ -3,16 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
 
 from matplotlib.axes import Axes
 
 from vireid.core.messages import DASH
 from vireid.core.protocol_card import PLAIN
+from vireid.report.copies import Copies
 from vireid.report.effects import phrases
 from vireid.report.effects.estimate import Effect, Family
 from vireid.report.figures.canvas import GREY, NEGATIVE, POSITIVE, SMALL, light_grid, new_figure, publish, styled
-from vireid.report.html import Column, Html, absent, bullets, join, paragraph, table, tag
+from vireid.report.html import Column, Html, absent, bullets, join, paragraph, saved, table, tag
 from vireid.report.page import Report
 from vireid.report.paper import effect_tables
 from vireid.report.records.keys import (
@@ -41,7 +41,7 @@ FEW_SEEDS = (
 )
 
 
-def forest(families: Sequence[Family], names: phrases.Names, out: Path, name: str) -> Html:
+def forest(families: Sequence[Family], names: phrases.Names, out: Copies, name: str) -> Html:
     """One panel per family (plain and re-ranked scores), one row per effect, the same rows in all panels."""
     effects = families[0].effects
     rows = _forest_rows(effects)
@@ -164,7 +164,7 @@ def render_summary(report: Report) -> Html:
     copy = report.copy(phrases.SUMMARY, summary_markdown(report.view, first))
     if first is None:
         return absent(phrases.NOTHING)
-    return join([summary_html(report.view, first), paragraph("As ", copy, " for a README.", class_="method")])
+    return join([summary_html(report.view, first), saved("As ", copy, after=" for a README.")])
 
 
 def headline(view: StudyView, on_map: Sequence[Family], on_r1: Sequence[Family]) -> Headline | None:
@@ -272,7 +272,7 @@ def render_effects(report: Report, *, metric: str = "mAP") -> Html:
         beside = [family for family in report.families("r1" if metric == "mAP" else "mAP") if family.key == key]
         copies = [report.copy(f"tables/{name}.csv", phrases.effects_csv(own, names))]
         copies += report.paper(name, effect_tables(view, own, beside, names))
-        pieces += [tag("h3", key.title), forest(own, names, report.out, name)]
+        pieces += [tag("h3", key.title), forest(own, names, report.copies, name)]
         for family in own:
             heading = f"{capitalised(family.reranking)}, trained on {key.trained_on}"
             pieces.append(paragraph(tag("strong", heading), f" ({key.note})" if key.note else ""))
@@ -280,7 +280,7 @@ def render_effects(report: Report, *, metric: str = "mAP") -> Html:
             if tests := phrases.pooling_sentences(family):
                 pieces.append(paragraph(". ".join(tests), "."))
             pieces.append(_interactions(family, names))
-        pieces.append(paragraph("These effects as ", join(copies, " · "), ".", class_="method"))
+        pieces.append(saved("These effects as ", *copies))
     tested = max(family.tested for family in families)
     rule = phrases.METHODS[families[0].method]
     method = f"In percentage points. {rule} {SEEDS}{phrases.family_phrase(tested)}{FEW_SEEDS}."

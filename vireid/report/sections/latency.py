@@ -1,7 +1,6 @@
 """Latency: of the study's graphs, by machine, graph and runtime, and stage by stage of a query."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from textwrap import fill
 from typing import Any
 
@@ -9,6 +8,7 @@ import numpy as np
 
 from vireid.core.messages import DASH
 from vireid.core.records import LatencyRecord
+from vireid.report.copies import Copies
 from vireid.report.figures import canvas
 from vireid.report.html import Column, Html, absent, bullets, join, table, tag, unfilled
 from vireid.report.page import Report
@@ -23,7 +23,7 @@ def render_latency(report: Report) -> Html:
     view = report.view
     remarks = [*(f"Not measured: {reason}" for reason in view.unmeasured), *view.latency_notes]
     below = [tag("div", bullets(remarks), class_="method")] if remarks else []
-    figure = _samples_figure(view, report.out)
+    figure = _samples_figure(view, report.copies)
     return join([figure, _samples_table(view) if view.latency else absent("No latency measured."), *below])
 
 
@@ -54,7 +54,7 @@ def _samples_table(view: StudyView) -> Html:
     return table(columns, blocks, caption + view.note)
 
 
-def _samples_figure(view: StudyView, out: Path) -> Html:
+def _samples_figure(view: StudyView, out: Copies) -> Html:
     """Dots in order of measurement around each cell's row, with a bar at the median and a line from p5 to p95."""
     if not view.latency:
         return absent("No latency measured.")
@@ -108,12 +108,12 @@ def render_latency_by_machine(report: Report) -> Html:
     for number, group in enumerate(machines.values(), start=1):
         pieces.append(tag("h3", group[0].key.device))
         if single := [timing for timing in group if timing.batch == 1]:
-            pieces.append(_machine_figure(deployment, single, report.out, f"latency-{number}"))
+            pieces.append(_machine_figure(deployment, single, report.copies, f"latency-{number}"))
         pieces += [_machine_table(deployment, group), _remarks(deployment, group)]
     return join(pieces)
 
 
-def _machine_figure(deployment: DeploymentView, group: Sequence[Timing], out: Path, name: str) -> Html:
+def _machine_figure(deployment: DeploymentView, group: Sequence[Timing], out: Copies, name: str) -> Html:
     groups = grouped(group, lambda timing: timing.key)
     runtimes = sorted({timing.runtime for timing in group})
     rows = {key: list(dict.fromkeys(map(deployment.graph_name, timings))) for key, timings in groups.items()}
@@ -220,14 +220,14 @@ def render_query_pipeline(report: Report) -> Html:
         )
     groups = dict(sorted(groups.items()))
     figures = [
-        _stages_figure(deployment, key, group, report.out, f"ways-{n}")
+        _stages_figure(deployment, key, group, report.copies, f"ways-{n}")
         for n, (key, group) in enumerate(groups.items(), start=1)
     ]
     return join([*figures, _stages_table(deployment, groups)])
 
 
 def _stages_figure(
-    deployment: DeploymentView, key: TimingKey, group: list[LatencyRecord], out: Path, name: str
+    deployment: DeploymentView, key: TimingKey, group: list[LatencyRecord], out: Copies, name: str
 ) -> Html:
     with canvas.styled():
         names = [fill(_bar_name(deployment, record), BAR_LINE) for record in group]

@@ -1,8 +1,7 @@
 """Ranks of systems over seeds, with the critical-difference figure."""
 
-from pathlib import Path
-
 from vireid.core.protocol_card import PLAIN
+from vireid.report.copies import Copies
 from vireid.report.figures.canvas import GREY, PAGE, new_figure, publish, styled
 from vireid.report.html import Html, absent, join, paragraph, tag
 from vireid.report.page import Report
@@ -22,7 +21,7 @@ def render_ranks(report: Report) -> Html:
         found = ranking(rows[rows.cell.isin(design) & (rows.reranking == PLAIN)], "mAP")
         if found is not None:
             pieces += [tag("h3", key.title), paragraph(rank_sentence(found, view))]
-            pieces.append(critical_difference(found, view, key, report.out, f"ranks-{position}"))
+            pieces.append(critical_difference(found, view, key, report.copies, f"ranks-{position}"))
     if not pieces:
         return absent(
             f"Ranks need {MIN_BLOCKS} seeds at which each of {MIN_SYSTEMS} systems or more has a score: with fewer no "
@@ -50,7 +49,7 @@ def rank_sentence(found: Ranking, view: StudyView) -> str:
     )
 
 
-def critical_difference(found: Ranking, view: StudyView, key: AccuracyKey, out: Path, name: str) -> Html:
+def critical_difference(found: Ranking, view: StudyView, key: AccuracyKey, out: Copies, name: str) -> Html:
     """Mean ranks on an axis, the best to the left; a bar joins systems that lie within the critical difference."""
     names, half = list(found.ranks), (len(found.ranks) + 1) // 2
     with styled():

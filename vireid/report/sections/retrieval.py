@@ -13,6 +13,7 @@ from PIL import Image
 
 from vireid.core.errors import UserError
 from vireid.core.protocol_card import ProtocolCard
+from vireid.report.copies import Copies
 from vireid.report.figures.canvas import NEGATIVE, PAGE, POSITIVE, SMALL, new_figure, publish, styled
 from vireid.report.html import Html, absent, join, tag
 from vireid.report.page import Report
@@ -35,7 +36,7 @@ def render_retrieval(report: Report) -> Html:
         runs = [run for run in view.trained if run.cell.name == name]
         present = [run for run in runs if material(view, run).is_file()]
         if present:
-            pieces.append(retrieval_panel(view, present[0], report.out, f"retrieval-{present[0].planned.fit}"))
+            pieces.append(retrieval_panel(view, present[0], report.copies, f"retrieval-{present[0].planned.fit}"))
         elif runs:
             command = tag("code", f"vireid explain {runs[0].planned.fit}")
             pieces.append(absent(f"No panel of {runs[0].cell.label} yet; ", command, " makes it."))
@@ -47,7 +48,7 @@ def material(view: StudyView, run: RunView) -> Path:
     return view.store.directory(run.planned.fit) / "explain" / "retrieval.json"
 
 
-def retrieval_panel(view: StudyView, run: RunView, out: Path, name: str) -> Html:
+def retrieval_panel(view: StudyView, run: RunView, out: Copies, name: str) -> Html:
     """The panel of one run.
 
     Raises:

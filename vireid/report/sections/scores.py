@@ -2,13 +2,13 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 
 from vireid.bundle.device.choice import pareto_front
 from vireid.core.protocol_card import PLAIN
 from vireid.core.published import bibtex, method, published_records
+from vireid.report.copies import Copies
 from vireid.report.figures.canvas import (
     COLUMN,
     GREY,
@@ -21,7 +21,7 @@ from vireid.report.figures.canvas import (
     styled,
 )
 from vireid.report.figures.cells import cell_colour
-from vireid.report.html import Column, Html, absent, bullets, join, paragraph, table, tag, with_ratio
+from vireid.report.html import Column, Html, absent, bullets, join, links, paragraph, saved, table, tag, with_ratio
 from vireid.report.page import Report
 from vireid.report.paper import cell_tables, numbers
 from vireid.report.records.keys import MAIN_SCORES, SCORES, as_sentence
@@ -74,10 +74,10 @@ def render_overview(report: Report) -> Html:
         pieces.append(paragraph(f"{mixed}; differences between them may come from that.", class_="warning"))
     text = numbers(view, report.tables(), [*report.families("mAP"), *report.families("r1")])
     copy = report.copy("tables/numbers.tex", text, "numbers.tex")
-    pieces.append(paragraph("Numbers for the text of a paper, as LaTeX macros: ", copy, ".", class_="method"))
+    pieces.append(saved("Numbers for the text of a paper, as LaTeX macros: ", copy))
     if works := cited_works(view):
         copy = report.copy("tables/references.bib", works, "references.bib")
-        pieces.append(paragraph("Works that its systems come from, as BibTeX: ", copy, ".", class_="method"))
+        pieces.append(saved("Works that its systems come from, as BibTeX: ", copy))
     return join(pieces)
 
 
@@ -102,11 +102,11 @@ def render_ablation(report: Report, *, copies: str = "ablation", text: bool = Tr
     pieces = []
     for position, content in enumerate(report.tables(text=text), start=1):
         name = f"{copies}-{position}"
-        links = [
+        copied = [
             report.copy(f"tables/{name}.csv", to_csv(content)),
             *report.paper(name, cell_tables(report.view, content, report.columns)),
         ]
-        pieces += [tag("h3", content.title), to_html(report.view, content, join(links, " · "))]
+        pieces += [tag("h3", content.title), to_html(report.view, content, links(copied))]
     return join(pieces) if pieces else absent("No scores yet.")
 
 
@@ -172,12 +172,12 @@ MANY = 10  # cells; with more of them re-ranked scores stand in the table alone
 def render_scores(report: Report, *, text: bool = True) -> Html:
     """One figure per protocol; without ``text`` only protocols of images alone are drawn."""
     tables = enumerate(report.tables(text=text), start=1)
-    drawn = [bars(report.view, content, report.out, f"scores-{position}") for position, content in tables]
+    drawn = [bars(report.view, content, report.copies, f"scores-{position}") for position, content in tables]
     return join(drawn) if drawn else absent("No scores yet.")
 
 
 def bars(
-    view: StudyView, content: ScoreTable, out: Path, name: str, metrics: tuple[str, ...] = tuple(MAIN_SCORES)
+    view: StudyView, content: ScoreTable, out: Copies, name: str, metrics: tuple[str, ...] = tuple(MAIN_SCORES)
 ) -> Html:
     """One panel per metric, one bar per cell; re-ranked scores are hatched and stand below the plain ones."""
     scores = view.scores_in(content.key)
@@ -248,7 +248,7 @@ def along(line: Sequence[tuple[float, float]], steps: int = 40) -> list[tuple[fl
     return [(float(x), float(y)) for piece in pieces for x, y in piece]
 
 
-def tradeoff(view: StudyView, content: ScoreTable, cost: CostColumn, out: Path, name: str) -> Html:
+def tradeoff(view: StudyView, content: ScoreTable, cost: CostColumn, out: Copies, name: str) -> Html:
     """Scatter of mAP over a cost, one point per cell; plain scores if there are any, else re-ranked ones."""
     blocks = list(dict.fromkeys(row.reranking for row in content.rows))
     shown = PLAIN if PLAIN in blocks else blocks[0] if blocks else ""
@@ -307,4 +307,4 @@ def render_accuracy_against_cost(report: Report, *, text: bool = True) -> Html:
     if not tables:
         return absent("No scores yet.")
     costs = {column.key: column for column in COSTS}
-    return join(tradeoff(report.view, tables[0], costs[k], report.out, f"tradeoff-{k}") for k in ("latency", "macs"))
+    return join(tradeoff(report.view, tables[0], costs[k], report.copies, f"tradeoff-{k}") for k in ("latency", "macs"))

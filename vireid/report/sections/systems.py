@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from vireid.core.messages import DASH
 from vireid.core.protocol_card import PLAIN
 from vireid.report.effects.phrases import SUMMARY, Names, document, effect_entry, grid
-from vireid.report.html import Column, Html, absent, join, paragraph, table, with_ratio
+from vireid.report.html import Column, Html, absent, join, saved, table, with_ratio
 from vireid.report.page import Report
 from vireid.report.records.keys import MAIN_SCORES, as_sentence, grouped, seeds_phrase, trained_on
 from vireid.report.records.study import StudyView
@@ -128,7 +128,7 @@ def render_systems(report: Report) -> Html:
     for position, content in enumerate(contents, start=1):
         file = report.copy(f"tables/systems-{position}.csv", to_csv(content))
         pieces.append(to_html(report.view, content, file))
-    return join([*pieces, paragraph("As ", summary, " for a README.", class_="method")])
+    return join([*pieces, saved("As ", summary, after=" for a README.")])
 
 
 def to_html(view: StudyView, content: SystemTable, files: str = "") -> Html:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from vireid.core.messages import DASH
 from vireid.core.protocol_card import PLAIN, ProtocolCard
-from vireid.report.html import Column, Html, absent, bullets, join, paragraph, table, tag
+from vireid.report.html import Column, Html, absent, bullets, join, saved, table, tag
 from vireid.report.page import Report
 from vireid.report.records.keys import (
     MAIN_SCORES,
@@ -173,7 +173,7 @@ def render_text(report: Report, *, optional: bool = False) -> Html:
     for key in dict.fromkeys(row.key for row in rows):
         pieces += [tag("h3", key.title), _table(key, [row for row in rows if row.key == key])]
     copy = report.copy("tables/text.csv", to_csv(rows))
-    return join([*pieces, paragraph("All of these as ", copy, ".", class_="method")])
+    return join([*pieces, saved("All of these as ", copy)])
 
 
 def _items(rows: Sequence[TextRow]) -> list[str]:

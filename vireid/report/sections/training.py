@@ -31,13 +31,13 @@ RULES: dict[str, Callable[[Sequence[float]], float]] = {
 
 def render_training(report: Report) -> Html:
     """Figures where there is something to draw, and the two tables."""
-    view, out = report.view, report.out
+    view, copies = report.view, report.copies
     checks = [*plateau_sentences(view), *bound_sentences(view)]
     pieces = [
         bullets(checks) if checks else None,
-        training_curves(view, out),
-        weight_curves(view, out),
-        dev_curves(view, out),
+        training_curves(view, copies),
+        weight_curves(view, copies),
+        dev_curves(view, copies),
     ]
     pieces += [selection_table(view), fits_table(view)]
     return join(piece for piece in pieces if piece is not None)

@@ -87,7 +87,7 @@ def test_the_study_that_a_page_writes_can_be_planned():
     assert set(Study.model_fields) - keys <= {"name", "title", "description", "resolution", "cells"}
 
 
-@pytest.mark.parametrize("study", ["toggles", "levels", "optimized_idkl"])
+@pytest.mark.parametrize("study", ["optimized_idkl", "levels"])
 def test_effects_on_the_page_of_findings_are_those_of_the_records(study):
     page = (ROOT / "docs/findings.md").read_text(encoding="utf-8")
     effects = load_study(STUDIES / study).effects()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vireid.ablation.plan import make_plan
+from vireid.ablation.plan import make_plan, replaced
 from vireid.ablation.study import Study, read_study
 from vireid.core.config import parse
 from vireid.core.errors import UserError
@@ -14,10 +14,12 @@ from vireid.core.plan import PlannedRun
 
 STUDIES = sorted((Path(__file__).parents[2] / "ablations").glob("*.yaml"))
 REFERENCE = Path(__file__).parents[2] / "ablations" / "optimized_idkl.yaml"
+SIMPLE = REFERENCE.with_name("smoke.yaml")
+REAL = ["data=sysu"]
 
 
 def _fits(overrides=(), **options):
-    plan, _ = make_plan(read_study(REFERENCE), overrides, seeds=[1], **options)
+    plan, _ = make_plan(read_study(SIMPLE), overrides, seeds=[1], **options)
     return [run.fit for run in plan.runs]
 
 
@@ -33,8 +35,8 @@ def test_every_committed_study_plans(file):
     assert not any(cell.baseline for cell in plan.cells if cell.control is not None)
 
 
-def test_the_reference_study_is_a_full_factorial_with_controls_and_plans_without_data():
-    plan, configs = make_plan(read_study(REFERENCE), ["data=sysu", "data.root=/nowhere/at/all"])
+def test_the_reference_study_has_every_combination_with_controls_and_plans_without_data():
+    plan, configs = make_plan(read_study(REFERENCE), [*REAL, "data.hold_out_dev=true", "data.root=/nowhere/at/all"])
     assert len([cell for cell in plan.cells if cell.control is None]) == 16
     assert len(plan.seeds) >= 3
     assert plan.placebo == ["placebo"]
@@ -46,7 +48,7 @@ def test_the_reference_study_is_a_full_factorial_with_controls_and_plans_without
 def test_a_placebo_is_another_draw_of_everything_but_the_data():
     plan, configs = make_plan(read_study(REFERENCE), seeds=[1])
     by_cell = {run.cell: configs[run.fit] for run in plan.runs}
-    one, two = by_cell["baseline"], by_cell["ibn=a,placebo=on"]
+    one, two = by_cell["baseline"], by_cell["ibn=fork,placebo=on"]
     assert one.data == two.data
     assert (one.training_seed, one.seed) == (1, 1)
     assert two.seed == 1
@@ -64,7 +66,7 @@ def test_a_placebo_is_another_draw_of_everything_but_the_data():
     ],
 )
 def test_ids_do_not_follow_where_and_how_a_run_is_carried_out(change):
-    assert _fits(["data=sysu", change]) == _fits(["data=sysu"])
+    assert _fits([*REAL, change]) == _fits(REAL)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +74,7 @@ def test_ids_do_not_follow_where_and_how_a_run_is_carried_out(change):
     [
         "recipe.optimiser.lr=0.002",
         "recipe.epochs=7",
-        "recipe.identities=4",
+        "recipe.identities=2",
         "model.margin=0.9",
         "model.width=0.75",
         "data.height=128",
@@ -80,7 +82,7 @@ def test_ids_do_not_follow_where_and_how_a_run_is_carried_out(change):
     ],
 )
 def test_ids_follow_what_decides_a_result(change):
-    before, after = _fits(["data=sysu"]), _fits(["data=sysu", change])
+    before, after = _fits(REAL), _fits([*REAL, change])
     assert not set(before) & set(after)
 
 
@@ -89,18 +91,17 @@ def test_ids_follow_the_content_of_a_weights_file_and_neither_its_name_nor_its_f
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(content)
     first, second, copy = (
-        _fits(["data=sysu", f"model.pretrained={tmp_path / name}"])
-        for name in ("a/best.pth", "b/best.pth", "b/copy.pth")
+        _fits([*REAL, f"model.pretrained={tmp_path / name}"]) for name in ("a/best.pth", "b/best.pth", "b/copy.pth")
     )
     assert first == copy
-    assert not {*first} & {*second, *_fits(["data=sysu"])}
+    assert not {*first} & {*second, *_fits(REAL)}
     (tmp_path / "a/best.pth").write_bytes(b"two")
-    assert _fits(["data=sysu", f"model.pretrained={tmp_path / 'a/best.pth'}"]) == second
+    assert _fits([*REAL, f"model.pretrained={tmp_path / 'a/best.pth'}"]) == second
 
 
 def test_a_missing_weights_file_is_named_at_planning_with_its_cell():
     with pytest.raises(UserError, match=r"cell baseline: model\.pretrained = /no/x\.pth: no such file.*content"):
-        _fits(["data=sysu", "model.pretrained=/no/x.pth"])
+        _fits([*REAL, "model.pretrained=/no/x.pth"])
 
 
 def test_committed_studies_keep_their_ids():
@@ -114,6 +115,13 @@ def test_committed_studies_keep_their_ids():
             assert [run.model_copy(update=spelled) for run in found] == [
                 run.model_copy(update=spelled) for run in kept
             ], file.stem
+
+
+def test_what_a_choice_replaces_of_the_base_is_known():
+    study = read_study(REFERENCE)
+    assert replaced(study, []) == replaced(study, ["data.root=/data", "recipe.epochs=3"]) == []
+    gone = replaced(study, ["data=sysu", "data.split=test", "recipe=idkl"])
+    assert gone == ["data.synthetic.train_ids=1000", "data.hold_out_dev=true", "recipe.evaluate_every=5"]
 
 
 def test_two_cells_that_are_one_run_are_refused_with_both_names():
@@ -142,11 +150,11 @@ def test_overriding_what_a_factor_sets_is_refused():
 
 
 def test_only_keeps_the_baseline_and_matching_cells():
-    plan, _ = make_plan(read_study(REFERENCE), only=["ibn=a", "mha=guidance"])
+    plan, _ = make_plan(read_study(REFERENCE), only=["ibn=fork", "mha=guidance"])
     assert [cell.baseline for cell in plan.cells if cell.control is None] == [True] + [False] * 4
-    assert all(cell.factors["ibn"] == "a" for cell in plan.cells[1:] if cell.control is None)
-    with pytest.raises(UserError, match="has no level 'aa'"):
-        make_plan(read_study(REFERENCE), only=["ibn=aa"])
+    assert all(cell.factors["ibn"] == "fork" for cell in plan.cells[1:] if cell.control is None)
+    with pytest.raises(UserError, match="has no level 'forks'"):
+        make_plan(read_study(REFERENCE), only=["ibn=forks"])
 
 
 def test_labels_name_the_level_unless_the_factor_is_a_switch():

@@ -19,8 +19,8 @@ LISTINGS = [
     (("ablate", "levels", "--plan"), "refine"),
     (("results", "list", *STORE), "evaluation"),
     (("choose", *STORE, "--device", "model 17", "--max-ms", "50"), "the pick"),
-    (("results", "show", "00aea5a14024", *STORE), "vireid evaluate c7fa8bddec21"),
-    (("results", "diff", "0125a21f8b15", "c7fa8bddec21", *STORE), "model.name"),
+    (("results", "show", "4379d77d6c68", *STORE), "vireid evaluate e5ae21295c69"),
+    (("results", "diff", "0125a21f8b15", "e5ae21295c69", *STORE), "model.name"),
 ]
 
 

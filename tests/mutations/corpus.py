@@ -330,7 +330,7 @@ def _loss_arrays() -> dict[str, np.ndarray[Any, Any]]:
 def subjects() -> tuple[Subject, ...]:
     """Every kind of input that users or other programs hand over."""
     studies = [
-        yaml.safe_load((ROOT / f"ablations/{name}.yaml").read_text()) for name in ("smoke", "toggles", "tvi_lfm")
+        yaml.safe_load((ROOT / f"ablations/{name}.yaml").read_text()) for name in ("smoke", "optimized_idkl", "tvi_lfm")
     ]
     plan = json.loads((ROOT / "results/studies/tvi_lfm/plan.json").read_text()) | {"name": "smoke"}
     published = json.loads((ROOT / "results/published/pmt-sysu-all.json").read_text())

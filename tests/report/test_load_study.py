@@ -76,7 +76,7 @@ def test_the_committed_studies_open_by_name_from_anywhere(tmp_path: Path, monkey
     assert "optimized_idkl" in vireid.studies()
     study = vireid.load_study("optimized_idkl")
     assert study.root.resolve().is_relative_to(ROOT / "results")  # or results/local below it
-    assert "17 cells × 3 seeds" in repr(study)
+    assert "19 cells × 6 seeds" in repr(study)
     assert vireid.load_study(ROOT / "results/studies/compact").name == "compact"
     assert vireid.load_study(ROOT / "results/studies/compact/plan.json").name == "compact"
     with pytest.raises(

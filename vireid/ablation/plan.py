@@ -6,7 +6,7 @@ from itertools import product
 from vireid.ablation.fractions import alias_groups, fraction
 from vireid.ablation.references import find_cell, resolve
 from vireid.ablation.study import Study
-from vireid.config import ExperimentConfig, compose, override_key
+from vireid.config import ExperimentConfig, compose, group_names, override_key
 from vireid.core.errors import UserError
 from vireid.core.plan import Cell, Plan, PlannedRun
 from vireid.experiment.context import RunContext
@@ -71,6 +71,17 @@ def make_plan(
         study=study.model_dump(mode="json"),
     )
     return plan, configs
+
+
+def replaced(study: Study, overrides: Sequence[str]) -> list[str]:
+    """What of a study's base a choice on the command line takes with it: ``data=sysu`` replaces all of ``data``.
+
+    Nobody who writes ``data=sysu`` sees that the study's ``data.hold_out_dev=true`` goes too.
+    """
+    given = {override_key(text) for text in overrides}
+    chosen = given & set(group_names())
+    base = [(text, override_key(text)) for text in study.base]
+    return [text for text, key in base if "." in key and key.partition(".")[0] in chosen and key not in given]
 
 
 class _Planner:

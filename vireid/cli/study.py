@@ -14,6 +14,7 @@ from vireid.cli import DEFAULT_STORE, Overrides, StoreOption, app, opened, writa
 from vireid.cli.listing import plan_table
 from vireid.cli.show import console, failure_lines
 from vireid.core.errors import UserError, did_you_mean
+from vireid.core.messages import printer
 from vireid.core.shipped import shipped
 from vireid.core.table import Table
 from vireid.experiment.progress import bars
@@ -57,7 +58,7 @@ def ablate(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Run a study: every cell is trained, evaluated and profiled; finished runs are reused, broken ones resumed."""
-    from vireid.ablation.plan import check_earlier_fits, make_plan
+    from vireid.ablation.plan import check_earlier_fits, make_plan, replaced
     from vireid.ablation.study import find_study, read_study
 
     if list_:
@@ -67,6 +68,9 @@ def ablate(
         raise UserError("name a study, such as `vireid ablate quick`; `vireid ablate --list` names what is there")
     definition = read_study(find_study(study))
     planned, configs = make_plan(definition, overrides or [], seeds=_numbers(seeds), only=only or [])
+    if gone := replaced(definition, overrides or []):
+        text = f"note: these choices replace whole sections, and with them {', '.join(gone)} of the study's base; "
+        printer(stderr=True).print(f"{text}repeat what is meant", soft_wrap=True)
     if plan:
         check_earlier_fits(configs, opened(store))
         if as_json:

@@ -146,7 +146,7 @@ def _patiently(start: Callable[[], Any], attempts: int = 3) -> Any:
         except Exception as error:
             if "timed out" not in str(error) or attempt == attempts - 1:
                 raise
-    raise AssertionError
+    raise AssertionError("unreachable: the last attempt raises")
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import time
 import psutil
 import pytest
 
+from tests.ablation.spread import Studies
 from vireid.store import Store
 
 pytestmark = [pytest.mark.check, pytest.mark.timeout(900)]
@@ -14,8 +15,6 @@ pytestmark = [pytest.mark.check, pytest.mark.timeout(900)]
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     """What the local engine records of the study, everything measured."""
-    from tests.ablation.engines.conftest import Studies
-
     studies = Studies(tmp_path_factory.mktemp("undisturbed"))
     done = studies.run(studies.write(cost=True, explain=True))
     assert done.returncode == 0, done.stderr

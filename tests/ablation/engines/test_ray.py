@@ -49,8 +49,8 @@ def test_records_and_weights_are_those_of_the_local_engine(machines, studies, un
 
 
 def test_a_node_that_dies_costs_no_record(machines, studies, undisturbed):
+    known = {job.pid for job in machines.left()}
     driver = studies.start(studies.write(), *machines.engine, "--jobs", "3")
-    known: set[int] = set()
     while (node := machines.node_of(job := machines.job(known))) is machines.cluster.head_node:
         known.add(job.pid)  # with the head the whole cluster would be gone
     machines.cluster.remove_node(node, allow_graceful=False)
@@ -86,10 +86,11 @@ def test_a_driver_that_dies_takes_up_where_it_stopped(machines, studies, undistu
 
 def test_a_worker_that_is_killed_as_for_want_of_memory_is_tried_again(machines, studies, undisturbed):
     """The job's own process first, as the system does it; then Ray's worker above it, as Ray does it."""
+    known = {job.pid for job in machines.left()}
     driver = studies.start(studies.write(), *machines.engine, "--jobs", "1", "--request", "memory_gib=0.1")
-    first = machines.job()
+    first = machines.job(known)
     first.kill()
-    second = machines.job(known={first.pid})
+    second = machines.job(known | {first.pid})
     second.parent().kill()
     _, alive = psutil.wait_procs([second], timeout=30)
     assert alive == [], "the job outlived its worker"

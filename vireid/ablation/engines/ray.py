@@ -201,6 +201,9 @@ class RayEngine:
         asked = {"CPU": needs["num_cpus"], "GPU": needs["num_gpus"], "memory": needs["memory"], **needs["resources"]}
         return any(all(machine.get(key, 0) >= value for key, value in asked.items()) for machine in self._machines())
 
+    def _lives(self, node: str) -> bool:
+        return any(other["Alive"] and other["NodeID"] == node for other in self._ray.nodes())
+
     def _machines(self, tag: str = "CPU") -> list[dict[str, float]]:
         """Resources of the living machines that have processors, and ``tag``."""
         living = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
@@ -232,11 +235,14 @@ class RayEngine:
             if node["Alive"]:
                 there = self._affinity(node["NodeID"], soft=False)
                 answer = probe.options(scheduling_strategy=there).remote(needed_packages())
-                asked.append((node["NodeManagerHostname"], node["NodeManagerAddress"], answer))
-        for host, address, answer in asked:
+                asked.append((node, answer))
+        for node, answer in asked:
+            host, address = node["NodeManagerHostname"], node["NodeManagerAddress"]
             try:
                 lacking = self._ray.get(answer, timeout=_PROBE_SECONDS)
             except self._ray.exceptions.RayError as error:
+                if not self._lives(node["NodeID"]):
+                    continue  # it left while it was asked
                 raise UserError(
                     f"--engine ray: machine {host} ({address}) gives no answer: {_first_line(error)}; see "
                     "`ray status`, and stop Ray there to go on without it"

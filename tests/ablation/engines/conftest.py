@@ -38,7 +38,7 @@ class Machines:
     def add(self, **node: Any) -> Any:
         return self.cluster.add_node(num_cpus=1, object_store_memory=100 * MIB, **node)
 
-    def job(self, known: set[int] = frozenset(), seconds: float = 200) -> psutil.Process:
+    def job(self, known: set[int] = frozenset(), seconds: float = 400) -> psutil.Process:
         """A job's process that is not among the known ones, as soon as there is one."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:

@@ -5,8 +5,10 @@ records and artefacts, which the driver puts into its own store. Whatever is los
 driver) costs the job that was under way and no record. The suite's code travels with the driver; packages do not.
 """
 
+import contextlib
 import os
 import shutil
+import sys
 import tempfile
 import threading
 import time
@@ -57,6 +59,8 @@ class RayEngine:
         self._ray = optional_module("ray", "cluster")
         self._affinity = optional_module("ray.util.scheduling_strategies", "cluster").NodeAffinitySchedulingStrategy
         self._stopped = threading.Event()
+        # Ray says there that a machine was lost; standard output is for what the command was asked for.
+        self._aside = contextlib.redirect_stdout(sys.stderr)
         self._sent: dict[tuple[Path, int], Any] = {}  # file and its time of change -> where Ray has it
         self._sending = threading.Lock()
 
@@ -93,11 +97,13 @@ class RayEngine:
         except BaseException:
             ray.shutdown()
             raise
+        self._aside.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
         """Leave the cluster, which ends whatever still runs there for this driver."""
         self._ray.shutdown()
+        self._aside.__exit__(None, None, None)
 
     def default_jobs(self, wanted: int) -> int:
         """As many as wanted on every machine."""

@@ -59,8 +59,10 @@ bench: $(STAMP)
 	$(BIN)/pytest benchmarks --benchmark-only --override-ini testpaths=benchmarks --override-ini python_files='bench_*.py'
 
 # Damaged inputs of every kind, 2,200 by default (COUNT of each): read, or refused in words. Minutes.
+# And a study under KILLS (50) kills at random moments: its records are those of an undisturbed one. A quarter of an hour.
 soak: $(STAMP)
 	$(BIN)/python -m tests.mutations $(or $(COUNT),200)
+	$(BIN)/python -m tests.kills $(or $(KILLS),50)
 
 # What only a CUDA device shows, in BUDGET seconds (480): tests, training steps, deployed model, ranking, a fit of full size.
 # RELEASED=PATH adds the released code. Where torch is already installed: python3 benchmarks/accelerator.py.

@@ -7,6 +7,7 @@ Layout under the store's root (``results/local`` unless told otherwise)::
     runs/<id>/                   its artefacts: log, checkpoint, weights, per-query Parquet
     studies/<name>/plan.json     cells (factors, seed) -> ids
     studies/<name>/report/       rendered report
+    leases/<name>.lease          which process is at a fit, see ``vireid.core.lease``
 """
 
 from __future__ import annotations
@@ -17,18 +18,22 @@ import json
 import logging
 import os
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from vireid.core.errors import UserError
 from vireid.core.files import file_digest
 from vireid.core.identity import is_run_id
 from vireid.core.records import Record, read_record
 
-if TYPE_CHECKING:  # imported where a table is asked for: listings and plans do without
+if TYPE_CHECKING:  # imported where they are asked for: listings and plans do without
     import pandas as pd
 
+    from vireid.core.lease import Lease
+
+_AGREE_SECONDS = 3.0  # while the first of several processes may still be writing
 logger = logging.getLogger(__name__)  # a warning goes to standard error, one line, unless a program says otherwise
 
 
@@ -89,6 +94,12 @@ class Store:
     def study(self, name: str) -> Path:
         """Folder of a study's plan and report."""
         return self.root / "studies" / name
+
+    def lease(self, name: str) -> Lease:
+        """What one process at a time may do in this store, under that name."""
+        from vireid.core.lease import Lease
+
+        return Lease(self.root / "leases" / f"{name}.lease")
 
     def put(self, record: Record) -> Path:
         """Write a record; a failed one gets a name of its own and never hides a result."""
@@ -177,9 +188,59 @@ class Store:
 
     @contextlib.contextmanager
     def lock(self, name: str) -> Iterator[None]:
-        """Hold a lock of that name; a second process gets a message instead of a race. Freed when a process dies."""
+        """Hold a lock of that name; a second process gets a message instead of a race. Freed when a process dies.
+
+        Raises:
+            UserError: another process holds it, or the store cannot be written.
+        """
         import fcntl
 
+        with self._lock_file(name) as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise UserError(
+                    f"{handle.name}: another vireid process is working on '{name}'; wait for it to end"
+                ) from error
+            yield
+
+    @contextlib.contextmanager
+    def agreed(self, name: str, path: Path, content: str) -> Iterator[None]:
+        """Several processes at once, as long as they agree on a file; whoever comes first writes it.
+
+        Args:
+            name: of their lock.
+            path: of the file.
+            content: what it is to say.
+
+        Raises:
+            UserError: others are at work who agreed on something else, or the store cannot be written.
+        """
+        with self._lock_file(name) as handle:
+            begin = time.monotonic()
+            while not self._agrees(handle, path, content):
+                if time.monotonic() - begin > _AGREE_SECONDS:
+                    raise UserError(
+                        f"{handle.name}: another vireid process is working on '{name}' with another {path.name}; wait "
+                        "for it to end, or start both with the same command"
+                    )
+                time.sleep(0.05)
+            yield
+
+    @staticmethod
+    def _agrees(handle: IO[str], path: Path, content: str) -> bool:
+        import fcntl
+
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            write_atomically(path, content)
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return path.is_file() and path.read_text(encoding="utf-8") == content
+        return False
+
+    @contextlib.contextmanager
+    def _lock_file(self, name: str) -> Iterator[IO[str]]:
         path = self.root / f".{name}.lock"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -187,8 +248,4 @@ class Store:
         except OSError as error:
             raise unwritable(path, error) from error
         with handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise UserError(f"{path}: another vireid process is working on '{name}'; wait for it to end") from error
-            yield
+            yield handle

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.tiny import TINY, tiny
-from vireid.ablation.engines.local import run_job
+from vireid.ablation.engines.local import LocalEngine
 from vireid.cli import root_option
 from vireid.core.errors import UserError
 from vireid.experiment.context import RunContext
@@ -144,5 +144,5 @@ def test_files_of_the_working_folder_take_no_librarys_name(shell, monkeypatch):
     assert result.returncode == 0, result.stderr
     monkeypatch.chdir(shell.folder)
     monkeypatch.setattr(sys, "path", [*sys.path, str(shell.folder)])
-    done = run_job(RunContext(tiny("model={name: 'mine:Mine'}"), Store(shell.store)), [], silent)
+    done = LocalEngine().run_job(RunContext(tiny("model={name: 'mine:Mine'}"), Store(shell.store)), [], silent)
     assert done.reason is None, done.log.read_text()

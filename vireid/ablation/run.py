@@ -1,13 +1,18 @@
-"""Plan → records: every fit in a process of its own, then costs and latencies with the machine to themselves."""
+"""Plan → records: every fit as a job of an engine, then costs and latencies with the machine to themselves.
 
-import os
+Several drivers may work on one study in one store: a fit is done by whoever takes its lease, the others wait for it.
+"""
+
+import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 
 from vireid.ablation.clock import StudyClock
-from vireid.ablation.engines.local import Outcome, run_job
+from vireid.ablation.engines.base import Engine, Outcome
+from vireid.ablation.engines.local import LocalEngine
 from vireid.ablation.plan import check_earlier_fits, in_waves
 from vireid.ablation.study import Study
 from vireid.config import ExperimentConfig
@@ -15,7 +20,7 @@ from vireid.core.config import canonical_json
 from vireid.core.errors import UserError
 from vireid.core.messages import printer
 from vireid.core.plan import Plan, PlannedRun
-from vireid.core.records import EvaluationRecord, FitRecord
+from vireid.core.records import EvaluationRecord, FitRecord, read_record
 from vireid.experiment.context import RunContext
 from vireid.experiment.cost.profile import is_profiled
 from vireid.experiment.data import check_same_evaluation_images, check_same_images
@@ -23,46 +28,63 @@ from vireid.experiment.deploy.evaluate import is_deployed
 from vireid.experiment.identity import data_specification
 from vireid.experiment.progress import Display, Job, ProgressCallback, as_text, display
 from vireid.experiment.records import check_precisions, failed_fit
-from vireid.store import Store, write_atomically
+from vireid.store import Store, unwritable
+
+_POLL_SECONDS = 1.0  # between two looks at a lease that another process holds
 
 
 def run_study(
-    study: Study, plan: Plan, configs: Mapping[str, ExperimentConfig], store: Store, jobs: int = 1
+    study: Study,
+    plan: Plan,
+    configs: Mapping[str, ExperimentConfig],
+    store: Store,
+    jobs: int | None = None,
+    engine: Engine | None = None,
 ) -> dict[str, str]:
     """Run what is missing of a plan; finished records are reused, a broken fit takes up where it stopped.
 
     A failing run leaves its own record and does not stop the others. Latency is measured after all training, so that
-    nothing runs beside it.
+    nothing runs beside it. Started again while it runs, also on another machine that sees the store, it takes over a
+    part of the work; a fit is run once.
 
     Args:
         study: the study as read.
         plan: its plan.
         configs: the configuration of every fit by its id.
         store: where records go.
-        jobs: fits at the same time. On a CPU they share the cores evenly unless ``runtime.threads`` says otherwise: two
-            fits of one thread each finish sooner than one after the other on two, for models too small to fill them.
+        jobs: fits at the same time; by default what the engine makes of the study's own number. On a CPU they share the
+            cores evenly unless ``runtime.threads`` says otherwise: two fits of one thread each finish sooner than one
+            after the other on two, for models too small to fill them.
+        engine: what carries out the jobs; processes of this machine by default.
 
     Returns:
         What failed: "fit of cell, seed" -> reason.
 
     Raises:
-        UserError: a teacher or start that some fit needs is neither in the store nor planned, or this processor would
-            emulate a precision.
+        UserError: a teacher or start that some fit needs is neither in the store nor planned, this processor would
+            emulate a precision, the engine lacks a machine, or another process runs the study with another plan.
     """
+    engine = engine or LocalEngine()
     check_earlier_fits(configs, store)
-    for fit, config in configs.items():
-        if store.get(fit) is None:
-            check_precisions(config)
-    driver = _Driver(study, plan, configs, store, jobs)
-    with store.lock(f"study-{plan.name}"):
-        write_atomically(store.study(plan.name) / "plan.json", plan.model_dump_json(indent=1) + "\n")
+    if engine.at_home:
+        for fit, config in configs.items():
+            if store.get(fit) is None:
+                check_precisions(config)
+    text = plan.model_dump_json(indent=1) + "\n"
+    with store.agreed(f"study-{plan.name}", store.study(plan.name) / "plan.json", text), engine:
+        engine.check(["fit", *(["latency"] if study.measure.latency else [])])
+        driver = _Driver(study, plan, configs, store, jobs or engine.default_jobs(study.jobs), engine)
         with display(printer(stderr=True)) as shown:
             driver.run(shown)
     return driver.failures
 
 
-def is_finished(run: RunContext) -> bool:
+def is_finished(run: RunContext, *, images_here: bool = True) -> bool:
     """Whether the fit and all its evaluations are there.
+
+    Args:
+        run: the configuration and its store.
+        images_here: whether its images are on this machine, to be compared with those of the records.
 
     Raises:
         UserError: they are, but of other images than those on disk.
@@ -71,11 +93,13 @@ def is_finished(run: RunContext) -> bool:
     if not isinstance(fit, FitRecord):
         return False
     evaluations = [run.store.get(run.ids.evaluation(protocol)) for protocol in run.config.evaluation.protocols]
-    check_same_images(fit, run.data)
+    if images_here:
+        check_same_images(fit, run.data)
     for record in evaluations:
         if not isinstance(record, EvaluationRecord):
             return False
-        check_same_evaluation_images(record, run.data)
+        if images_here:
+            check_same_evaluation_images(record, run.data)
     return True
 
 
@@ -83,11 +107,19 @@ class _Driver:
     """Carries out the jobs of a study, shows how far it is, and keeps what failed."""
 
     def __init__(
-        self, study: Study, plan: Plan, configs: Mapping[str, ExperimentConfig], store: Store, jobs: int
+        self,
+        study: Study,
+        plan: Plan,
+        configs: Mapping[str, ExperimentConfig],
+        store: Store,
+        jobs: int,
+        engine: Engine,
     ) -> None:
-        self._study, self._plan, self._store, self._jobs = study, plan, store, jobs
+        self._study, self._plan, self._store, self._jobs, self._engine = study, plan, store, jobs, engine
         self._runs = {fit: RunContext(config, store) for fit, config in configs.items()}
         self._waves = in_waves(configs)
+        self._leases = {run.fit: store.lease(f"fit-{run.fit}") for run in plan.runs}
+        self._waiting: dict[str, int] = {}  # fits that another process is at -> failed attempts before
         self._clock = self._count_missing()
         self._done = 0
         self.failures: dict[str, str] = {}
@@ -96,12 +128,20 @@ class _Driver:
         """Work through the plan."""
         self._shown = shown
         self._show_whole()
-        if self._jobs > 1:
-            self._prepare_images()
-        for wave in self._waves:
-            _in_parallel(self._fit, [run for run in self._plan.runs if run.fit in wave], self._jobs)
-        for planned in self._plan.runs:
-            self._profile(planned)
+        try:
+            if self._jobs > 1 and self._engine.at_home:
+                self._prepare_images()
+            for wave in self._waves:
+                left = [run for run in self._plan.runs if run.fit in wave]
+                while held := _in_parallel(self._fit, left, self._jobs, self._engine):
+                    if len(held) == len(left):
+                        time.sleep(_POLL_SECONDS)
+                    left = held
+            for planned in self._plan.runs:
+                self._profile(planned)
+        except BaseException:
+            self._engine.stop()
+            raise
 
     def _prepare_images(self) -> None:
         """Render and decode what unfinished fits need, each set of images once: parallel jobs would do it each."""
@@ -114,23 +154,35 @@ class _Driver:
         for planned in first.values():
             run = self._runs[planned.fit]
             self._carry_out(
-                f"images of seed {planned.seed}", "", partial(_run, run, ["data"], name="images"), advance=0
+                f"images of seed {planned.seed}", "", partial(self._run, run, ["data"], name="images"), advance=0
             )
 
-    def _fit(self, planned: PlannedRun) -> None:
-        """Train, evaluate and explain a planned run where it is not finished."""
+    def _fit(self, planned: PlannedRun) -> bool:
+        """Train, evaluate and explain a planned run where it is not finished; False where another process is at it."""
+        lease, title = self._leases[planned.fit], self._title(planned)
+        with _writing(self._store):
+            if not lease.take():
+                if planned.fit not in self._waiting:
+                    self._waiting[planned.fit] = _failures(self._runs[planned.fit])
+                    self._shown.say(f"{title}: {lease.owner()} is at it")
+                return False
+        try:
+            self._carry_out(f"fit of {planned.cell}, seed {planned.seed}", title, partial(self._train, planned))
+        finally:
+            lease.release()
+        return True
+
+    def _train(self, planned: PlannedRun, progress: Job) -> str | None:
         explained = self._study.measure.explain and planned.seed == self._plan.seeds[0]
         steps = ["fit", "evaluate", *(["explain"] if explained else [])]
-        run = RunContext(share_cores(self._runs[planned.fit].config, self._jobs), self._store)
-
-        def train(progress: Job) -> str | None:
-            self._clock.begin_fit(planned.fit)
-            try:
-                return _train(run, steps, _timed(progress, self._clock, planned.fit))
-            finally:
-                self._clock.end_fit(planned.fit)
-
-        self._carry_out(f"fit of {planned.cell}, seed {planned.seed}", self._title(planned), train)
+        run = RunContext(self._engine.fitted(self._runs[planned.fit].config, self._jobs), self._store)
+        if planned.fit in self._waiting and (reason := _failed_since(run, self._waiting[planned.fit])) is not None:
+            return reason
+        self._clock.begin_fit(planned.fit)
+        try:
+            return _train(run, steps, _timed(progress, self._clock, planned.fit), self._engine)
+        finally:
+            self._clock.end_fit(planned.fit)
 
     def _profile(self, planned: PlannedRun) -> None:
         """Count, time and evaluate as deployed what is not on record."""
@@ -140,15 +192,34 @@ class _Driver:
             self._clock.begin_profile()
             try:
                 steps = (["cost"] if measure.cost else []) + (["latency"] if measure.latency else [])
-                if steps and is_profiled(run, latency=measure.latency):
+                # Ids of latencies are of the machine that measures: whether it has done so, only it can tell.
+                known_here = self._engine.at_home or not measure.latency
+                if steps and known_here and is_profiled(run, latency=measure.latency):
                     steps = []
                 if self._store.get(planned.fit) is not None and not is_deployed(run):
                     steps.append("deployed")
-                return _run(run, steps, progress, name="profile") if steps else None
+                return self._run(run, steps, progress, name="profile") if steps else None
             finally:
                 self._clock.end_profile()
 
-        self._carry_out(f"profile of {planned.cell}, seed {planned.seed}", self._title(planned), work)
+        with self._alone(f"profile-{socket.gethostname()}"):
+            self._carry_out(f"profile of {planned.cell}, seed {planned.seed}", self._title(planned), work)
+
+    @contextmanager
+    def _alone(self, name: str) -> Iterator[None]:
+        """Hold the lease of that name; whoever holds it now is waited for."""
+        lease = self._store.lease(name)
+        with _writing(self._store):
+            while not lease.take():
+                time.sleep(_POLL_SECONDS)
+        try:
+            yield
+        finally:
+            lease.release()
+
+    def _run(self, run: RunContext, steps: Sequence[str], progress: ProgressCallback, name: str) -> str | None:
+        outcome = self._engine.run_job(run, steps, progress, name)
+        return None if outcome.reason is None else _with_log(outcome)
 
     def _carry_out(self, what: str, title: str, work: Callable[[Job], str | None], advance: int = 1) -> None:
         """Run one job, note its failure, and leave a line behind."""
@@ -190,40 +261,45 @@ def _timed(progress: Job, clock: StudyClock, fit: str) -> ProgressCallback:
     return report
 
 
-def _in_parallel(work: Callable[[PlannedRun], None], runs: Sequence[PlannedRun], jobs: int) -> None:
-    """Work through the runs in order, ``jobs`` at a time; whatever interrupts starts no further one."""
+def _in_parallel(
+    work: Callable[[PlannedRun], bool], runs: Sequence[PlannedRun], jobs: int, engine: Engine
+) -> list[PlannedRun]:
+    """Work through the runs in order, ``jobs`` at a time; whatever interrupts starts no further one.
+
+    Returns:
+        Those for which ``work`` said that it had not been done.
+    """
     if jobs == 1:
-        for run in runs:
-            work(run)
-        return
+        return [run for run in runs if not work(run)]
     with ThreadPoolExecutor(jobs) as pool:  # threads: each only waits for a process of its own
         futures = [pool.submit(work, run) for run in runs]
         try:
-            for future in futures:
-                future.result()
+            return [run for run, future in zip(runs, futures, strict=True) if not future.result()]
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            engine.stop()
             raise
 
 
-def share_cores(config: ExperimentConfig, jobs: int) -> ExperimentConfig:
-    """A configuration whose fit takes its share of the cores beside ``jobs`` others, unless it names its threads."""
-    if jobs == 1 or config.runtime.threads is not None:
-        return config
-    threads = max(1, (os.cpu_count() or 1) // jobs)
-    return config.model_copy(update={"runtime": config.runtime.model_copy(update={"threads": threads})})
+@contextmanager
+def _writing(store: Store) -> Iterator[None]:
+    """Say what can be done where leases cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise unwritable(store.root / "leases", error) from error
 
 
-def _train(run: RunContext, steps: list[str], progress: ProgressCallback) -> str | None:
+def _train(run: RunContext, steps: list[str], progress: ProgressCallback, engine: Engine) -> str | None:
     """Bring a planned run to its records; None, or why it failed."""
     try:
         explained = "explain" not in steps or (run.directory / "explain" / "retrieval.json").is_file()
-        if explained and is_finished(run):
+        if explained and is_finished(run, images_here=engine.at_home):
             return None
     except UserError as error:
         return str(error)
     before = _failures(run)
-    outcome = run_job(run, steps, progress)
+    outcome = engine.run_job(run, steps, progress)
     if outcome.reason is None:
         return None
     if run.store.get(run.ids.fit) is None and _failures(run) == before:
@@ -231,13 +307,16 @@ def _train(run: RunContext, steps: list[str], progress: ProgressCallback) -> str
     return _with_log(outcome)
 
 
-def _run(run: RunContext, steps: list[str], progress: ProgressCallback, name: str) -> str | None:
-    outcome = run_job(run, steps, progress, name)
-    return None if outcome.reason is None else _with_log(outcome)
-
-
 def _failures(run: RunContext) -> int:
     return len(list(run.store.runs.glob(f"{run.ids.fit}.failed-*.json")))
+
+
+def _failed_since(run: RunContext, before: int) -> str | None:
+    """Why the fit failed in another process, if it did after ``before`` attempts."""
+    if run.store.get(run.ids.fit) is not None or _failures(run) <= before:
+        return None
+    path = run.store.runs / f"{run.ids.fit}.failed-{_failures(run)}.json"
+    return read_record(path.read_bytes(), str(path)).reason
 
 
 def _with_log(outcome: Outcome) -> str:

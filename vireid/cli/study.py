@@ -20,6 +20,7 @@ from vireid.core.table import Table
 from vireid.experiment.progress import bars
 
 if TYPE_CHECKING:
+    from vireid.ablation.engines.base import Engine
     from vireid.ablation.study import Study
     from vireid.config import ExperimentConfig
     from vireid.core.plan import Plan
@@ -51,6 +52,20 @@ def ablate(
             "or as many as there are cores.",
         ),
     ] = None,
+    engine: Annotated[
+        str, typer.Option("--engine", help="Where jobs run: local, ray (many machines), or your own as module:Class.")
+    ] = "local",
+    address: Annotated[
+        str | None, typer.Option("--address", help="Of the engine's cluster: host:port; by default the one here.")
+    ] = None,
+    request: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--request",
+            help="What every fit asks of a machine of the cluster: memory_gib=8, gpus=0.5, or a tag of your own such "
+            "as big=1; repeatable.",
+        ),
+    ] = None,
     report: Annotated[bool, typer.Option("--report", help="Render the report at the end.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON alone: the studies, the plan, or what was run and what failed.")
@@ -79,18 +94,19 @@ def ablate(
         console.print(plan_table(planned, terminal=console.is_terminal))
         return
 
-    side_by_side = jobs or min(definition.jobs, os.cpu_count() or 1)
     if estimate:
         if as_json:
             raise UserError("--estimate prints sentences; leave --json out")
+        side_by_side = jobs or min(definition.jobs, os.cpu_count() or 1)
         _estimate(definition, planned, configs, opened(store), side_by_side)
         return
 
     from vireid.ablation.run import run_study
 
+    where_jobs_run = _engine(engine, address, request or [])
     records = writable(store)
     template = _template(definition.report) if report else None
-    failures = run_study(definition, planned, configs, records, side_by_side)
+    failures = run_study(definition, planned, configs, records, jobs, where_jobs_run)
     page = None if template is None else _render(records, planned.name, template)
     if as_json:
         typer.echo(json.dumps(_outcome(records, planned, failures, page), indent=1, ensure_ascii=False))
@@ -105,11 +121,38 @@ def ablate(
         raise typer.Exit(1)
 
 
+def _engine(name: str, address: str | None, requests: Sequence[str]) -> Engine:
+    """The engine of that name with the settings that were given.
+
+    Raises:
+        UserError: no such engine, or one without these settings.
+    """
+    from vireid.ablation.engines import ENGINES
+    from vireid.core.config import parse
+
+    settings: dict[str, Any] = {"name": name}
+    if address is not None:
+        settings["address"] = address
+    if requests:
+        settings["request"] = dict(_request(text) for text in requests)
+    engine_class = ENGINES.load(name)
+    engine: Engine = engine_class(parse(engine_class.Config, settings, f"--engine {name}"))
+    return engine
+
+
+def _request(text: str) -> tuple[str, float]:
+    name, _, number = text.partition("=")
+    try:
+        return name, float(number)
+    except ValueError as error:
+        raise UserError(f"--request {text}: expected NAME=NUMBER, such as memory_gib=8") from error
+
+
 def _estimate(
     definition: Study, planned: Plan, configs: Mapping[str, ExperimentConfig], records: Store, jobs: int
 ) -> None:
+    from vireid.ablation.engines.local import share_cores
     from vireid.ablation.estimate import estimate, lines
-    from vireid.ablation.run import share_cores
     from vireid.experiment.records import environment
     from vireid.store import Store
 

@@ -1,5 +1,6 @@
 """What a run ran on and with: interpreter, packages, commit of the suite. Recorded, never part of identity."""
 
+import os
 import platform
 import subprocess
 from collections.abc import Mapping
@@ -70,8 +71,19 @@ def package_version(package: str) -> str | None:
         return None
 
 
+COMMIT_VARIABLE = "VIREID_COMMIT"  # of a copy of a checkout, on another machine: its commit, "+" after it where dirty
+
+
+def commit_variable() -> str:
+    """What that variable says of this checkout; empty outside any."""
+    commit, dirty = _git_state()
+    return "" if commit is None else commit + ("+" if dirty else "")
+
+
 @cache
 def _git_state() -> tuple[str | None, bool | None]:
+    if told := os.environ.get(COMMIT_VARIABLE):
+        return told.rstrip("+"), told.endswith("+")
     here = Path(__file__).resolve().parents[2]
     if not (here / ".git").exists():
         return None, None

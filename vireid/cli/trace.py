@@ -96,6 +96,8 @@ def _numbers(store: Store, record: Record) -> Iterator[Table | str]:
         if record.stages:
             yield show.stages_table(record)
         yield from (f"noted: {note}" for note in record.notes)
+        if record.memory_withdrawn:
+            yield record.memory_withdrawn
         yield ""
 
 

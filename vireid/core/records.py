@@ -242,7 +242,9 @@ class LatencyRecord(RecordBase):
     seconds: list[float] = []
     """Per forward of `batch` images, in order of measurement."""
     peak_memory_bytes: int | None = None
-    """Weights and what one forward adds to them."""
+    """Highest memory that the artefact adds to an empty runtime, loading included; read it as ``artefact_memory``."""
+    memory_by: str | None = None
+    """How that was measured; None of records whose figure counts the module in PyTorch beside a runtime's file."""
     notes: list[str] = []
     affinity: list[int] | None = None
     """Cores that the process was held to."""
@@ -268,6 +270,21 @@ class LatencyRecord(RecordBase):
     """Seconds of each stage, as many as ``seconds``."""
     stage_settings: dict[str, Any] = {}
     """The image, rows and bytes of the gallery, length of the list."""
+
+    @property
+    def artefact_memory(self) -> int | None:
+        """``peak_memory_bytes`` where it is the artefact's own; withdrawn in older records, None there."""
+        return None if self.memory_by is None else self.peak_memory_bytes
+
+    @property
+    def memory_withdrawn(self) -> str:
+        """Why an older record's peak memory is not shown; empty where there is none to withdraw."""
+        if self.memory_by is not None or self.peak_memory_bytes is None:
+            return ""
+        return (
+            f"peak memory {self.peak_memory_bytes / 1e6:.1f} MB is withdrawn: it counts the network's float32 weights "
+            "in PyTorch, whatever the file holds; `vireid profile profile=isolated --again` measures the artefact"
+        )
 
 
 Record = FitRecord | EvaluationRecord | CostRecord | LatencyRecord

@@ -9,8 +9,9 @@ suite evaluates. All but ``binary`` approximate the cosine of unit features u an
 - ``pca256``, ``pca128``, ``pca64``: u and v less the mean of training features, on the leading eigenvectors of their
   covariance, scaled to length 1 again; float32.
 - ``binary``: a bit per dimension, whether u is above the mean of training features there. Rows are ordered by Hamming
-  distance, equal ones by row; the first ``CANDIDATES`` (or as many as are asked for) are put in order by their int8
-  scores, which are stored too. What follows them stays in the order of the distances.
+  distance, equal ones by row; the first tenth, at most ``CANDIDATES`` rows (or as many as are asked for), are put in
+  order by their int8 scores, which are stored too. What follows them stays in the order of the distances. In a gallery
+  of fewer than 1000 rows a tenth, so that its accuracy is that of the bits and not of the int8 scores alone.
 
 Equal scores keep the order of rows, as in the suite's evaluation.
 
@@ -19,6 +20,7 @@ Shapes: G gallery rows, B rows at a time, D feature width, K reduced width, W wo
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +32,7 @@ Array = npt.NDArray[Any]
 REDUCED = {"pca256": 256, "pca128": 128, "pca64": 64}  # width that each keeps
 STORAGES = ("fp32", "fp16", "int8", *REDUCED, "binary")
 FITTED = (*REDUCED, "binary")  # that need training features
-CANDIDATES = 100  # rows of the smallest Hamming distances that int8 scores put in order
+CANDIDATES = 100  # most rows of the smallest Hamming distances that int8 scores put in order
 BLOCK_VALUES = 1 << 18  # float32 values that are held at once where rows are unpacked: 1 MiB, what a core's cache holds
 BLOCK_ROWS = 1 << 14  # rows whose Hamming distances are taken at once
 _BITS = np.array([bin(byte).count("1") for byte in range(256)], dtype=np.uint8)
@@ -43,7 +45,7 @@ class Codec:
 
     name: str
     width: int  # D
-    mean: Array | None = None  # D, of training features of length 1
+    mean: Array  # D, of training features of length 1; zeros where nothing is fitted
     components: Array | None = None  # D×K
 
 
@@ -66,7 +68,7 @@ def fit_codec(name: str, width: int, training: Array | None = None) -> Codec:
     if name not in storages_for(width):
         raise ValueError(f"storage {name}: of {width} values there are {', '.join(storages_for(width))}")
     if name not in FITTED:
-        return Codec(name, width)
+        return Codec(name, width, np.zeros(width, dtype=np.float32))
     if training is None or len(training) <= REDUCED.get(name, 1):
         given = "no" if training is None else f"{len(training)}"
         raise ValueError(f"storage {name}: {given} training features; more than {REDUCED.get(name, 1)} are needed")
@@ -149,7 +151,7 @@ class Gallery:
         if not len(self._words):
             return self._products(prepared)
         distance = self._hamming(prepared)
-        first = best(-distance.astype(np.int32), CANDIDATES)
+        first = best(-distance.astype(np.int32), candidates(self.rows))
         scores = -distance.astype(np.float32)
         scores[first] = 2 + self._products_of(first, prepared)  # cosines are above -1.5, and distances not below 0
         return scores
@@ -159,7 +161,7 @@ class Gallery:
         prepared = self._reduced(unit(query[None]))[0]
         if not len(self._words):
             return best(self._products(prepared), top)
-        first = np.sort(best(-self._hamming(prepared).astype(np.int32), max(CANDIDATES, top)))
+        first = np.sort(best(-self._hamming(prepared).astype(np.int32), max(candidates(self.rows), top)))
         return np.asarray(first[best(self._products_of(first, prepared), top)])
 
     def _reduced(self, features: Array) -> Array:
@@ -204,6 +206,11 @@ class Gallery:
         return distance
 
 
+def candidates(rows: int) -> int:
+    """How many rows int8 scores put in order, of a gallery of ``rows`` whose bits are searched."""
+    return min(CANDIDATES, -(-rows // 10))
+
+
 def _bit_counts(words: Array) -> Array:
     """Number of ones in each word of 64 bits; NumPy has counted them itself since version 2."""
     if hasattr(np, "bitwise_count"):
@@ -221,10 +228,18 @@ def best(scores: Array, top: int) -> Array:
     return np.asarray(chosen[np.argsort(-scores[chosen], kind="stable")])
 
 
-def random_rows(gallery: Gallery, seed: int = 0) -> None:
-    """Fill a gallery with random features, made block by block: what is in it decides nothing of how long it takes."""
+def random_blocks(rows: int, width: int, seed: int = 0) -> Iterator[Array]:
+    """Random features (B×D), ``rows`` in all: what is in a gallery decides nothing of how long it is searched."""
     generator = np.random.default_rng(seed)
-    step = max(1, (1 << 23) // gallery.codec.width)
-    for start in range(0, gallery.rows, step):
-        count = min(step, gallery.rows - start)
-        gallery.fill(start, generator.standard_normal((count, gallery.codec.width), dtype=np.float32))
+    step = max(1, (1 << 23) // width)
+    for start in range(0, rows, step):
+        yield generator.standard_normal((min(step, rows - start), width), dtype=np.float32)
+
+
+def random_gallery(codec: Codec, rows: int) -> Gallery:
+    """A gallery of random rows, made block by block."""
+    gallery, start = Gallery(codec, rows), 0
+    for block in random_blocks(rows, codec.width):
+        gallery.fill(start, block)
+        start += len(block)
+    return gallery

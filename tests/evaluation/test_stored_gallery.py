@@ -50,7 +50,7 @@ def test_what_cannot_be_searched_so_is_refused(features, index):
         evaluate_stored(features, index, ProtocolConfig(name="llcm/full"), codec_of("fp32", features))
     with pytest.raises(UserError, match="extract one row per image"):
         evaluate_stored(features[:-1], index, ProtocolConfig(name="sysu/seeded"), codec_of("fp32", features))
-    with pytest.raises(UserError, match="storage pca256: of 96 values there are .*; leave it out with --storage"):
+    with pytest.raises(UserError, match=r"storage pca256: of 96 values there are .*; leave it out with --storage"):
         codec_of("pca256", features)
 
 

@@ -109,6 +109,7 @@ def main() -> None:
         "data",
         "deploy",
         "external",
+        "gallery",
         "models",
         "results",
         "robustness",

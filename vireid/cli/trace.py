@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from vireid.cli import show
+from vireid.cli import gallery, show
 from vireid.core.messages import DASH, NOT_COMPARABLE, counted
 from vireid.core.table import Table
 
@@ -91,6 +91,8 @@ def _numbers(store: Store, record: Record) -> Iterator[Table | str]:
         yield _metrics(record)
     elif record.kind == "cost":
         yield show.cost_table(record)
+    elif record.kind == "gallery" or record.kind == "search":
+        yield gallery.numbers(record)
     else:
         yield from show.latency_tables([record])
         if record.stages:

@@ -104,9 +104,8 @@ def parse_share(text: str, option: str) -> float:
 def _known(names: Sequence[str], valid: Sequence[str], option: str) -> list[str]:
     for name in names:
         if name not in valid:
-            raise UserError(
-                f"{option} {name}: there is no such one{did_you_mean(name, valid)}; valid: {', '.join(valid)}"
-            )
+            hint = did_you_mean(name, valid)
+            raise UserError(f"{option} {name}: there is no such one{hint}; valid: {', '.join(valid)}")
     return [name for name in valid if name in names]
 
 

@@ -118,6 +118,7 @@ class _Galleries:
         self._embedders: Any = None
         self._features: dict[str, FloatArray] = {}
         self._file = source.file
+        self._width: int | None = None  # of the features, once a record or they themselves tell
 
     def records(self, protocols: Sequence[ModelProtocol], storages: Sequence[str]) -> list[GalleryRecord]:
         records: list[GalleryRecord] = []
@@ -139,12 +140,13 @@ class _Galleries:
             id_ = run_id({"kind": "gallery", "version": VERSION, "fit": run.fit.id, **specified})
             stored = run.store.get(id_)
             if isinstance(stored, GalleryRecord):
+                self._width = stored.features
                 yield stored
                 continue
-            started, training = now(), self._of("train", self._training)
-            if not storages and name not in storages_for(training.shape[1]):
+            if not storages and self._width is not None and name not in storages_for(self._width):
                 continue
-            features = self._of(part, index)
+            started, training = now(), self._of("train", self._training)
+            self._width, features = training.shape[1], self._of(part, index)
 
             def ranked(storage: str, training: FloatArray = training, features: FloatArray = features) -> StoredResult:
                 codec = codec_of(storage, training)

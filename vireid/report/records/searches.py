@@ -88,6 +88,7 @@ def _search(record: Record) -> _Search | None:
     if isinstance(record, LatencyRecord) and record.threads == 1 and "storage" in record.stage_settings:
         settings, seconds = record.stage_settings, record.stages.get("search")
         if seconds:
-            of = (machine_digest(record.environment), "numpy", settings["storage"], settings["features"])
-            return (*of, settings["gallery"], statistics.median(seconds), settings.get("gallery_bytes"), record.notes)
+            middle, width, rows = statistics.median(seconds), int(settings["features"]), int(settings["gallery"])
+            of = (machine_digest(record.environment), "numpy", str(settings["storage"]), width, rows)
+            return (*of, middle, settings.get("gallery_bytes"), record.notes)
     return None

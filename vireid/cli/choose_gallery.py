@@ -107,8 +107,8 @@ def _sentence(best: Retrieval, choice: RetrievalChoice, floor: Floor | None) -> 
     if floor is not None and floor.doubtful(best.accuracy):
         doubt = " Its interval reaches below the floor (marked ?): the data do not show that it keeps it."
     return (
-        f"{best}: mAP {_percent(best.accuracy)} at {best.ms():.2f} ms a query, {memory} with {best.rows} rows, is {what} "
-        f"of {len(choice.fitting)} within the limits, {len(choice.considered)} considered.{kept}{doubt}"
+        f"{best}: mAP {_percent(best.accuracy)} at {best.ms():.2f} ms a query, {memory} with {best.rows} rows, is "
+        f"{what} of {len(choice.fitting)} within the limits, {len(choice.considered)} considered.{kept}{doubt}"
     )
 
 

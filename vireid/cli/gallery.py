@@ -115,7 +115,7 @@ def _grouped(records: Sequence[GalleryRecord]) -> dict[str, list[GalleryRecord]]
     for record in records:
         file = record.artefact
         made = "trained model" if file is None else f"{file.runtime['name']} {file.precision} file"
-        label = show.protocol_label(record.card.without("split"))
+        label = record.card.model_copy(update={"split": "test"}).title  # which names no split
         groups.setdefault(f"fit {record.fit[:6]}, {made}, {record.features} values: {label}", []).append(record)
     return groups
 
@@ -167,7 +167,10 @@ def time_table(searches: Sequence[SearchRecord]) -> Table:
     table = Table(f"One search on one core, ms ({searches[0].features} values, the best {searches[0].top})")
     table.add_column("library", "group")
     table.add_columns("storage", *(_rows(count) for count in sizes), "MB", "exponent", text=("storage",))
-    for times in search_times(searches):
+    order = list(dict.fromkeys(record.storage for record in searches))
+    for times in sorted(
+        search_times(searches), key=lambda times: (times.library != "numpy", order.index(times.storage))
+    ):
         milliseconds = (times.ms(count) if times.is_measured(count) else None for count in sizes)
         size = times.gallery_bytes.get(sizes[-1])
         table.add_row(

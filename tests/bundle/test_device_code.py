@@ -14,12 +14,13 @@ import pytest
 import torch
 
 import vireid
-from vireid.bundle.device import features, isolation, machine, record
+from vireid.bundle.device import features, isolation, machine, options, record
 from vireid.core.config import canonical_json
 from vireid.core.environment import MACHINE_IDENTITY, Environment
 from vireid.core.identity import run_id
 from vireid.data.augmentation import MEAN, STD
 from vireid.data.augmentation import normalise as normalise_torch
+from vireid.evaluation.gallery import STORAGES
 from vireid.profiling.complexity import example_images as example_torch
 from vireid.profiling.device import describe_device, device_identity
 from vireid.profiling.export.formats import difference
@@ -31,6 +32,7 @@ COPIED = (
     "vireid.bundle.device",
     "vireid.core.child",
     "vireid.core.processor",
+    "vireid.evaluation.gallery",
     "vireid.profiling.sampling",
     "vireid.profiling.sensors",
 )
@@ -58,7 +60,12 @@ def test_device_code_imports_nothing_a_device_lacks(file):
 
 @pytest.mark.parametrize(
     "file",
-    [*DEVICE, SUITE / "core/processor.py", *sorted((SUITE / "profiling/sensors").glob("*.py"))],
+    [
+        *DEVICE,
+        SUITE / "core/processor.py",
+        SUITE / "evaluation/gallery.py",
+        *sorted((SUITE / "profiling/sensors").glob("*.py")),
+    ],
     ids=lambda f: f.stem,
 )
 def test_device_code_has_the_syntax_of_python_3_9(file):
@@ -231,3 +238,7 @@ def test_the_scale_of_features_decides_nothing():
         assert found["difference"] == pytest.approx(3e-5, abs=3e-5)
         pair = (torch.from_numpy(array * np.float32(scale)) for array in (near, reference))
         assert difference(*pair) == pytest.approx(found["difference"], rel=1e-9)
+
+
+def test_storages_that_measure_py_offers_are_those_of_galleries():
+    assert options.STORAGES == STORAGES

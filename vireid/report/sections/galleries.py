@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from matplotlib.axes import Axes
+
 from vireid.bundle.device.choice import pareto_front
 from vireid.core.messages import DASH
 from vireid.core.protocol_card import COUNTS
@@ -18,6 +20,7 @@ from vireid.report.records.timings import machine_names
 from vireid.report.sections.scores import along, staircase
 from vireid.report.tables import csv_text
 
+DECADES = 30  # times: values that lie farther apart have a mark at every decade alone
 ROWS = 100_000  # that the figure's times are of, where they were measured
 
 
@@ -157,15 +160,27 @@ def _figure(
     searched = [(one, ms) for one, ms in known if ms is not None]
     if searched:
         panels.append((f"ms of a search in {ROWS:,} rows (logarithmic)".replace(",", " "), searched))
+    exact = {(one.model.label, one.file): one.mean_ap for one in group if one.storage == "fp32"}
     with canvas.styled():
         figure = canvas.new_figure(canvas.PAGE, 3.4)
-        for axes, (label, points) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        grid = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+        labelled: list[tuple[Axes, list[tuple[float, float]], list[str], list[tuple[float, float]]]] = []
+        for axes, (label, points) in zip(grid, panels, strict=True):
             canvas.light_grid(axes, "both")
-            where = [(x, 100 * one.mean_ap) for one, x in points]
-            for (one, _), point in zip(points, where, strict=True):
-                axes.scatter(*point, s=30, color=canvas.colour(storages.index(one.storage)), zorder=3)
+            where, covered = [(x, 100 * one.mean_ap) for one, x in points], []
+            for (one, x), point in zip(points, where, strict=True):
+                shade = canvas.colour(storages.index(one.storage))
+                axes.scatter(*point, s=30, color=shade, zorder=3)
+                reference = exact.get((one.model.label, one.file))
+                if reference is not None and one.storage != "fp32":
+                    ends = [(x, 100 * (reference + end)) for end in one.change[1:]]
+                    axes.plot(*zip(*ends, strict=True), color=shade, linewidth=0.8, alpha=0.6)
+                    covered += along(ends)
             axes.set_xscale("log")
-            canvas.plain_logarithm(axes.xaxis)
+            if max(x for x, _ in where) < DECADES * min(x for x, _ in where):
+                canvas.plain_logarithm(axes.xaxis)
+            else:
+                axes.xaxis.set_major_formatter("{x:g}")
             axes.margins(x=0.18, y=0.18)
             axes.set_xlim(*axes.get_xlim())
             best = [where[position] for position in pareto_front(where)]
@@ -173,11 +188,14 @@ def _figure(
             line.append((axes.get_xlim()[1], line[-1][1]))
             axes.plot(*zip(*line, strict=True), color=canvas.GREY, linewidth=1.2, linestyle=(0, (4, 2)), zorder=1)
             axes.set_xlabel(label)
-            axes.set_ylabel("mAP (%)")
-            canvas.place_labels(axes, where, [one.storage for one, _ in points], along(line))
+            ahead = [(x * 10 ** (step / 20), y) for x, y in best for step in range(1, 10)]  # along a logarithmic axis
+            labelled.append((axes, where, [one.storage for one, _ in points], covered + along(line) + ahead))
+        grid[0].set_ylabel("mAP (%)")
+        for axes, where, names, covered in labelled:  # last: it freezes the layout of the whole figure
+            canvas.place_labels(axes, where, names, covered)
         caption = (
-            f"mAP against what a gallery costs: {protocol}. Colour: storage. Dashed: Pareto front. Times with NumPy on "
-            f"one core.{note}"
+            f"mAP against what a gallery costs: {protocol}. Colour: storage. Dashed: Pareto front; thin lines: "
+            f"intervals of the difference to float32, paired by query. Times with NumPy on one core.{note}"
         )
         return canvas.publish(figure, name, caption, out)
 

@@ -185,17 +185,6 @@ def test_ranks_agree_as_far_as_naive_searches_do():
     assert features.compare(reference, reference)["overlap10"] == 1
 
 
-def test_a_search_finds_what_sorting_all_finds():
-    pytest.importorskip("onnxruntime")
-    from vireid.bundle.device.tasks import random_gallery, search
-
-    gallery, query = random_gallery(50, 8), np.random.default_rng(3).standard_normal(8).astype(np.float32)
-    cosines = [float(row @ query / np.linalg.norm(query)) for row in gallery]
-    expected = sorted(range(50), key=lambda row: -cosines[row])
-    assert search(gallery, query, 7).tolist() == expected[:7]
-    assert search(gallery, query, 50).tolist() == expected
-
-
 def test_a_process_without_an_answer_gives_a_reason():
     answer = isolation.run_isolated("nothing", {}, threads=1, timeout_seconds=60)
     assert answer["status"] == "failed"

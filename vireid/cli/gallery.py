@@ -125,7 +125,7 @@ def accuracy_table(key: str, records: Sequence[GalleryRecord], chosen: str | Non
     table = Table(f"Gallery of {key}")
     table.add_column("identities", "group")
     table.add_columns("storage", "B/row", "mAP % [95 %]", "to fp32 [95 %]", "R1 %", "same 10", text=("storage",))
-    for name in ("low", "high", "change", "change low", "change high", "scanned B/row"):
+    for name in ("low", "high", "change", "change low", "change high", "scanned B/row", "chosen"):
         table.add_column(name, "pipe")
     for record in records:
         score, change = record.intervals["mAP"], record.differences["mAP"]
@@ -145,6 +145,7 @@ def accuracy_table(key: str, records: Sequence[GalleryRecord], chosen: str | Non
             high,
             *((DASH, DASH, DASH) if exact else (step, below, above)),
             f"{record.scanned_bytes:g}",
+            "yes" if pick else "",
             style="bold" if pick else None,
         )
     told = (

@@ -96,21 +96,13 @@ def choose(
     limits = Limits(max_ms, max_mb, max_rss_mb, float(percentile))
     if gallery is not None:
         bounds = None if latency is None else parse_time(latency), None if memory is None else parse_size(memory)
-        found, floor = choose_with_gallery(
-            [c for c in deployables if not limits.exceeded(c)],
-            list(records.records()),
-            accuracy_key,
-            timed,
-            gallery,
-            bounds,
-            kept,
-        )
-        assert accuracy_key is not None
+        within = [candidate for candidate in deployables if not limits.exceeded(candidate)]
+        found, key, floor = choose_with_gallery(within, list(records.records()), protocol, timed, gallery, bounds, kept)
         if as_json:
-            content = retrieval_json(found, timed, accuracy_key, floor)
+            content = retrieval_json(found, timed, key, floor)
             typer.echo(json.dumps(content, indent=1, ensure_ascii=False))
         else:
-            show_retrieval(found, timed, accuracy_key, floor)
+            show_retrieval(found, timed, key, floor)
         raise typer.Exit(0 if found.best is not None else 1)
     choice = choose(deployables, timed, limits)
     floor = None if kept is None else floor_of(choice.considered, *kept)

@@ -50,29 +50,32 @@ def _quantity(text: str, units: dict[str, float], option: str, example: str) -> 
 def choose_with_gallery(
     deployables: Sequence[Deployable],
     records: Sequence[Record],
-    key: AccuracyKey | None,
+    protocol: str | None,
     timed: TimingKey,
     rows: int,
     limits: tuple[float | None, float | None],
     keep: tuple[float, str | None] | None,
-) -> tuple[RetrievalChoice, Floor | None]:
-    """The choice among networks with their galleries; ``limits`` in milliseconds and bytes.
+) -> tuple[RetrievalChoice, AccuracyKey, Floor | None]:
+    """The choice among networks with their galleries, what their accuracies share, and the floor.
+
+    ``protocol`` is a part of its title; ``limits`` are milliseconds and bytes.
 
     Raises:
         UserError: no candidate has both an accuracy and a search time with its gallery.
     """
     from vireid.report.records.floor import floor_of
-    from vireid.report.records.galleries import choose_retrieval, retrievals
+    from vireid.report.records.galleries import choose_retrieval, gallery_key, retrievals
 
+    key = gallery_key(deployables, records, timed, protocol)
     found = [] if key is None else retrievals(deployables, records, key, timed, rows)
-    if not found:
+    if key is None or not found:
         raise UserError(
             f"--gallery {rows}: on {timed} no network has the accuracy of a stored gallery and the time of a search in "
             "so many rows: run `vireid gallery RUN` for its fits on that machine, with --deployed for int8 files"
         )
     exact = [one.deployable for one in found if one.storage == "fp32"]
     floor = None if keep is None else floor_of(exact, *keep)
-    return choose_retrieval(found, *limits, floor), floor
+    return choose_retrieval(found, *limits, floor), key, floor
 
 
 def show_retrieval(choice: RetrievalChoice, timed: TimingKey, key: AccuracyKey, floor: Floor | None) -> None:

@@ -60,6 +60,25 @@ class Retrieval:
         return f"{self.deployable}, gallery {self.storage} searched with {self.search.library}"
 
 
+def gallery_key(
+    deployables: Sequence[Deployable], records: Iterable[Record], timed: TimingKey, text: str | None = None
+) -> AccuracyKey | None:
+    """The key that most networks timed there have stored galleries under, those on dev first, where one is chosen.
+
+    Args:
+        deployables: of ``vireid.report.records.choose.candidates``.
+        records: all of the store.
+        timed: what latencies share.
+        text: part of the protocol's title.
+    """
+    there = [c for c in deployables if c.timing.key.condition == timed.condition]
+    fits = {fit.id: fit for candidate in there for fit in candidate.model.fits}
+    galleries = [r for r in records if isinstance(r, GalleryRecord) and r.status == "ok" and r.fit in fits]
+    keys = [AccuracyKey.deployed(fits[record.fit], record) for record in galleries]
+    fitting = [key for key in keys if text is None or text.lower() in key.title.lower()]
+    return max(fitting, key=lambda key: (key.card.split == "dev", keys.count(key)), default=None)
+
+
 def retrievals(
     deployables: Sequence[Deployable],
     records: Iterable[Record],

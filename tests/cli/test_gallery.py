@@ -91,6 +91,7 @@ def test_the_floor_is_in_table_and_json(store: Store) -> None:
         ),
         (("--latency", "50ms"), "--latency 50ms: counts the gallery too: add --gallery ROWS, or limit with --max-ms"),
         (("--reference", "idkl"), "--reference idkl: says nothing without --keep"),
+        (("--gallery", "1000", "--percentile", "90"), "--percentile 90: with --gallery a query's medians are added up"),
         (("--keep", "120%"), "--keep 120%: give a share such as 99% or 0.99"),
         (("--gallery", "1000", "--memory", "much"), "--memory much: give a number with its unit, such as 200MB or 1GB"),
         (("--gallery", "5000000"), "--gallery 5000000: on .* run `vireid gallery RUN`"),

@@ -87,6 +87,8 @@ def choose(
     from vireid.report.records.study import StudyView
 
     _check_options(gallery, memory, latency, keep, reference)
+    if gallery is not None and percentile != "50":
+        raise UserError(f"--percentile {percentile}: with --gallery a query's medians are added up; leave it out")
     kept = None if keep is None else (parse_share(keep, "--keep"), reference)
     records = opened(store)
     deployment = store_deployment(records) if study is None else study_deployment(StudyView(records, study))

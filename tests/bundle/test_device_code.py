@@ -14,12 +14,13 @@ import pytest
 import torch
 
 import vireid
-from vireid.bundle.device import features, isolation, machine, record
+from vireid.bundle.device import features, isolation, machine, options, record
 from vireid.core.config import canonical_json
 from vireid.core.environment import MACHINE_IDENTITY, Environment
 from vireid.core.identity import run_id
 from vireid.data.augmentation import MEAN, STD
 from vireid.data.augmentation import normalise as normalise_torch
+from vireid.evaluation.gallery import STORAGES
 from vireid.profiling.complexity import example_images as example_torch
 from vireid.profiling.device import describe_device, device_identity
 from vireid.profiling.export.formats import difference
@@ -31,6 +32,7 @@ COPIED = (
     "vireid.bundle.device",
     "vireid.core.child",
     "vireid.core.processor",
+    "vireid.evaluation.gallery",
     "vireid.profiling.sampling",
     "vireid.profiling.sensors",
 )
@@ -58,7 +60,12 @@ def test_device_code_imports_nothing_a_device_lacks(file):
 
 @pytest.mark.parametrize(
     "file",
-    [*DEVICE, SUITE / "core/processor.py", *sorted((SUITE / "profiling/sensors").glob("*.py"))],
+    [
+        *DEVICE,
+        SUITE / "core/processor.py",
+        SUITE / "evaluation/gallery.py",
+        *sorted((SUITE / "profiling/sensors").glob("*.py")),
+    ],
     ids=lambda f: f.stem,
 )
 def test_device_code_has_the_syntax_of_python_3_9(file):
@@ -178,17 +185,6 @@ def test_ranks_agree_as_far_as_naive_searches_do():
     assert features.compare(reference, reference)["overlap10"] == 1
 
 
-def test_a_search_finds_what_sorting_all_finds():
-    pytest.importorskip("onnxruntime")
-    from vireid.bundle.device.tasks import random_gallery, search
-
-    gallery, query = random_gallery(50, 8), np.random.default_rng(3).standard_normal(8).astype(np.float32)
-    cosines = [float(row @ query / np.linalg.norm(query)) for row in gallery]
-    expected = sorted(range(50), key=lambda row: -cosines[row])
-    assert search(gallery, query, 7).tolist() == expected[:7]
-    assert search(gallery, query, 50).tolist() == expected
-
-
 def test_a_process_without_an_answer_gives_a_reason():
     answer = isolation.run_isolated("nothing", {}, threads=1, timeout_seconds=60)
     assert answer["status"] == "failed"
@@ -231,3 +227,7 @@ def test_the_scale_of_features_decides_nothing():
         assert found["difference"] == pytest.approx(3e-5, abs=3e-5)
         pair = (torch.from_numpy(array * np.float32(scale)) for array in (near, reference))
         assert difference(*pair) == pytest.approx(found["difference"], rel=1e-9)
+
+
+def test_storages_that_measure_py_offers_are_those_of_galleries():
+    assert options.STORAGES == STORAGES

@@ -27,7 +27,8 @@ def _faults(done, *words):
 
 
 def test_a_bundle_measures_and_its_records_are_the_suites(bundle):
-    done = bundle.run(*QUICK, "--batch", "1", "2", "--out", "record.json", "--max-ms", "1000")
+    words = ("--batch", "1", "2", "--storage", "int8", "fp32", "--out", "record.json", "--max-ms", "1000")
+    done = bundle.run(*QUICK, *words)
     assert done.returncode == 0, done.stdout + done.stderr
     for words in ("features against the stored references", "fine (cosine 1.0000", "p50 ms", "images/s", "RSS MB"):
         assert words in done.stdout
@@ -38,8 +39,9 @@ def test_a_bundle_measures_and_its_records_are_the_suites(bundle):
         ("ok", 1, []),
         ("ok", 2, []),
         ("ok", 1, ["network", "search"]),
+        ("ok", 1, ["network", "search"]),
     ]
-    assert len({r.id for r in records}) == 3
+    assert len({r.id for r in records}) == 4
     for found in records:
         assert (found.artefact, found.runtime, found.precision) == (model["graph"], model["runtime"], "fp32")
         assert found.isolated
@@ -50,11 +52,13 @@ def test_a_bundle_measures_and_its_records_are_the_suites(bundle):
         assert found.load_seconds > 0
         assert len(found.seconds) >= 10
         assert "measured on the device by bundle" in found.notes[0]
-    way = records[-1]
+    way, stored = records[-2:]
     assert len(way.stages["search"]) == len(way.seconds)
     assert way.stage_settings["measured"] == ["network", "search"]
     assert "decode" in way.stage_settings["not_measured"]
     assert way.stage_settings["gallery_bytes"] == 4 * 1000 * model["feature_size"]
+    assert (way.stage_settings["storage"], stored.stage_settings["storage"]) == ("fp32", "int8")
+    assert stored.stage_settings["gallery_bytes"] == 1000 * (model["feature_size"] + 4)
 
 
 def test_a_sustained_run_has_windows_and_an_id_of_its_own(bundle):

@@ -94,6 +94,7 @@ def test_code_is_copied_as_it_is():
     assert {name for name, content in code.items() if not content} == {
         "measuring/__init__.py",
         "measuring/bundle/__init__.py",
+        "measuring/evaluation/__init__.py",
         "measuring/core/__init__.py",
         "measuring/profiling/__init__.py",
     }

@@ -136,7 +136,7 @@ def test_latency_covers_every_combination_and_fits_the_record() -> None:
         assert result["status"] == "ok", result["reason"]
         assert json.loads(json.dumps(result, allow_nan=False)) == result
         assert set(result) <= set(LatencyRecord.model_fields)
-        assert result["peak_memory_bytes"] >= 4 * (3 * 4 * 9 + 1)
+        assert (result["peak_memory_bytes"], result["memory_by"]) == (None, None), "this process holds more than that"
         assert result["runtime"]["version"] == Eager.version
 
 

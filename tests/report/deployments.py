@@ -9,7 +9,17 @@ from typing import Any
 from tests.report.studies import PLAIN, UNITS, Writer, card, common, environment
 from vireid.core.identity import run_id
 from vireid.core.plan import Cell, Plan, PlannedRun
-from vireid.core.records import CostRecord, EvaluatedFile, EvaluationRecord, FitRecord, LatencyRecord, MetricInterval
+from vireid.core.records import (
+    CostRecord,
+    EvaluatedFile,
+    EvaluationRecord,
+    FitRecord,
+    GalleryRecord,
+    LatencyRecord,
+    MetricInterval,
+    PairedDifference,
+    SearchRecord,
+)
 from vireid.store import Store
 
 SIZE = (96, 48)
@@ -102,6 +112,34 @@ class Deployed(Writer):
             LatencyRecord(
                 id=run, status="ok", artefact=artefact, runtime=runtime, threads=threads, seconds=list(seconds),
                 **{**common(), "environment": where, **fields},
+            )
+        )  # fmt: skip
+        return run
+
+    def gallery(
+        self, name: str, seed: int, storage: str, mean_ap: float, row_bytes: float, split: str = "test", **changes: Any
+    ) -> str:
+        """A stored gallery of a fit, of 128 values; the interval is ± 0.02."""
+        run = run_id(["gallery", name, seed, storage, split, *map(str, changes.items())])
+        ends = {"mAP": MetricInterval(low=mean_ap - 0.02, high=mean_ap + 0.02, level=0.95, resamples=9)}
+        self.store.put(
+            GalleryRecord(
+                id=run, status="ok", fit=fit_id(name, seed), protocol=card(PLAIN, split=split), storage=storage,
+                features=128, row_bytes=row_bytes, scanned_bytes=row_bytes, intervals=ends, overlap10=0.9,
+                metrics={"mAP": mean_ap, "r1": mean_ap + 0.02},
+                differences={"mAP": PairedDifference(mean=-0.01, low=-0.02, high=0.0)}, **{**common(), **changes},
+            )
+        )  # fmt: skip
+        return run
+
+    def search(self, storage: str, rows: int, seconds: float, library: str = "numpy", **changes: Any) -> str:
+        """Searches in galleries of 128 values on one core."""
+        run = run_id(["search", storage, rows, library, seconds, *map(str, changes.items())])
+        self.store.put(
+            SearchRecord(
+                id=run, status="ok", storage=storage, features=128, rows=rows, top=20, library=library,
+                library_version="2", threads=1, seconds=[seconds] * 3, gallery_bytes=rows * 100,
+                **{**common(), "environment": environment(**HERE), **changes},
             )
         )  # fmt: skip
         return run

@@ -119,7 +119,7 @@ def manifest(models: list[BundledModel], files: Mapping[str, bytes]) -> dict[str
 
 PACKAGE = "measuring"  # the suite's place in a bundle; below it, paths are those of the suite
 DEVICE_CODE = ("bundle/device", "profiling/sensors")  # folders that are copied as they are
-DEVICE_FILES = ("core/child.py", "core/processor.py", "profiling/sampling.py")
+DEVICE_FILES = ("core/child.py", "core/processor.py", "evaluation/gallery.py", "profiling/sampling.py")
 ENTRY = "bundle/device/measure.py"  # which stands at the bundle's top
 README = """Needs Python 3.9 or newer and 64 bits. In this folder:
     python3 -m venv env && env/bin/pip install numpy onnxruntime

@@ -110,6 +110,7 @@ def main() -> None:
         "data",
         "deploy",
         "external",
+        "gallery",
         "models",
         "results",
         "robustness",

@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from vireid.cli import DEFAULT_STORE, StoreOption, app, opened
+from vireid.cli.choose_gallery import choose_with_gallery, parse_size, parse_time, retrieval_json, show_retrieval
+from vireid.cli.gallery import parse_share
 from vireid.cli.show import console, remark
+from vireid.core.errors import UserError
 from vireid.core.messages import DASH
 from vireid.core.table import Either, Table
 
 if TYPE_CHECKING:
     from vireid.report.records.choose import Deployable, DeploymentChoice
     from vireid.report.records.deployment import DeploymentView
+    from vireid.report.records.floor import Floor
     from vireid.report.records.keys import AccuracyKey, TimingKey
 
 
@@ -49,41 +53,99 @@ def choose(
     protocol: Annotated[
         str | None, typer.Option("--protocol", help="Part of the accuracy protocol's title; by default the usual one.")
     ] = None,
+    keep: Annotated[
+        str | None,
+        typer.Option("--keep", help="The fastest that keeps this share (99%) of the float32 reference's mAP."),
+    ] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            "--reference", help="Part of the reference model's name; by default the most accurate in float32."
+        ),
+    ] = None,
+    gallery: Annotated[
+        int | None,
+        typer.Option("--gallery", min=1, help="Rows that are searched: choose the storage of the gallery too."),
+    ] = None,
+    memory: Annotated[
+        str | None, typer.Option("--memory", help="With --gallery: of the file in memory and the gallery, as 200MB.")
+    ] = None,
+    latency: Annotated[
+        str | None, typer.Option("--latency", help="With --gallery: network, preprocessing and search, as 50ms.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
-    """Choose the artefact of highest mAP within limits; exit code 1 where none fits or none was measured there."""
+    """Choose the artefact of highest mAP within limits; exit code 1 where none fits or none was measured there.
+
+    vireid choose --gallery 100000 --memory 200MB --latency 50ms
+    """
     from vireid.report.records.choose import Limits, candidates, choose, find_accuracy_key
     from vireid.report.records.deployment import store_deployment, study_deployment
     from vireid.report.records.devices import find_timing_key, other_conditions
+    from vireid.report.records.floor import fastest_above, floor_of
     from vireid.report.records.study import StudyView
 
+    _check_options(gallery, memory, latency, keep, reference)
+    if gallery is not None and percentile != "50":
+        raise UserError(f"--percentile {percentile}: with --gallery a query's medians are added up; leave it out")
+    kept = None if keep is None else (parse_share(keep, "--keep"), reference)
     records = opened(store)
     deployment = store_deployment(records) if study is None else study_deployment(StudyView(records, study))
     timed = find_timing_key(deployment, device, records.records(), threads, mode)
     accuracy_key = find_accuracy_key(deployment, protocol, timed)
     deployables = candidates(deployment, accuracy_key)
     limits = Limits(max_ms, max_mb, max_rss_mb, float(percentile))
+    if gallery is not None:
+        bounds = None if latency is None else parse_time(latency), None if memory is None else parse_size(memory)
+        within = [candidate for candidate in deployables if not limits.exceeded(candidate)]
+        found, key, floor = choose_with_gallery(within, list(records.records()), protocol, timed, gallery, bounds, kept)
+        if as_json:
+            content = retrieval_json(found, timed, key, floor)
+            typer.echo(json.dumps(content, indent=1, ensure_ascii=False))
+        else:
+            show_retrieval(found, timed, key, floor)
+        raise typer.Exit(0 if found.best is not None else 1)
     choice = choose(deployables, timed, limits)
+    floor = None if kept is None else floor_of(choice.considered, *kept)
+    if floor is not None:
+        choice = fastest_above(choice, floor)
     if as_json:
-        typer.echo(json.dumps(_as_json(choice, accuracy_key), indent=1, ensure_ascii=False))
+        typer.echo(json.dumps(_as_json(choice, accuracy_key, floor), indent=1, ensure_ascii=False))
     elif not choice.considered:
         _say_unmeasured(deployment, deployables, choice)
     else:
-        _show(choice, accuracy_key, other_conditions(deployment, timed))
+        _show(choice, accuracy_key, other_conditions(deployment, timed), floor)
     if choice.best is None:
         raise typer.Exit(1)
 
 
-def _show(choice: DeploymentChoice, accuracy_key: AccuracyKey | None, conditions: list[str]) -> None:
-    from vireid.report.records.evaluated import kernels_note
+def _check_options(
+    gallery: int | None, memory: str | None, latency: str | None, keep: str | None, of: str | None
+) -> None:
+    for option, value, needed in (("--memory", memory, "--gallery"), ("--latency", latency, "--gallery")):
+        if value is not None and gallery is None:
+            instead = "--max-rss-mb" if option == "--memory" else "--max-ms"
+            raise UserError(f"{option} {value}: counts the gallery too: add {needed} ROWS, or limit with {instead}")
+    if of is not None and keep is None:
+        raise UserError(f"--reference {of}: says nothing without --keep, such as --keep 99%")
 
-    console.print(_table(choice, accuracy_key))
-    if choice.best is None:
+
+def _show(
+    choice: DeploymentChoice, accuracy_key: AccuracyKey | None, conditions: list[str], floor: Floor | None = None
+) -> None:
+    from vireid.report.records.evaluated import kernels_note
+    from vireid.report.records.floor import floor_sentences
+
+    console.print(_table(choice, accuracy_key, floor))
+    if floor is not None and choice.best is None:
+        lines = floor_sentences(choice, floor)
+    elif choice.best is None:
         remark(choice.nearest_misses, style="bold")
         lines = []
     else:
-        lines = [choice.sentence, choice.against_runner_up]
+        chosen = [choice.sentence, choice.against_runner_up]
+        lines = chosen if floor is None else floor_sentences(choice, floor)
         if choice.limits.mb is not None:
             lines.append("The file counts as it lies on disk; where no fp32 file was measured, its weights do.")
         if accuracy_key is not None and accuracy_key.card.split == "test":
@@ -106,11 +168,12 @@ def _show(choice: DeploymentChoice, accuracy_key: AccuracyKey | None, conditions
         remark(f"  {command}", soft_wrap=True, style="bold")
 
 
-def _table(choice: DeploymentChoice, accuracy_key: AccuracyKey | None) -> Table:
+def _table(choice: DeploymentChoice, accuracy_key: AccuracyKey | None, floor: Floor | None) -> Table:
     """The pick first, in five columns; pipes get every figure."""
     percentile = f"p{choice.limits.percentile:g} ms"
     key = [f"on {choice.key}"] if accuracy_key is None else [f"on {choice.key}", accuracy_key.title]
-    table = Table("\n".join(["Most accurate within the limits", *key]))
+    goal = "Most accurate" if floor is None else "Fastest that keeps the floor"
+    table = Table("\n".join([f"{goal} within the limits", *key]))
     table.caption = "" if accuracy_key is None else accuracy_key.note
     table.add_column("choice", "group")
     table.add_columns("model", "runtime", percentile, "MB", text=("runtime",), wrap=("model",))
@@ -120,7 +183,7 @@ def _table(choice: DeploymentChoice, accuracy_key: AccuracyKey | None) -> Table:
     for name in ("low", "high", "seeds", "fits", "p50", "p90", "p99", "rss", "exceeds", "kernels"):
         table.add_column(name, "pipe")
     for candidate in choice.shown:
-        table.add_row(*_row(candidate, choice), style=_style(candidate, choice))
+        table.add_row(*_row(candidate, choice, floor), style=_style(candidate, choice))
     return table
 
 
@@ -139,22 +202,30 @@ def _choice(candidate: Deployable, choice: DeploymentChoice) -> str:
     return "on the front, over the limits" if over else "also on the front: less accurate, faster"
 
 
-def _row(candidate: Deployable, choice: DeploymentChoice) -> list[str | Either]:
+def _under_floor(candidate: Deployable, choice: DeploymentChoice, floor: Floor) -> str:
+    if candidate in (choice.best, choice.runner_up):
+        return _choice(candidate, choice)
+    below = "keeps the floor" if floor.keeps(candidate.accuracy) else "below the floor"
+    return f"on the front, {below}" + (", over the limits" if choice.limits.exceeded(candidate) else "")
+
+
+def _row(candidate: Deployable, choice: DeploymentChoice, floor: Floor | None) -> list[str | Either]:
     timing, accuracy = candidate.timing, candidate.accuracy
     assert accuracy is not None
     score = f"{100 * accuracy.mean_ap:.1f}"
+    mark = "?" if floor is not None and floor.doubtful(accuracy) else ""
     size, rss = (
         DASH if bytes_ is None else f"{bytes_ / 1e6:.1f}" for bytes_ in (candidate.size_bytes, timing.rss_bytes)
     )
     ends = (DASH if end is None else f"{100 * end:.1f}" for end in (accuracy.low, accuracy.high))
     return [
-        _choice(candidate, choice),
+        _choice(candidate, choice) if floor is None else _under_floor(candidate, choice, floor),
         candidate.label,
         Either(timing.short, timing.runtime),
         f"{timing.ms(choice.limits.percentile):.2f}",
         size,
         *([rss] if choice.limits.rss_mb is not None else []),
-        Either(f"{score} {accuracy.interval}".rstrip(), score),
+        Either(f"{score}{mark} {accuracy.interval}".rstrip(), score),
         *ends,
         ",".join(map(str, accuracy.seeds)),
         ",".join(candidate.fits),
@@ -191,13 +262,14 @@ def _listed(candidates: Sequence[Deployable], most: int = 3) -> str:
     return "; ".join(named) + more
 
 
-def _as_json(choice: DeploymentChoice, accuracy_key: AccuracyKey | None) -> dict[str, Any]:
+def _as_json(choice: DeploymentChoice, accuracy_key: AccuracyKey | None, floor: Floor | None) -> dict[str, Any]:
     limits = choice.limits
     return {
         "place": {"device": choice.key.device, "way": choice.key.mode, "threads": choice.key.threads},
         "protocol": None if accuracy_key is None else accuracy_key.title,
         "note": "" if accuracy_key is None else accuracy_key.note,
         "limits": {"ms": limits.ms, "mb": limits.mb, "rss_mb": limits.rss_mb, "percentile": limits.percentile},
+        **({} if floor is None else {"floor": {"mAP": floor.value, "share": floor.share, "of": floor.reference}}),
         "best": None if choice.best is None else _entry(choice.best, choice),
         "runner_up": None if choice.runner_up is None else _entry(choice.runner_up, choice),
         "intervals_overlap": choice.overlap,

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from vireid.cli import gallery
 from vireid.cli.show import protocol_label
 from vireid.core.messages import DASH, counted
 from vireid.core.table import Table
@@ -76,6 +77,8 @@ def _summary(record: Record) -> tuple[str, str]:
     if record.kind == "cost":
         macs = DASH if record.macs is None else f"{record.macs / 1e9:.3f} GMAC"
         return f"{record.model['name']} {record.resolution[0]}×{record.resolution[1]}", macs
+    if record.kind == "gallery" or record.kind == "search":
+        return gallery.summary(record)
     middle = statistics.median(record.seconds) if record.seconds else float("nan")
     runtime = f"{record.runtime.get('name')} {record.precision}, {counted(record.threads, 'thread')}"
     return f"{runtime}, batch {record.batch}", f"{1e3 * middle:.2f} ms"

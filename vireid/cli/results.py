@@ -15,7 +15,7 @@ results = typer.Typer(help="Look at, export, publish and add records.", no_args_
 app.add_typer(results, name="results")
 Run = Annotated[str, typer.Argument(help="Id of a record, or its first digits.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead.")]
-Kind = Literal["fit", "evaluation", "cost", "latency"]
+Kind = Literal["fit", "evaluation", "cost", "latency", "gallery", "search"]
 
 
 @results.command("list")

@@ -158,6 +158,7 @@ def _footprint(shown: Sequence[LatencyRecord]) -> list[Table]:
     optional: list[tuple[str, int, Callable[[LatencyRecord], float | None]]] = [
         ("load s", 2, lambda r: r.load_seconds),
         ("file MB", 1, lambda r: None if r.size_bytes is None else r.size_bytes / 1e6),
+        ("memory MB", 1, lambda r: None if r.artefact_memory is None else r.artefact_memory / 1e6),
         ("RSS MB", 0, lambda r: None if r.rss_bytes is None else r.rss_bytes / 1e6),
         ("J/image", 2, lambda r: r.joules_per_image),
         ("last ÷ first minute", 2, lambda r: slowdown(r.seconds, r.windows)),
@@ -172,6 +173,8 @@ def _footprint(shown: Sequence[LatencyRecord]) -> list[Table]:
         head = (f"{latency_condition(record)}, {record.precision}", str(record.threads), str(record.batch))
         table.add_row(*head, *(DASH if value is None else f"{value:.{decimals}f}" for value, decimals in values))
     table.caption = "RSS: highest resident memory of the process, interpreter and libraries included"
+    if any(name == "memory MB" for name, *_ in filled):
+        table.caption = f"memory: what loading and running the file adds to an empty runtime\n{table.caption}"
     return [table]
 
 

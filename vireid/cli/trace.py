@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from vireid.cli import show
+from vireid.cli import gallery, show
 from vireid.core.messages import DASH, NOT_COMPARABLE, counted
 from vireid.core.table import Table
 
@@ -91,11 +91,15 @@ def _numbers(store: Store, record: Record) -> Iterator[Table | str]:
         yield _metrics(record)
     elif record.kind == "cost":
         yield show.cost_table(record)
+    elif record.kind == "gallery" or record.kind == "search":
+        yield gallery.numbers(record)
     else:
         yield from show.latency_tables([record])
         if record.stages:
             yield show.stages_table(record)
         yield from (f"noted: {note}" for note in record.notes)
+        if record.memory_withdrawn:
+            yield record.memory_withdrawn
         yield ""
 
 

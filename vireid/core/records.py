@@ -1,8 +1,9 @@
-"""The four linked kinds of record: fit, evaluation, cost, latency. Immutable, versioned, one JSON file each.
+"""The linked kinds of record: fit, evaluation, cost, latency; gallery and search. Immutable, versioned, one file each.
 
-A record's ``id`` hashes what decides it (see ``vireid.core.identity``). Links go by id: an evaluation names its fit; a
-cost names the digest of the deployed graph (``artefact``) and latencies name that artefact, so that settings which
-leave the deployed graph alone share their latency. Published numbers are records too, each with its citation.
+A record's ``id`` hashes what decides it (see ``vireid.core.identity``). Links go by id: an evaluation names its fit,
+and so does a gallery; a cost names the digest of the deployed graph (``artefact``) and latencies name that artefact, so
+that settings which leave the deployed graph alone share their latency. A search is of any features of its width.
+Published numbers are records too, each with its citation.
 """
 
 import statistics
@@ -262,7 +263,9 @@ class LatencyRecord(RecordBase):
     seconds: list[float] = []
     """Per forward of `batch` images, in order of measurement."""
     peak_memory_bytes: int | None = None
-    """Weights and what one forward adds to them."""
+    """Highest memory that the artefact adds to an empty runtime, loading included; read it as ``artefact_memory``."""
+    memory_by: str | None = None
+    """How that was measured; None of records whose figure counts the module in PyTorch beside a runtime's file."""
     notes: list[str] = []
     affinity: list[int] | None = None
     """Cores that the process was held to."""
@@ -289,8 +292,91 @@ class LatencyRecord(RecordBase):
     stage_settings: dict[str, Any] = {}
     """The image, rows and bytes of the gallery, length of the list."""
 
+    @property
+    def artefact_memory(self) -> int | None:
+        """``peak_memory_bytes`` where it is the artefact's own; withdrawn in older records, None there."""
+        return None if self.memory_by is None else self.peak_memory_bytes
 
-Record = FitRecord | EvaluationRecord | CostRecord | LatencyRecord
+    @property
+    def memory_withdrawn(self) -> str:
+        """Why an older record's peak memory is not shown; empty where there is none to withdraw."""
+        if self.memory_by is not None or self.peak_memory_bytes is None:
+            return ""
+        return (
+            f"peak memory {self.peak_memory_bytes / 1e6:.1f} MB is withdrawn: it counts the network's float32 weights "
+            "in PyTorch, whatever the file holds; `vireid profile profile=isolated --again` measures the artefact"
+        )
+
+
+class PairedDifference(Strict):
+    """A metric's mean difference with the interval over resampled query identities, paired by query. Fractions."""
+
+    mean: float
+    low: float
+    high: float
+
+
+class GalleryRecord(RecordBase):
+    """Metrics of a fit under one protocol where the gallery is stored in some form (``vireid.evaluation.gallery``)."""
+
+    kind: Literal["gallery"] = "gallery"
+    fit: str
+    protocol: dict[str, Any]
+    """The protocol card; read it through ``card``. Its split may be test where the fit's own evaluations are of dev."""
+    storage: str
+    """Such as fp32, int8, pca128, binary."""
+    features: int
+    """Width."""
+    row_bytes: float
+    """That a row of the gallery takes."""
+    scanned_bytes: float
+    """Of these, what a search reads of every row."""
+    metrics: dict[str, float] = {}
+    per_trial: list[dict[str, float]] = []
+    intervals: dict[str, MetricInterval] = {}
+    differences: dict[str, PairedDifference] = {}
+    """To the gallery in float32."""
+    overlap10: float | None = None
+    """Mean share of the ten nearest gallery images in float32 that are also among the ten nearest here."""
+    fitted_on: dict[str, Any] | None = None
+    """Training images (number, fingerprint) that means and directions are of; None where nothing is fitted."""
+    fingerprint: str | None = None
+    """Content of the evaluated images."""
+    artefact: EvaluatedFile | None = None
+    """The file that made the features; None: the trained model itself, in PyTorch."""
+
+    @property
+    def card(self) -> ProtocolCard:
+        """What the score was measured under, typed."""
+        return ProtocolCard.model_validate(self.protocol)
+
+
+class SearchRecord(RecordBase):
+    """Raw samples of searches for one query among random rows on one device: time depends on width and rows alone."""
+
+    kind: Literal["search"] = "search"
+    storage: str
+    features: int
+    """Width."""
+    rows: int
+    top: int
+    """Length of the ranked list."""
+    library: str
+    """Numpy, as a bundle has it, or faiss."""
+    library_version: str
+    threads: int
+    affinity: list[int] | None = None
+    warmup: int = 0
+    seconds: list[float] = []
+    """Per query, in order of measurement."""
+    notes: list[str] = []
+    gallery_bytes: int | None = None
+    """That the stored rows take."""
+    memory_bytes: int | None = None
+    """How far building and searching the gallery raised the resident memory of a fresh process."""
+
+
+Record = FitRecord | EvaluationRecord | CostRecord | LatencyRecord | GalleryRecord | SearchRecord
 _ADAPTER: TypeAdapter[Record] = TypeAdapter(Annotated[Record, Field(discriminator="kind")])
 
 

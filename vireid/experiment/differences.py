@@ -9,7 +9,7 @@ import numpy as np
 from vireid.core.config import canonical_json
 from vireid.core.errors import UserError
 from vireid.core.protocol_card import COUNTS
-from vireid.core.records import CostRecord, EvaluationRecord, FitRecord, Record
+from vireid.core.records import CostRecord, EvaluationRecord, FitRecord, GalleryRecord, Record, SearchRecord
 from vireid.store import Store
 
 Change = tuple[str, Any, Any]  # a dotted key with its two values; ABSENT where one side has none
@@ -62,6 +62,11 @@ def configuration(store: Store, record: Record) -> dict[str, Any]:
         return {**(fit.config if isinstance(fit, FitRecord) else {}), "protocol": record.card.without(*COUNTS).entries}
     if isinstance(record, CostRecord):
         return {"model": record.model, "resolution": list(record.resolution), "classes": record.num_classes}
+    if isinstance(record, GalleryRecord):
+        return {"fit": record.fit, "storage": record.storage, "protocol": record.card.without(*COUNTS).entries}
+    if isinstance(record, SearchRecord):
+        fields: tuple[str, ...] = ("storage", "features", "rows", "top", "library", "library_version", "threads")
+        return {name: value for name, value in record.model_dump(mode="json").items() if name in fields}
     fields = ("artefact", "runtime", "precision", "batch", "resolution", "threads", "isolated", "limit", "affinity")
     return {name: value for name, value in record.model_dump(mode="json").items() if name in fields}
 
@@ -112,6 +117,8 @@ def _numbers(record: Record, store: Store) -> dict[Named, float]:
     if isinstance(record, CostRecord):
         costs = {("", f"parameters, {role.replace('_', '-')}", "M"): n / 1e6 for role, n in record.parameters.items()}
         return costs if record.macs is None else {**costs, ("", "MACs", "G"): record.macs / 1e9}
+    if isinstance(record, GalleryRecord):
+        return {(record.card.full_title, name, "%"): 100 * value for name, value in record.metrics.items()}
     times = [float(t) for t in np.percentile(record.seconds, [50, 90, 99])] if record.seconds else []
     return {("", f"p{p}", "ms"): 1e3 * time for p, time in zip((50, 90, 99), times, strict=False)}
 

@@ -11,7 +11,15 @@ from vireid.core.config import deciding
 from vireid.core.errors import UserError
 from vireid.core.identity import is_run_id
 from vireid.core.plan import Plan, PlannedRun
-from vireid.core.records import CostRecord, EvaluationRecord, FitRecord, LatencyRecord, Record
+from vireid.core.records import (
+    CostRecord,
+    EvaluationRecord,
+    FitRecord,
+    GalleryRecord,
+    LatencyRecord,
+    Record,
+    SearchRecord,
+)
 from vireid.experiment.identity import RunIds, hydra_text
 from vireid.experiment.reload import config_of_fit, weights_file
 from vireid.report.records.choose import key_for, measuring
@@ -67,6 +75,13 @@ def remake(store: Store, record: Record) -> Remake:
         return _of_evaluation(store, record)
     if isinstance(record, CostRecord):
         return _of_cost(store, record)
+    if isinstance(record, GalleryRecord):
+        command = ["vireid", "gallery", record.fit, "--storage", record.storage, "--rows", "0"]
+        return Remake(shlex.join([*command, *([] if record.artefact is None else ["--deployed"])]))
+    if isinstance(record, SearchRecord):
+        command = ["vireid", "gallery", "RUN", "--storage", record.storage, "--rows", str(record.rows), "--again"]
+        remark = f"of any fit with {record.features} values; measures on the machine where it is run"
+        return Remake(shlex.join([*command, "--library", record.library]), remark)
     return _of_latency(store, record)
 
 

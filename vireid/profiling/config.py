@@ -184,7 +184,7 @@ class ProfileConfig(Strict):
     batches: list[int] = Field(default=[1, 32], min_length=1, description="images per forward")
     threads: list[int] | None = Field(default=None, min_length=1, description="CPU threads; all cores when null")
     budget: LatencyBudget = LatencyBudget()
-    memory: bool = Field(default=True, description="measure peak inference memory")
+    memory: bool = Field(default=True, description="peak memory of the artefact, where measurements are isolated")
     isolate: bool = Field(default=False, description="each measurement in a fresh process, pinned to its cores")
     limit: str | None = Field(default=None, description="what it may use, as 'x86, 1 core, 512 MB'; isolates")
     sustained_seconds: float | None = Field(default=None, gt=0, description="measure for so long, in windows of 10 s")

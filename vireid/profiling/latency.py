@@ -6,18 +6,19 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import psutil
 import torch
 from torch import Tensor, nn
 
 from vireid.core.config import parse
-from vireid.core.errors import UserError
 from vireid.core.float32 import exact_float32
 from vireid.profiling import RUNTIMES, sensors
+from vireid.profiling.artefact_memory import memory_of_file
 from vireid.profiling.complexity import example_images
 from vireid.profiling.config import LatencyBudget, ProfileConfig
+from vireid.profiling.deployed_file import StoresFiles, bytes_on_disk, load_module, save_module
 from vireid.profiling.device import affinity, available_cores, peak_bandwidth, peak_gflops, thread_limit
 from vireid.profiling.isolation import Limit, run_isolated
 from vireid.profiling.memory import inference_memory, peak_resident_bytes
@@ -107,19 +108,6 @@ def attempt(
 TASK = "vireid.profiling.latency:measure_file"
 
 
-@runtime_checkable
-class StoresFiles(Protocol):
-    """A runtime whose deployed form is a file of its own; of the others it is the pickled PyTorch module."""
-
-    def store(self, module: nn.Module, example: Tensor, folder: Path) -> Path:
-        """Write ``module`` for batches shaped like ``example`` into ``folder``: the file, or a folder of files."""
-        ...
-
-    def load(self, file: Path, example: Tensor) -> Session:
-        """Make ready what ``store`` wrote; nothing of PyTorch's module is needed."""
-        ...
-
-
 def measure_isolated(
     module: nn.Module, height: int, width: int, single: ProfileConfig, device: torch.device | str
 ) -> dict[str, Any]:
@@ -181,7 +169,11 @@ def run_in_child(
             limit=None if single.limit is None else Limit.parse(single.limit),
             timeout_seconds=single.timeout_seconds + (single.sustained_seconds or 0.0),
         )
-        size = _bytes_on_disk(stored)
+        size = bytes_on_disk(stored)
+        memory: dict[str, Any] = {}
+        unmeasured: list[str] = []
+        if single.memory and answer.status == "ok" and torch.device(device).type == "cpu":
+            memory, unmeasured = memory_of_file(stored, height, width, single, Path(name))
     return {
         "status": answer.status,
         "reason": answer.reason,
@@ -190,29 +182,9 @@ def run_in_child(
         "limit": answer.limit,
         "size_bytes": size,
         **answer.result,
-        "notes": [*answer.notes, *answer.result.get("notes", [])],
+        **memory,
+        "notes": [*answer.notes, *answer.result.get("notes", []), *unmeasured],
     }
-
-
-def save_module(module: nn.Module, file: Path) -> None:
-    """Write a module with its weights.
-
-    Raises:
-        UserError: it cannot be pickled.
-    """
-    try:
-        torch.save(module, file)
-    except Exception as error:  # pickling runs the module's own code, which may raise anything
-        raise UserError(
-            f"{type(module).__name__} cannot be handed to another process ({type(error).__name__}: {error}); "
-            "define it and what it holds at the top of a module, or set profile.isolate=false"
-        ) from error
-
-
-def load_module(file: Path, device: torch.device | str) -> nn.Module:
-    """Read what ``save_module`` wrote: a whole pickled module, which only this suite's own process may have made."""
-    module: nn.Module = torch.load(file, map_location=device, weights_only=False)
-    return module
 
 
 def measure_file(
@@ -236,18 +208,14 @@ def measure_file(
     return {**measured, "load_seconds": loaded}
 
 
-def _bytes_on_disk(path: Path) -> int:
-    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
-    return sum(file.stat().st_size for file in files)
-
-
 def measure_forward(
     session: Session, module: Callable[[], nn.Module], images: Tensor, single: ProfileConfig
 ) -> dict[str, Any]:
     """Time a session and read the machine beside it: the measured fields of a ``LatencyRecord``.
 
     ``rss_bytes`` (highest resident memory of the whole process so far) is given only where ``single`` isolates, and
-    read before ``module`` is asked for, whose weights ``peak_memory_bytes`` counts.
+    read before ``module`` is asked for, whose weights ``peak_memory_bytes`` counts on an accelerator. In main memory it
+    is left to ``run_in_child``.
     """
     (threads,) = single.threads or [1]
     before = sensors.describe()
@@ -264,7 +232,7 @@ def measure_forward(
     after = sensors.describe()
     resident = peak_resident_bytes() if single.isolated else None
     memory = None
-    if single.memory:
+    if single.memory and images.device.type != "cpu":  # of main memory a process of its own tells
         with thread_limit(threads):
             memory = inference_memory(session, module(), images)
     roofs, unmeasured = _roofs(single, images) if single.peaks else ({}, [])
@@ -276,6 +244,7 @@ def measure_forward(
         "peaks": roofs,
         "notes": [*samples.notes, *machine_notes(before, after), *unmeasured],
         "peak_memory_bytes": None if memory is None else memory["peak_bytes"],
+        "memory_by": None if memory is None else f"weights and what a forward adds ({memory['method']})",
         "rss_bytes": resident,
         "joules_per_image": None if meter.joules is None else meter.joules / handled,
         "sensors": {

@@ -100,6 +100,9 @@ class PeakMemory:
 def inference_memory(session: Session, module: nn.Module, images: Tensor) -> dict[str, Any]:
     """Memory that one forward on ``images`` (B×3×H×W) needs: weights and buffers plus what the forward adds.
 
+    For accelerators, whose allocator holds the module's own weights. In main memory a runtime's file is no module, and
+    ``artefact_memory`` measures what loading and running it takes.
+
     The interpreter, the libraries and whatever else the process holds are left out, so that the figure does not
     depend on where it was taken. The session runs once before, so that one-off set-up does not count; memory that
     earlier work has freed is first given back to the system, since reusing it would not show.
@@ -109,7 +112,7 @@ def inference_memory(session: Session, module: nn.Module, images: Tensor) -> dic
     """
     session(images)
     gc.collect()
-    _give_back_freed_memory()
+    give_back_freed_memory()
     with PeakMemory(images.device) as memory:
         session(images)
     weights = size_bytes(module)
@@ -154,7 +157,7 @@ def _reset_high_water() -> bool:
         return False
 
 
-def _give_back_freed_memory() -> None:
+def give_back_freed_memory() -> None:
     """``malloc_trim`` where the C library has it (glibc)."""
     if psutil.LINUX:
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)

@@ -22,7 +22,7 @@ import vireid.report
 from vireid.core.config import canonical_json
 from vireid.core.errors import UserError, did_you_mean
 from vireid.core.published import PUBLISHED
-from vireid.core.records import CostRecord, LatencyRecord, Record
+from vireid.core.records import CostRecord, GalleryRecord, LatencyRecord, Record, SearchRecord
 from vireid.report.records.deployment import study_deployment
 from vireid.report.records.study import StudyView
 from vireid.report.sections.deployment import prices
@@ -75,6 +75,10 @@ def deployment_records(view: StudyView) -> list[Record]:
     records: list[Record] = [cost for cost in deployment.costs if cost.artefact in graphs]
     records += [latency for latency in deployment.latencies if latency.artefact in graphs]
     records += [e for fit in fits for e in deployment.evaluations.get(fit, ()) if e.artefact is not None]
+    galleries = [r for r in view.records.values() if isinstance(r, GalleryRecord) and r.fit in fits]
+    widths = {gallery.features for gallery in galleries}
+    searches = [r for r in view.records.values() if isinstance(r, SearchRecord) and r.features in widths]
+    records += [*galleries, *searches]
     return sorted(records, key=lambda record: record.id)
 
 

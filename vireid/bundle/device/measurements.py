@@ -60,15 +60,16 @@ class Measurements:
         for number, (group, threads, batch, search) in enumerate(todo, 1):
             self._measure(f"  [{number}/{len(todo)}] ", group, threads, batch, search)
 
-    def _modes(self) -> Iterator[tuple[int, int, dict[str, int] | None]]:
+    def _modes(self) -> Iterator[tuple[int, int, dict[str, Any] | None]]:
         """Threads, batch, and the search that follows the network, where one does."""
         for threads in self._given.threads:
             for batch in self._given.batch:
                 yield threads, batch, None
-            if self._given.gallery:
-                yield threads, 1, {"gallery": self._given.gallery, "top": self._given.top}
+            for storage in self._given.storage if self._given.gallery else ():
+                searched = {"gallery": self._given.gallery, "top": self._given.top}
+                yield threads, 1, searched if storage == "fp32" else {**searched, "storage": storage}
 
-    def _specification(self, model: Model, threads: int, batch: int, search: dict[str, int] | None) -> dict[str, Any]:
+    def _specification(self, model: Model, threads: int, batch: int, search: dict[str, Any] | None) -> dict[str, Any]:
         return specification(
             model,
             threads=threads,
@@ -80,10 +81,10 @@ class Measurements:
         )
 
     def _measure(
-        self, head: str, group: Sequence[Model], threads: int, batch: int, search: dict[str, int] | None
+        self, head: str, group: Sequence[Model], threads: int, batch: int, search: dict[str, Any] | None
     ) -> None:
         model, started = group[0], now()
-        what = f"batch {batch}" if search is None else f"network and search in {search['gallery']} rows"
+        what = f"batch {batch}" if search is None else _searched(search)
         what = f"{', '.join(m['name'] for m in group)}, {threads} thread{'s' if threads > 1 else ''}, {what}: "
         head += what
         print(head, end="", flush=True)
@@ -117,6 +118,11 @@ class Measurements:
         self.records.append((specified, record))
         write_records(self._out, self._bundle, self.records)
         return record
+
+
+def _searched(search: Mapping[str, Any]) -> str:
+    storage = search.get("storage", "fp32")
+    return f"network and search in {search['gallery']} rows" + ("" if storage == "fp32" else f" as {storage}")
 
 
 def _failed(reason: str) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+# As ``evaluation/gallery.py`` has them, which needs NumPy and is imported by measuring processes alone.
+STORAGES = ("fp32", "fp16", "int8", "pca256", "pca128", "pca64", "binary")
 EPILOG = "Exit code: 0 fine, 1 features that differ or a measurement that failed, 2 bad options or a changed bundle."
 
 
@@ -29,6 +31,7 @@ def parse(arguments: Sequence[str], names: Sequence[str], protocols: Sequence[st
     add("--seconds", type=_positive, default=3.0, metavar="S", help="of each measurement; by default 3")
     add("--sustained", type=_positive, metavar="S", help="measure for so long without a pause: does it throttle?")
     add("--gallery", type=int, default=1000, metavar="ROWS", help="also time a search in it; by default 1000, 0: none")
+    add("--storage", nargs="+", choices=STORAGES, default=["fp32"], help="how its rows are stored; by default fp32")
     add("--top", type=_whole, default=20, metavar="N", help="length of the ranked list; by default 20")
     add("--only", action="append", metavar="NAME", help="this model alone; repeatable")
     add("--out", type=Path, metavar="FILE", help="the record file; by default record-MACHINE-DATE.json, here")
@@ -51,6 +54,7 @@ def parse(arguments: Sequence[str], names: Sequence[str], protocols: Sequence[st
     if options.protocol is not None and not any(options.protocol in known for known in protocols):
         parser.error(f"--protocol {options.protocol}: accuracies are known under: {'; '.join(protocols) or 'none'}")
     options.threads, options.batch = _once(options.threads), _once(options.batch)
+    options.storage = [name for name in STORAGES if name in options.storage]
     return options
 
 

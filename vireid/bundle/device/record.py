@@ -49,7 +49,7 @@ def specification(
     budget: Mapping[str, float],
     sustained_seconds: float | None,
     device: Mapping[str, Any],
-    search: Mapping[str, int] | None = None,
+    search: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What decides a measurement. ``by`` tells it from one of the suite, whose process holds PyTorch as well."""
     specified: dict[str, Any] = {

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
+from ...evaluation.gallery import Gallery, random_gallery, stand_in
 from ...profiling import sensors
 from ...profiling.sampling import sample
 from ...profiling.sensors.reading import machine_notes
@@ -54,6 +55,7 @@ def measure(
     sustained_seconds: float | None,
     gallery: int = 0,
     top: int = 0,
+    storage: str = "fp32",
 ) -> dict[str, Any]:
     """Time the network, and where ``gallery`` has rows the network and a search in it: fields of a latency record."""
     images = example_images(batch, *resolution)
@@ -61,7 +63,8 @@ def measure(
     network = Network(Path(model), runtime, threads)
     width = network(images).shape[1]
     loaded = time.perf_counter() - begin
-    query = TimedQuery(network, images, random_gallery(gallery, width), top) if gallery else None
+    searched = random_gallery(stand_in(storage, width), gallery) if gallery else None
+    query = None if searched is None else TimedQuery(network, images, searched, top)
     call: Callable[[], object] = query if query is not None else lambda: network(images)
     before, meter = sensors.describe(), sensors.EnergyMeter()
     samples = sample(
@@ -94,8 +97,8 @@ def measure(
 class TimedQuery:
     """One query through the network and a search; keeps how long each took."""
 
-    def __init__(self, network: Network, images: Array, gallery: Array, top: int) -> None:
-        self._network, self._images, self._gallery, self._top = network, images, gallery, min(top, len(gallery))
+    def __init__(self, network: Network, images: Array, gallery: Gallery, top: int) -> None:
+        self._network, self._images, self._gallery, self._top = network, images, gallery, min(top, gallery.rows)
         self._seconds: dict[str, list[float]] = {"network": [], "search": []}
 
     def __call__(self) -> Array:
@@ -103,35 +106,22 @@ class TimedQuery:
         begin = time.perf_counter_ns()
         features = self._network(self._images)
         between = time.perf_counter_ns()
-        ranked = search(self._gallery, features[0], self._top)
+        ranked = self._gallery.search(features[0], self._top)
         self._seconds["search"].append((time.perf_counter_ns() - between) / 1e9)
         self._seconds["network"].append((between - begin) / 1e9)
         return ranked
 
     def described(self, warmup: int) -> dict[str, Any]:
         """The stages of the samples that followed ``warmup`` calls, and what was searched."""
-        rows, width = self._gallery.shape
         return {
             "stages": {name: seconds[warmup:] for name, seconds in self._seconds.items()},
             "stage_settings": {
                 "measured": ["network", "search"],
                 "not_measured": "decode and preprocess: pixels were ready in memory",
-                "gallery": rows,
+                "gallery": self._gallery.rows,
                 "gallery_bytes": self._gallery.nbytes,
-                "features": width,
+                "storage": self._gallery.codec.name,
+                "features": self._gallery.codec.width,
                 "top": self._top,
             },
         }
-
-
-def random_gallery(rows: int, width: int) -> Array:
-    """G×D random unit features: what is in a gallery decides nothing of how long it is searched."""
-    features = np.random.default_rng(0).standard_normal((rows, width), dtype=np.float32)
-    return np.asarray(features / np.linalg.norm(features, axis=1, keepdims=True))
-
-
-def search(gallery: Array, query: Array, top: int) -> Array:
-    """The ``top`` gallery rows most like the query (D, any length) by cosine, best first."""
-    similarity = gallery @ (query / np.linalg.norm(query))
-    best = np.argpartition(-similarity, top - 1)[:top]
-    return np.asarray(best[np.argsort(-similarity[best], kind="stable")])

@@ -87,8 +87,8 @@ def measure_latencies(run: RunContext, *, again: bool = False) -> list[LatencyRe
 
     Args:
         run: the configuration and its store.
-        again: measure anew where the profiler doubted a measurement on record (noise, other work on the machine); the
-            new record replaces that one, whether it is calmer or not.
+        again: measure anew where the profiler doubted a measurement on record (noise, other work on the machine), or
+            where its peak memory is withdrawn; the new record replaces that one, whether it is calmer or not.
 
     Raises:
         UserError: there is no deployed graph to file a latency under.
@@ -101,7 +101,7 @@ def measure_latencies(run: RunContext, *, again: bool = False) -> list[LatencyRe
     for done, (id_, single, measure) in enumerate(todo):
         run.progress("measure latency", done, len(todo), _label(single))
         record = run.store.get(id_)
-        if not isinstance(record, LatencyRecord) or (again and record.notes):
+        if not isinstance(record, LatencyRecord) or (again and (record.notes or record.memory_withdrawn)):
             started = now()
             (_, deployable), size = _build(run.config), run.config.data
             measured = measure(

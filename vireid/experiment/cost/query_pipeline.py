@@ -31,8 +31,9 @@ from vireid.evaluation.scorers import Multiplied, unit_
 from vireid.profiling import RUNTIMES
 from vireid.profiling.complexity import example_images
 from vireid.profiling.config import ProfileConfig, StagesConfig
+from vireid.profiling.deployed_file import StoresFiles, load_module
 from vireid.profiling.device import thread_limit
-from vireid.profiling.latency import Mark, StoresFiles, attempt, load_module, measure_chain, run_in_child
+from vireid.profiling.latency import Mark, attempt, measure_chain, run_in_child
 from vireid.profiling.runtimes.base import Session
 
 TASK = "vireid.experiment.cost.query_pipeline:measure_in_child"

@@ -29,9 +29,9 @@ from vireid.experiment.identity import component_specification, data_kind
 from vireid.profiling import RUNTIMES
 from vireid.profiling.complexity import artefact_digest, example_images
 from vireid.profiling.config import OnnxRuntimeConfig
+from vireid.profiling.deployed_file import StoresFiles
 from vireid.profiling.export.formats import INPUT, OPSET, OUTPUT
 from vireid.profiling.export.write import FORMATS, Exported, Format, Graph, export
-from vireid.profiling.latency import StoresFiles
 from vireid.profiling.runtimes.base import Quantising, Session, unavailable
 from vireid.profiling.runtimes.onnxruntime import OnnxRuntime
 

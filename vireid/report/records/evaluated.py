@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from vireid.core.identity import run_id
 from vireid.core.processor import INTEGER_PRECISIONS, IntegerKernels, kernels_of_runtime
-from vireid.core.records import EvaluationRecord, FitRecord
+from vireid.core.records import EvaluationRecord, FitRecord, GalleryRecord
 from vireid.report.records.deployment import DeploymentView, Model
 from vireid.report.records.keys import AccuracyKey
 from vireid.report.records.timings import Timing
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from vireid.report.records.choose import Deployable
 
 NOT_RECORDED = "not recorded"
+Evaluated = EvaluationRecord | GalleryRecord
 
 
 def evaluations_under(deployment: DeploymentView, fit: FitRecord, key: AccuracyKey) -> list[EvaluationRecord]:
@@ -26,7 +27,7 @@ def evaluations_under(deployment: DeploymentView, fit: FitRecord, key: AccuracyK
     ]
 
 
-def is_of(evaluation: EvaluationRecord, timing: Timing) -> bool:
+def is_of(evaluation: Evaluated, timing: Timing) -> bool:
     """Whether an evaluated file is of the kind that was timed."""
     file, record = evaluation.artefact, timing.first
     return (
@@ -38,7 +39,7 @@ def is_of(evaluation: EvaluationRecord, timing: Timing) -> bool:
     )
 
 
-def counts_for(evaluation: EvaluationRecord, timing: Timing) -> bool:
+def counts_for(evaluation: Evaluated, timing: Timing) -> bool:
     """Whether the accuracy of an evaluated file is that of the timed one: an integer file's on like kernels alone."""
     return is_of(evaluation, timing) and evaluated_with(evaluation) in (None, kernels_of(timing))
 
@@ -48,7 +49,7 @@ def kernels_of(timing: Timing) -> IntegerKernels:
     return kernels_of_runtime(timing.runtime_name, timing.first.environment.device)
 
 
-def evaluated_with(evaluation: EvaluationRecord) -> IntegerKernels | None:
+def evaluated_with(evaluation: Evaluated) -> IntegerKernels | None:
     """What summed the products of an integer file that was evaluated; None of other precisions.
 
     Where the record does not say, those of the machine that it names.

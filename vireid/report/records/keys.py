@@ -9,7 +9,7 @@ from vireid.core.environment import Environment
 from vireid.core.identity import run_id
 from vireid.core.messages import DASH, NOT_COMPARABLE
 from vireid.core.protocol_card import ProtocolCard
-from vireid.core.records import EvaluationRecord, FitRecord, LatencyRecord
+from vireid.core.records import EvaluationRecord, FitRecord, GalleryRecord, LatencyRecord
 
 if TYPE_CHECKING:
     from vireid.statistics.seeds import Difference
@@ -38,7 +38,7 @@ class AccuracyKey:
         return cls(evaluation.card.comparable, data_label(fit), accelerator=fit.environment.accelerator)
 
     @classmethod
-    def deployed(cls, fit: FitRecord, evaluation: EvaluationRecord) -> Self:
+    def deployed(cls, fit: FitRecord, evaluation: EvaluationRecord | GalleryRecord) -> Self:
         """The key of an evaluation among those of all models that can be deployed."""
         data = fit.config.get("data", {})
         synthetic = data.get("synthetic")

@@ -107,6 +107,11 @@ class Timing:
         return max((r.rss_bytes for r in self.records if r.rss_bytes is not None), default=None)
 
     @property
+    def artefact_memory(self) -> int | None:
+        """Highest memory that the artefact adds to an empty runtime."""
+        return max((r.artefact_memory for r in self.records if r.artefact_memory is not None), default=None)
+
+    @property
     def joules_per_image(self) -> float | None:
         """Energy of the whole processor or board."""
         joules = [r.joules_per_image for r in self.records if r.joules_per_image is not None]

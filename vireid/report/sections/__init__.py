@@ -15,6 +15,7 @@ _NAMES = {
     "training": ("budget", "training"),
     "latency": ("latency", "latency_by_machine", "query_pipeline"),
     "deployment": ("front", "toggles", "quantisation"),
+    "galleries": ("galleries",),
     "controls": ("controls", "sampling"),
     "machines": ("machines", "devices", "environment"),
     "protocols": ("protocols", "published"),

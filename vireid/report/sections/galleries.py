@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from matplotlib.axes import Axes
 
@@ -10,6 +9,7 @@ from vireid.bundle.device.choice import pareto_front
 from vireid.core.messages import DASH
 from vireid.core.protocol_card import COUNTS
 from vireid.core.records import FitRecord, GalleryRecord
+from vireid.report.copies import Copies
 from vireid.report.figures import canvas
 from vireid.report.html import Column, Html, join, table, unfilled
 from vireid.report.page import Report
@@ -69,7 +69,7 @@ def render_galleries(report: Report) -> Html:
     copy = report.copy("tables/galleries.csv", _csv(stored))
     pieces: list[Html] = []
     for number, (protocol, group) in enumerate(grouped(stored, lambda one: one.protocol).items(), start=1):
-        pieces.append(_figure(group, times, protocol, note, report.out, f"galleries-{number}"))
+        pieces.append(_figure(group, times, protocol, note, report.copies, f"galleries-{number}"))
         pieces.append(_accuracies(group, protocol, note, copy))
     names = machine_names([*report.deployment.latencies])
     for machine, measured in grouped(times, lambda each: each.machine).items():
@@ -150,7 +150,7 @@ def _time_row(times: SearchTimes, sizes: Sequence[int]) -> list[str]:
 
 
 def _figure(
-    group: Sequence[Stored], times: Sequence[SearchTimes], protocol: str, note: str, out: Path, name: str
+    group: Sequence[Stored], times: Sequence[SearchTimes], protocol: str, note: str, out: Copies, name: str
 ) -> Html:
     """MAP against bytes of a row, and against the time of a search where any was measured."""
     storages = list(dict.fromkeys(one.storage for one in group))

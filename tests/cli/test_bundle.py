@@ -5,6 +5,7 @@ import json
 import pytest
 
 from tests.bundle.conftest import QUICK, SMALL, Bundle
+from vireid.bundle.write import DeviceCheck
 
 
 def _text(result):
@@ -57,3 +58,15 @@ def test_faults_on_the_command_line_are_named(shell, arguments, words):
     assert result.returncode == 2
     assert words in _text(result)
     assert not (shell.folder / "b").exists()
+
+
+def test_limits_of_the_device_s_check_are_those_of_the_library(shell, monkeypatch):
+    seen = []
+    monkeypatch.setattr("vireid.experiment.deploy.bundle.bundle_step", lambda *args: seen.append(args[-1]) or 1 / 0)
+    for arguments in ((), ("--min-cosine", "0.5", "--references", "8")):
+        with pytest.raises(ZeroDivisionError):
+            shell.run("bundle", "model=idkl_small", "--to", "out", *arguments)
+    assert seen == [DeviceCheck(), DeviceCheck(cosine=0.5, images=8)]
+    shown = " ".join(shell.run("bundle", "--help").stdout.replace("│", " ").split())
+    for field in DeviceCheck.model_fields.values():
+        assert f"{field.default:g} by default" in shown

@@ -201,14 +201,23 @@ def bundle(
         typer.Option("--file", help="An ONNX file that vireid exported; repeatable."),
     ] = None,
     references: Annotated[
-        int, typer.Option("--references", help="Images (an even number) that an int8 file is checked on there.")
-    ] = 200,
+        int | None,
+        typer.Option(
+            "--references", help="Images (an even number) that an int8 file is checked on there; 200 by default."
+        ),
+    ] = None,
     min_cosine: Annotated[
-        float, typer.Option("--min-cosine", help="An int8 file whose features there come below it is refused.")
-    ] = 0.98,
+        float | None,
+        typer.Option(
+            "--min-cosine", help="An int8 file whose features there come below it is refused; 0.99 by default."
+        ),
+    ] = None,
     min_overlap: Annotated[
-        float, typer.Option("--min-overlap", help="And one that keeps a smaller share of the ten nearest images.")
-    ] = 0.9,
+        float | None,
+        typer.Option(
+            "--min-overlap", help="And one that keeps a smaller share of the ten nearest images; 0.95 by default."
+        ),
+    ] = None,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Pack models to be measured on a Raspberry Pi, a Jetson or an old laptop with Python, NumPy and ONNX Runtime."""
@@ -216,7 +225,8 @@ def bundle(
     from vireid.core.config import parse
     from vireid.experiment.deploy.bundle import bundle_step
 
-    limits = {"images": references, "cosine": min_cosine, "overlap10": min_overlap}
+    given = {"images": references, "cosine": min_cosine, "overlap10": min_overlap}
+    limits = {key: value for key, value in given.items() if value is not None}
     check = parse(DeviceCheck, limits, "--references, --min-cosine, --min-overlap")
     with bars() as progress:
         runs = runs_named(target or [], store, progress)

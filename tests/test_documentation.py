@@ -18,6 +18,7 @@ from vireid.ablation.plan import make_plan
 from vireid.ablation.study import Study
 from vireid.cli import app
 from vireid.core.errors import Extra
+from vireid.report.records.keys import signed
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -95,7 +96,7 @@ def test_effects_on_the_page_of_findings_are_those_of_the_records(study):
     main = main[main.protocol == main.protocol.iloc[0]]
     printed = {}
     for row in main.itertuples():
-        text = f"{100 * row.difference:+.1f} [{100 * row.low:.1f}, {100 * row.high:.1f}]".replace("-", "−")
+        text = f"{signed(100 * row.difference)} [{100 * row.low:.1f}, {100 * row.high:.1f}]".replace("-", "−")
         printed[row.effect, row.metric] = f"**{text}**" if row.shown else text
     assert len(printed) >= 10
     for name, placebo in {(row.effect, row.placebo) for row in main.itertuples()}:

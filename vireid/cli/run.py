@@ -1,9 +1,11 @@
 """Commands on single runs: config, train, evaluate, profile, explain, trunk."""
 
+from __future__ import annotations
+
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,6 +23,10 @@ from vireid.cli import (
 )
 from vireid.core.errors import UserError
 from vireid.experiment.progress import bars
+
+if TYPE_CHECKING:
+    from vireid.experiment.context import RunContext
+    from vireid.experiment.progress import ProgressCallback
 
 Run = Annotated[str, typer.Argument(help="Id of a fit, or its first digits.")]
 Root = Annotated[Path | None, typer.Option("--root", help="Where the dataset lies now.")]
@@ -155,7 +161,10 @@ def transfer(
 def profile(
     target: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[RUN|KEY=VALUE...]", help="Id of a fit (`vireid results list`), or a configuration."),
+        typer.Argument(
+            metavar="[RUN] [KEY=VALUE]...",
+            help="Id of a fit (`vireid results list`) with profile and runtime alone, or a configuration.",
+        ),
     ] = None,
     store: StoreOption = DEFAULT_STORE,
     stages: Annotated[
@@ -175,7 +184,7 @@ def profile(
 
     writable(store)
     with bars() as progress:
-        context = run_named(target or [], store, progress)
+        context = _to_profile(target or [], store, progress)
         if stages and context.config.profile.stages is None:
             asked = context.config.profile.model_copy(update={"stages": StagesConfig()})
             context = replace(context, config=context.config.model_copy(update={"profile": asked}))
@@ -194,6 +203,29 @@ def profile(
         show.remark("the same command with --again measures anew what was doubted")
     if any(record.status == "failed" for record in latencies):
         raise typer.Exit(1)
+
+
+def _to_profile(arguments: list[str], store: Path, progress: ProgressCallback) -> RunContext:
+    """The run to profile: of a configuration, or of a fit under the profile and runtime that overrides name.
+
+    Raises:
+        UserError: as ``run_named``; an override of what a fit has settled.
+    """
+    overrides = [text for text in arguments if "=" in text]
+    if len(overrides) == len(arguments):
+        return run_named(arguments, store, progress)
+    from vireid.config import compose, override_key
+
+    if settled := [text for text in overrides if override_key(text).partition(".")[0] not in _OF_A_PROFILE]:
+        raise UserError(f"'{settled[0]}': a fit has settled that; beside its id only profile and runtime can be set")
+    run = run_named([text for text in arguments if "=" not in text], store, progress)
+    chosen = compose(overrides)
+    named = {override_key(text).partition(".")[0] for text in overrides}
+    changes = {section: getattr(chosen, section) for section in _OF_A_PROFILE if section in named}
+    return replace(run, config=run.config.model_copy(update=changes))
+
+
+_OF_A_PROFILE = ("profile", "runtime")
 
 
 @app.command()

@@ -2,6 +2,8 @@
 
 import json
 import re
+import runpy
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -120,3 +122,29 @@ def test_a_rule_does_not_say_which_images_they_are(shell, options):
     assert refused.returncode == 2
     assert "--method works with --protocol only" in refused.stderr
     assert not shell.store.exists()
+
+
+def test_the_page_on_other_code_writes_a_file_that_is_scored(shell, rendered, monkeypatch):
+    """The recipes' common part, with a network that takes no weights in place of theirs."""
+    page = (Path(__file__).parents[2] / "docs/other-code.md").read_text(encoding="utf-8")
+    common, *recipes = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (shell.folder / "write_features.py").write_text(common)
+    written = runpy.run_path(str(shell.folder / "write_features.py"))
+    seen = set()
+
+    def embed(images, infrared):
+        seen.add((tuple(images.shape[1:]), infrared))
+        return images.mean(dim=(2, 3))
+
+    monkeypatch.chdir(shell.folder)
+    written["write_features"]("theirs.npz", rendered, written["SYSU"], embed, size=(32, 64), device="cpu")
+    assert seen == {((3, 64, 32), False), ((3, 64, 32), True)}
+    with np.load("theirs.npz") as content:
+        assert np.linalg.norm(content["features"], axis=1) == pytest.approx(2)  # a mirrored mean is the mean
+    options = ("--protocol", "{name: sysu/seeded, trials: 2}", "--root", str(rendered), "--test-time", "flip")
+    kept = json.loads(shell.run("score", "theirs.npz", *options, *NAMED, "--json").stdout)
+    assert 0 < kept["mAP"] < 1
+    assert len(recipes) == 3
+    for recipe in recipes:
+        compile(recipe, "recipe", "exec")
+        assert "from write_features import" in recipe

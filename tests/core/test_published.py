@@ -27,7 +27,8 @@ from vireid.core.published import (
     table_title,
     tables,
 )
-from vireid.core.records import CostRecord, EvaluationRecord, Source
+from vireid.core.records import CostRecord, EvaluationRecord
+from vireid.core.source import Source
 
 NAMED = published_by_name()
 SCORES = {name: record for name, record in NAMED.items() if isinstance(record, EvaluationRecord)}

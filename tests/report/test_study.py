@@ -6,7 +6,8 @@ from tests.report.studies import PLAIN, BuildStore, card, environment
 from vireid.core.errors import UserError
 from vireid.core.identity import run_id
 from vireid.core.protocol_card import ProtocolCard
-from vireid.core.records import ComponentStamp, EvaluationRecord, LatencyRecord, Source
+from vireid.core.records import ComponentStamp, EvaluationRecord, LatencyRecord
+from vireid.core.source import Source
 from vireid.report.records.keys import device_label
 from vireid.report.records.study import StudyView
 from vireid.report.sections.protocols import card_value, merged

@@ -57,7 +57,19 @@ def _evaluated(record: EvaluationRecord) -> str:
     file = "" if record.artefact is None else f"{record.artefact.runtime['name']} {record.artefact.precision}"
     shots = f"{card.shots}-shot" if card.shots else ""
     text = f"text {card.text_label}" if card.reads_text else ""
-    phrases = [file, card.corruption_label, card.mode, again, text, card.direction, shots, card.name, card.split]
+    method = record.source.method or ""
+    phrases = [
+        method,
+        file,
+        card.corruption_label,
+        card.mode,
+        again,
+        text,
+        card.direction,
+        shots,
+        card.name,
+        card.split,
+    ]
     return f"{record.fit[:6]}: {' · '.join(filter(None, phrases))}"
 
 
@@ -66,6 +78,8 @@ def _summary(record: Record) -> tuple[str, str]:
     if record.status != "ok":
         return record.reason or "", ""
     if record.kind == "fit":
+        if record.source.method is not None and record.imported is not None:
+            return record.imported.source, record.imported.file
         model = record.config["model"]["name"]
         if record.imported is not None:
             return f"{model}, weights of {record.imported.source}", record.imported.file
@@ -73,7 +87,8 @@ def _summary(record: Record) -> tuple[str, str]:
     if record.kind == "evaluation":
         file = "" if record.artefact is None else f"{record.artefact.runtime['name']} {record.artefact.precision} of "
         label = protocol_label(record.card)
-        return f"{file}{record.fit}: {label}", f"mAP {100 * record.metrics.get('mAP', 0):.1f}"
+        of = "" if record.source.method is None else f", {record.source.method}"
+        return f"{file}{record.fit}{of}: {label}", f"mAP {100 * record.metrics.get('mAP', 0):.1f}"
     if record.kind == "cost":
         macs = DASH if record.macs is None else f"{record.macs / 1e9:.3f} GMAC"
         return f"{record.model['name']} {record.resolution[0]}×{record.resolution[1]}", macs

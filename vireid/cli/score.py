@@ -12,18 +12,22 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 
-from vireid.cli import DEFAULT_STORE, StoreOption, app, given, opened, refuse, show
+from vireid.cli import DEFAULT_STORE, StoreOption, app, given, opened, refuse, show, writable
 from vireid.core.errors import UserError
 
 if TYPE_CHECKING:
+    from vireid.core.records import EvaluationRecord
+    from vireid.evaluation.features import FeatureResult
     from vireid.external.features import FileEvaluation
 
 BY_RULE, BY_PROTOCOL = "A features file under a rule", "A features file under a whole protocol"
 EITHER = "Any features file"
+KEPT = "A record, to stand beside fits of the suite"
 # Options by what they belong to; one that would be ignored is refused.
 OF_RULE = ("rule", "cmc", "query_cam_array")
 OF_PROTOCOL = ("protocol", "root", "mode", "direction", "shots", "trials", "split", "regdb_split")
 OF_RERANKING = ("variant", "k1", "k2", "weight", "search")
+OF_RECORDS = ("citation", "paper", "test_time", "store")  # of `--method`, which keeps a record
 OF_FILES = (*OF_RULE, *OF_PROTOCOL, "normalize", "rerank", *OF_RERANKING)
 FLAGS = {"weight": "--lambda"}
 JsonOption = Annotated[
@@ -131,24 +135,79 @@ def score(
     ctx: typer.Context,
     options: Options,
     features: Annotated[Path, typer.Argument(metavar="FEATURES.npz", help="See docs/evaluate.md.")],
+    method: Annotated[
+        str | None,
+        typer.Option(help="Whose features: keeps the score in the store. With --protocol.", rich_help_panel=KEPT),
+    ] = None,
+    citation: Annotated[
+        str | None, typer.Option(help="Of --method: the work, as a report prints it.", rich_help_panel=KEPT)
+    ] = None,
+    paper: Annotated[
+        str | None,
+        typer.Option(
+            metavar="BIBKEY", help="Of --method: key in results/published/references.bib.", rich_help_panel=KEPT
+        ),
+    ] = None,
+    test_time: Annotated[
+        Literal["none", "flip"],
+        typer.Option(help="Of --method: flip where rows join image and mirror image.", rich_help_panel=KEPT),
+    ] = "none",
     as_json: JsonOption = False,
+    store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Score features of your own, in .npz files that any program wrote, under a rule or a whole protocol.
 
     vireid score features.npz --rule sysu --rerank
 
     vireid score images.npz --protocol sysu/official --root /data/SYSU-MM01
+
+    vireid score images.npz --protocol sysu/official --root … --method ADCA --citation "Yang et al., ACM MM 2022"
     """
     if not _is_file(str(features)):
         _refuse_files(ctx)
         raise UserError(f"'{features}' is no features file; `vireid evaluate` takes the id of a run")
+    if method is None:
+        refuse(ctx, OF_RECORDS, "works with --method only, which keeps a record; add --method, or leave it out")
     files = _file_evaluation(ctx, options)
-    results = files.evaluate(features)
+    records: list[EvaluationRecord] = []
+    if method is None:
+        results = files.evaluate(features)
+    else:
+        results, records = _keep(files, features, store, method, citation, paper, test_time)
     if as_json:
-        _print_json(results[-1].summary())
+        kept_as = {"fit": records[-1].fit, "evaluation": records[-1].id} if records else {}
+        _print_json(results[-1].summary() | kept_as)
         return
     notes = [show.SYNTHETIC] if files.synthetic else []
     show.console.print(show.metrics_table(f"{features} · {files.title}", results, notes))
+    if records:
+        kept = ", ".join(f"evaluation {record.id}" for record in records)
+        show.console.print(f"kept as fit {records[0].fit}, {kept}: {store / 'runs'}", soft_wrap=True)
+
+
+def _keep(
+    files: FileEvaluation,
+    features: Path,
+    store: Path,
+    method: str,
+    citation: str | None,
+    paper: str | None,
+    test_time: Literal["none", "flip"],
+) -> tuple[list[FeatureResult], list[EvaluationRecord]]:
+    """Score a features file and keep the scores under the name of its method.
+
+    Raises:
+        UserError: no citation, an unknown paper, or a rule, which does not say which images they are.
+    """
+    from vireid.experiment.scored import keep_scores, source_of
+    from vireid.external.features import feature_result
+
+    source = source_of(method, citation, paper)
+    if files.score is None:
+        raise UserError("--method works with --protocol only: a rule does not say which images the features are of")
+    scored = files.score(features)
+    records = keep_scores(writable(store), scored, source, test_time)
+    return [feature_result(result) for _, result in scored.results], records
 
 
 @app.command()
@@ -229,14 +288,21 @@ def _compare_runs(first: str, second: str, store: Path, as_json: bool) -> None:
     if as_json:
         _print_json(
             [
-                {"protocol": c.card, **show.comparison_json(c.first.metrics, c.second.metrics, c.differences)}
+                {
+                    "protocol": c.card,
+                    **({} if c.selections is None else {"selection": c.selections}),
+                    **show.comparison_json(c.first.metrics, c.second.metrics, c.differences),
+                }
                 for c in comparisons
             ]
         )
         return
     for comparison in comparisons:
-        sides = [(f"run {e.fit}", e.metrics) for e in (comparison.first, comparison.second)]
+        pair = (comparison.first, comparison.second)
+        sides = [(f"run {e.fit}" + (f", {e.source.method}" if e.source.method else ""), e.metrics) for e in pair]
         notes = [show.SYNTHETIC] if comparison.first.data_kind == "synthetic" else []
+        if comparison.selections is not None:
+            notes.append("weights chosen: first {}; second {}".format(*comparison.selections))
         title = show.protocol_label(comparison.first.card)
         show.console.print(show.comparison_table(title, sides[0], sides[1], comparison.differences, notes))
 

@@ -66,6 +66,9 @@ def _origin(record: Record, stale: Sequence[str]) -> Iterator[str]:
         yield f"reason: {record.reason}"
     note = f", {NOT_COMPARABLE}" if record.data_kind == "synthetic" else ""
     yield f"{record.data_kind} images{note}"
+    if record.source.method is not None:
+        paper = f", `{record.source.paper}` in references.bib" if record.source.paper else ""
+        yield f"features of {record.source.method}, computed by another program: {record.source.citation}{paper}"
     machine = record.environment.device.get("cpu") or record.environment.platform
     yield f"{record.started} to {record.ended}, on {machine}"
     if stale:
@@ -109,11 +112,12 @@ def _training(record: FitRecord) -> Table:
     table = Table("Training" if record.imported is None else "Imported")
     table.add_columns("what", "value", text=("what", "value"))
     if record.imported is not None:
-        for name in ("file", "sha256", "source", "trained_on"):
+        for name in ("file", "sha256", "source", *([] if record.source.method else ["trained_on"])):
             table.add_row(name.replace("_", " "), getattr(record.imported, name) or "not known")
         for role, count in record.imported.parameters.items():
             table.add_row(f"parameters, {role.replace('_', '-')}", f"{count:,}")
-        table.add_row("identities", f"{record.data['identities']}")
+        if "identities" in record.data:
+            table.add_row("identities", f"{record.data['identities']}")
         return table
     table.add_row("epochs", str(len(record.curves)))
     for figure in figures_of(record):
@@ -135,7 +139,8 @@ def _evaluations(store: Store, record: FitRecord) -> Iterator[Table | str]:
 
     evaluations = evaluations_of(store, record.id)
     if not evaluations:
-        yield f"Not evaluated in this store: `vireid evaluate {record.id}`"
+        command = f"vireid evaluate {record.id}" if record.source.method is None else "vireid score FEATURES.npz"
+        yield f"Not evaluated in this store: `{command}`"
         return
     table = Table("Evaluations (%)")
     table.add_columns("id", "protocol", "r1", "mAP", "mINP", text=("id",), wrap=("protocol",))

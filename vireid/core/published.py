@@ -100,12 +100,12 @@ def references(folder: Path = PUBLISHED) -> dict[str, str]:
 def bibtex(records: Iterable[Record], folder: Path = PUBLISHED) -> str:
     """A ``.bib`` file of the works that published records cite, each once, in order of their keys.
 
-    Records without a publication, such as measured ones, cite nothing.
+    Measured records cite nothing, but for those of features with a ``paper``.
 
     Raises:
         UserError: a work has no entry in references.bib.
     """
-    cited = sorted({record.source.publication.paper for record in records if record.source.publication is not None})
+    cited = sorted({key for record in records if (key := _paper(record)) is not None})
     works = references(folder) if cited else {}
     for key in cited:
         if key not in works:
@@ -116,7 +116,12 @@ def bibtex(records: Iterable[Record], folder: Path = PUBLISHED) -> str:
 def method(record: Record) -> str:
     """Name of the method that a record is of."""
     stamp = record.components.get("model")
-    return "not named" if stamp is None else stamp.name
+    return record.source.method or ("not named" if stamp is None else stamp.name)
+
+
+def _paper(record: Record) -> str | None:
+    publication = record.source.publication
+    return record.source.paper if publication is None else publication.paper
 
 
 def table_title(record: EvaluationRecord) -> str:

@@ -3,28 +3,22 @@
 A record's ``id`` hashes what decides it (see ``vireid.core.identity``). Links go by id: an evaluation names its fit,
 and so does a gallery; a cost names the digest of the deployed graph (``artefact``) and latencies name that artefact, so
 that settings which leave the deployed graph alone share their latency. A search is of any features of its width.
-Published numbers are records too, each with its citation.
+Published numbers are records too, each with its citation, and so are scores of features that other programs computed:
+their ``source`` names the method.
 """
 
 import statistics
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import (
-    Field,
-    SerializerFunctionWrapHandler,
-    TypeAdapter,
-    ValidationError,
-    model_serializer,
-    model_validator,
-)
+from pydantic import Field, TypeAdapter, ValidationError
 
 from vireid.core.config import Strict
 from vireid.core.environment import Environment
 from vireid.core.errors import UserError
 from vireid.core.processor import IntegerKernels
 from vireid.core.protocol_card import ProtocolCard
-from vireid.core.publication import Publication
+from vireid.core.source import Source
 
 Status = Literal["ok", "failed", "skipped"]
 DataKind = Literal["real", "synthetic"]
@@ -33,28 +27,6 @@ DataKind = Literal["real", "synthetic"]
 def now() -> str:
     """Current time, UTC, ISO 8601 with seconds."""
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-class Source(Strict):
-    """Where a number comes from: measured by the suite, or published by others with a citation."""
-
-    kind: Literal["measured", "published"] = "measured"
-    citation: str | None = None
-    publication: Publication | None = None
-    """Table, page and what code confirms; records of results/published always have it."""
-
-    @model_validator(mode="after")
-    def _published_alone_stand_in_print(self) -> Self:
-        if self.publication is not None and self.kind != "published":
-            raise ValueError("only a source of kind 'published' has a publication")
-        return self
-
-    @model_serializer(mode="wrap")
-    def _without_absent_publication(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        written: dict[str, Any] = handler(self)
-        if self.publication is None:
-            written.pop("publication")  # measured records are written as they always were
-        return written
 
 
 class ComponentStamp(Strict):
@@ -82,10 +54,11 @@ class RecordBase(Strict):
 
 
 class ImportedFile(Strict):
-    """What a fit's weights come from: a checkpoint of public code, or a fit on other images."""
+    """What a fit comes from: weights in a checkpoint of public code or of a fit on other images, or a features file."""
 
     source: str
-    """Repository, and where it is known the commit, whose layout it was read by; or what fit it is, on what images."""
+    """Repository, and where it is known the commit, whose layout it was read by; or what fit it is, on what images; or
+    whose features they are."""
     file: str
     """Its name."""
     sha256: str
@@ -99,7 +72,8 @@ class ImportedFile(Strict):
 class FitRecord(RecordBase):
     """One training run: resolved configuration, learning curves, step times, peak training memory.
 
-    Of an imported checkpoint it says where the weights come from, and has no curves and no times.
+    Of an imported checkpoint it says where the weights come from, and has no curves and no times. Features of another
+    program stand here too, without weights: ``config`` has their digest and their images, ``data`` the latter alone.
     """
 
     kind: Literal["fit"] = "fit"

@@ -16,16 +16,25 @@ from vireid.store import Store
 
 @dataclass(frozen=True, slots=True)
 class RunComparison:
-    """One protocol under which both runs were evaluated; ``differences`` are second − first, as fractions."""
+    """One protocol under which both runs were evaluated; ``differences`` are second − first, as fractions.
+
+    How either side's weights were chosen may differ: ``selections`` says it then.
+    """
 
     card: dict[str, Any]
     first: EvaluationRecord
     second: EvaluationRecord
     differences: dict[str, Interval]
 
+    @property
+    def selections(self) -> tuple[str, str] | None:
+        """How the weights of the two were chosen, where that differs."""
+        one, other = (record.card.selection or "not stated" for record in (self.first, self.second))
+        return None if one == other else (one, other)
+
 
 def compare_runs(store: Store, first: str, second: str) -> list[RunComparison]:
-    """Compare two fits under every protocol that both have, or two evaluations.
+    """Compare two fits under every protocol that both have, or two evaluations; features of other programs are fits.
 
     Args:
         store: where the records lie.
@@ -48,17 +57,22 @@ def compare_runs(store: Store, first: str, second: str) -> list[RunComparison]:
 def _evaluations(store: Store, record: Record) -> dict[str, EvaluationRecord]:
     """Evaluations by canonical card: the record itself, or those of the fit that it is; not of files made from it.
 
-    Counts are left out: where they differ the images do, which has a message of its own.
+    Counts are left out: where they differ the images do, which has a message of its own. So is how weights were
+    chosen, which is of the sides that are compared and not of what both are measured under.
     """
     if isinstance(record, EvaluationRecord):
-        return {canonical_json(record.card.without(*COUNTS).entries): record}
+        return {_key(record): record}
     if record.kind != "fit":
         raise UserError(f"run {record.id} is a record of kind '{record.kind}'; name a fit or an evaluation")
     return {
-        canonical_json(other.card.without(*COUNTS).entries): other
+        _key(other): other
         for other in store.records()
         if isinstance(other, EvaluationRecord) and (other.status, other.fit, other.artefact) == ("ok", record.id, None)
     }
+
+
+def _key(record: EvaluationRecord) -> str:
+    return canonical_json(record.card.without(*COUNTS, "selection").entries)
 
 
 def _compare(store: Store, first: EvaluationRecord, second: EvaluationRecord) -> RunComparison:

@@ -1,6 +1,5 @@
 """Configuration → fit record, and fit → evaluation records."""
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -14,7 +13,7 @@ from torch import nn
 
 from vireid.config import ExperimentConfig
 from vireid.core.errors import UserError
-from vireid.core.files import file_digest, to_read
+from vireid.core.files import to_read
 from vireid.core.records import EvaluatedFile, EvaluationRecord, FitRecord, now
 from vireid.core.seeding import generator, seed_everything
 from vireid.core.types import FloatArray, ImageIndex, Modality, Model
@@ -30,12 +29,19 @@ from vireid.experiment import data as images
 from vireid.experiment.context import RunContext
 from vireid.experiment.data import check_same_images, corrupted_loader, evaluation_loader, listed_images, training_lists
 from vireid.experiment.imported import origin_entries, refuse_training
-from vireid.experiment.records import check_precisions, common, device_of, failed_fit, fit_fields, threads_of
+from vireid.experiment.records import (
+    check_precisions,
+    common,
+    device_of,
+    failed_fit,
+    fit_fields,
+    threads_of,
+    write_per_query,
+)
 from vireid.experiment.reload import remember_root, weights_file
 from vireid.experiment.start import check_start, check_teacher, initialise_from, load_teacher
 from vireid.models import MODELS
 from vireid.profiling.memory import PeakMemory
-from vireid.store import write_atomically
 from vireid.training.allocator import keep_freed_memory
 from vireid.training.checkpoint import discard_checkpoint
 from vireid.training.contracts import Weighting
@@ -261,10 +267,6 @@ def store_evaluation(
     corrupted_digest: str | None = None,
 ) -> EvaluationRecord:
     """Put a result into the store as the record ``id_``, with its per-query table."""
-    table = io.BytesIO()
-    result.per_query.to_parquet(table, index=False)
-    file = f"{run.fit.id}/per_query-{id_}.parquet"
-    write_atomically(run.store.runs / file, table.getvalue())
     data, spec = run.data, PROTOCOLS[result.card["name"]]
     made_by = ["trainer", "evaluator", *([] if corrupted_digest is None else ["corruption"])]
     record = EvaluationRecord(
@@ -277,12 +279,11 @@ def store_evaluation(
         per_trial=result.per_trial,
         spread=result.spread,
         intervals=result.intervals,
-        per_query_file=file,
-        per_query_digest=file_digest(run.store.runs / file),
         fingerprint=data.evaluation_fingerprint,
         lists=images.evaluation_lists(data.layout, data.evaluation, spec, run.config.data.split),
         artefact=artefact,
         corrupted_digest=corrupted_digest,
+        **write_per_query(run.store, run.fit.id, id_, result.per_query),
         **common(run.config, started, *made_by),
     )
     run.store.put(record)

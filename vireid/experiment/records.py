@@ -1,19 +1,23 @@
 """Where a run computes, and the fields that every record of a configuration shares, also records of failure."""
 
+import io
 import os
 from typing import Any
 
+import pandas as pd
 import torch
 
 from vireid.config import ExperimentConfig
 from vireid.core.environment import Environment, snapshot
 from vireid.core.errors import UserError
+from vireid.core.files import file_digest
 from vireid.core.processor import emulated
 from vireid.core.records import FitRecord, now
 from vireid.experiment.context import RunContext
 from vireid.experiment.identity import component_stamps, data_kind, data_specification, rendered
 from vireid.experiment.sources import part_stamp
 from vireid.profiling.device import describe_device
+from vireid.store import Store, write_atomically
 
 
 def device_of(config: ExperimentConfig) -> torch.device:
@@ -86,6 +90,15 @@ def fit_fields(run: RunContext, started: str) -> dict[str, Any]:
         "data": {"specification": {**data_specification(config), "synthetic": rendered(config)}},
         **common(config, started, *(["trainer"] if config.imported is None else [])),
     }
+
+
+def write_per_query(store: Store, fit: str, id_: str, table: pd.DataFrame) -> dict[str, str]:
+    """Write the per-query table of evaluation ``id_`` of a fit; the fields of its record that name it."""
+    content = io.BytesIO()
+    table.to_parquet(content, index=False)
+    file = f"{fit}/per_query-{id_}.parquet"
+    write_atomically(store.runs / file, content.getvalue())
+    return {"per_query_file": file, "per_query_digest": file_digest(store.runs / file)}
 
 
 def failed_fit(run: RunContext, reason: str, started: str | None = None) -> FitRecord:

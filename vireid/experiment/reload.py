@@ -31,10 +31,11 @@ def config_of_fit(record: Record, protocols: Sequence[str], root: Path | None, s
         store: for messages.
 
     Raises:
-        UserError: not a fit, a bad protocol, or a component whose version has changed since.
+        UserError: not a fit, or one without weights; a bad protocol, or a component whose version has changed since.
     """
     if not isinstance(record, FitRecord):
         raise UserError(f"run {record.id} is a record of kind '{record.kind}'; name a fit (`vireid results list`)")
+    refuse_features(record)
     made = record.config
     root = root or last_root(store, record.id)
     specification: dict[str, Any] = made["data"]
@@ -69,6 +70,19 @@ def config_of_fit(record: Record, protocols: Sequence[str], root: Path | None, s
     return config
 
 
+def refuse_features(record: FitRecord) -> None:
+    """Refuse what needs weights where a fit is features of another program.
+
+    Raises:
+        UserError: it is.
+    """
+    if record.source.method is not None:
+        raise UserError(
+            f"run {record.id} is features of {record.source.method}, computed by another program: the suite has no "
+            "weights of it, only scores (`vireid score` scores the file under further protocols)"
+        )
+
+
 def _training(made: dict[str, Any]) -> dict[str, Any]:
     """The recipe of a fit; of imported weights, whose record has none, what a configuration has by default."""
     if made.get("imported") is None:
@@ -98,6 +112,7 @@ def earlier_fit(id_: str, name: str, run: RunContext, remedy: str) -> EarlierFit
         raise UserError(f"{name} is not in {run.store.runs}; {remedy}")
     if not isinstance(record, FitRecord):
         raise UserError(f"{name} is a record of kind '{record.kind}'; name a finished fit (`vireid results list`)")
+    refuse_features(record)
     if not weights.is_file():
         raise UserError(f"{name}: its weights {weights} are gone; delete its record beside them and train it again")
     made = config_of_fit(record, [], run.config.data.root, run.store)

@@ -95,7 +95,8 @@ def _stamps(record: Record) -> Iterator[tuple[str, str, str]]:
     for kind, stamp in record.components.items():
         if resting_on or kind == "model":
             yield kind, stamp.name, stamp.digest
-    trained = resting_on and not (isinstance(record, FitRecord) and record.imported is not None)
+    trained = resting_on and record.source.method is None
+    trained = trained and not (isinstance(record, FitRecord) and record.imported is not None)
     needed = [*(["trainer"] if trained else []), *(["evaluator"] if isinstance(record, EvaluationRecord) else [])]
     for part in needed:
         if part not in record.components:

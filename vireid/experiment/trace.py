@@ -20,6 +20,7 @@ from vireid.core.records import (
     Record,
     SearchRecord,
 )
+from vireid.experiment.differences import evaluations_of
 from vireid.experiment.identity import RunIds, hydra_text
 from vireid.experiment.reload import config_of_fit, weights_file
 from vireid.report.records.choose import key_for, measuring
@@ -86,6 +87,10 @@ def remake(store: Store, record: Record) -> Remake:
 
 
 def _of_fit(store: Store, record: FitRecord) -> Remake:
+    if record.source.method is not None:
+        scores = (_of_features(record, score) for score in evaluations_of(store, record.id))
+        made = next((made for made in scores if made.command is not None), None)
+        return made or Remake(None, "no score of it in this store says under which protocol to score its features")
     for overrides, config in _planned_configs(store, record):
         if RunIds(config).fit == record.id:
             return Remake(shlex.join(["vireid", "train", *overrides]), _needed(store, record))
@@ -116,6 +121,24 @@ def _import(record: FitRecord, config: ExperimentConfig) -> Remake:
     return Remake(command, f"the file's SHA-256 is {record.imported.sha256}{root}")
 
 
+def _of_features(fit: FitRecord, record: EvaluationRecord) -> Remake:
+    """How features are scored again, which needs their file."""
+    from vireid.experiment.scored import protocol_of  # evaluates, and so needs torch: other commands do not
+
+    protocol, origin, source = protocol_of(record), fit.imported, record.source
+    if protocol is None or origin is None:
+        return Remake(None, "its protocol card says what it was, no protocol of today does")
+    choices = {key: value for key, value in deciding(protocol).items() if key != "test_time"}
+    text = yaml.safe_dump(choices, default_flow_style=True, sort_keys=False, width=10_000).strip()
+    command = ["vireid", "score", origin.file, "--protocol", text, "--split", record.card.split]
+    if "split" in fit.config["data"]["dataset"]:
+        command += ["--regdb-split", str(fit.config["data"]["dataset"]["split"])]
+    command += ["--method", str(source.method), "--citation", str(source.citation)]
+    command += ["--paper", source.paper] if source.paper else []
+    command += ["--test-time", protocol.test_time] if protocol.test_time != "none" else []
+    return Remake(shlex.join(command), f"the file's SHA-256 is {origin.sha256}; add --root /path/to/the/images")
+
+
 def _needed(store: Store, record: FitRecord) -> str:
     """The fits whose weights a fit builds on, where they are not in the store."""
     teacher = (record.config.get("model") or {}).get("teacher") or {}
@@ -136,6 +159,8 @@ def _of_evaluation(store: Store, record: EvaluationRecord) -> Remake:
     fit = store.get(record.fit)
     if not isinstance(fit, FitRecord):
         return Remake(None, f"its fit {record.fit} is not in this store")
+    if fit.source.method is not None:
+        return _of_features(fit, record)
     if record.artefact is not None:
         made = _of_fit(store, fit)
         return Remake(made.command, "exports and evaluates the fit's files after training, where that is done already")

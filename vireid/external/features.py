@@ -4,6 +4,7 @@ Files are read piece by piece and checked, every fault named. For a protocol the
 to the dataset by file name.
 """
 
+import hashlib
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,17 +17,19 @@ import numpy as np
 
 from vireid.core.config import parse
 from vireid.core.errors import UserError, did_you_mean
+from vireid.core.records import now
 from vireid.core.types import Array, FloatArray, ImageIndex, IntArray
 from vireid.data import DATASETS
 from vireid.data.layout import Layout
 from vireid.data.synthetic.config import read_card
 from vireid.evaluation.compare import trials_of_table
-from vireid.evaluation.evaluate import evaluate
+from vireid.evaluation.evaluate import EvaluationResult, evaluate
 from vireid.evaluation.feature_files import FeatureFile
 from vireid.evaluation.features import FeatureResult, evaluate_set, read_feature_set
 from vireid.evaluation.protocols import DIRECTION_WORDS, PROTOCOLS, CmcConvention, KReciprocal, ProtocolConfig, Split
 from vireid.evaluation.trials import Trial, plan_trials
 from vireid.experiment.reload import protocol_mapping
+from vireid.experiment.scored import ScoredFeatures
 from vireid.losses.terms import ARRAYS, evaluate_terms
 from vireid.models.importers import IMPORTERS
 
@@ -175,6 +178,7 @@ class FileEvaluation:
     title: str
     synthetic: bool  # whether the images are rendered
     evaluate: Callable[[Path], list[FeatureResult]]  # plain, then re-ranked where asked for
+    score: Callable[[Path], ScoredFeatures] | None = None  # the same with all that a record keeps; None under a rule
 
 
 def by_rule(
@@ -236,14 +240,26 @@ def by_protocol(
     permutations = layout.permutations()
     configs = [config] if reranking is None else [config, config.model_copy(update={"reranking": reranking})]
 
-    def run(path: Path) -> list[FeatureResult]:
+    def results(path: Path) -> list[EvaluationResult]:
         features = _features_of(path, index, plan_trials(config, index, permutations, listed), config.name)
-        results = [evaluate(features, index, c, permutations, listed=listed, split=split, top_k=0) for c in configs]
-        return [FeatureResult(r.metrics, tuple(trials_of_table(r.per_query)), r.card) for r in results]
+        return [evaluate(features, index, c, permutations, listed=listed, split=split, top_k=0) for c in configs]
+
+    def run(path: Path) -> list[FeatureResult]:
+        return [feature_result(result) for result in results(path)]
+
+    def score(path: Path) -> ScoredFeatures:
+        started = now()
+        pairs = tuple(zip(configs, results(path), strict=True))
+        return ScoredFeatures(path, _content(path, index), layout, index, split, pairs, started)
 
     title = [config.name, config.mode, DIRECTION_WORDS[config.direction]]
     title += [f"{config.shots}-shot"] if config.shots else []
-    return FileEvaluation(" · ".join([*title, split]), read_card(root) is not None, run)
+    return FileEvaluation(" · ".join([*title, split]), read_card(root) is not None, run, score)
+
+
+def feature_result(result: EvaluationResult) -> FeatureResult:
+    """The result of a protocol as that of features alone."""
+    return FeatureResult(result.metrics, tuple(trials_of_table(result.per_query)), result.card)
 
 
 def _protocol(text: str, choices: Mapping[str, Any]) -> ProtocolConfig:
@@ -267,6 +283,21 @@ def official_layout(dataset: str, root: Path, regdb_split: int | None = None) ->
     settings = {"name": dataset} | ({} if regdb_split is None else {"split": regdb_split})
     layout: Layout = layout_class(parse(layout_class.Config, settings, "--regdb-split"), root)
     return layout
+
+
+def _content(path: Path, index: ImageIndex) -> str:
+    """SHA-256 of the features of the index's images by path, type and values; order, other images and wrapping aside.
+
+    The file is one that ``_features_of`` has read.
+    """
+    file = FeatureFile(path)
+    features = file.require("features", "the features, one row per image")
+    rows = _rows_by_path(file.require("paths", "the image of every row"), index, path)
+    digest = hashlib.sha256(f"{features.dtype.name} {features.shape[1]}".encode())
+    for image in sorted(np.flatnonzero(rows >= 0).tolist(), key=lambda image: index.paths[image]):
+        digest.update(f"\n{index.paths[image]}\n".encode())
+        digest.update(np.ascontiguousarray(features[rows[image]]).tobytes())
+    return digest.hexdigest()
 
 
 def _features_of(path: Path, index: ImageIndex, trials: Sequence[Trial], protocol: str) -> FloatArray:

@@ -99,13 +99,13 @@ def study_deployment(view: StudyView) -> DeploymentView:
 
 
 def store_deployment(store: Store) -> DeploymentView:
-    """Every fit of a store that could be deployed, seeds of one configuration together."""
+    """Every fit of a store that could be deployed, seeds of one configuration together; features have no network."""
     records, plans = {record.id: record for record in store.records()}, plans_of(store)
     costs = [record for record in records.values() if isinstance(record, CostRecord) and _is_result(record)]
     planned = {run.fit: (with_level_names(plan), run) for plan in plans for run in plan.runs}
     groups: dict[str, list[FitRecord]] = {}
     for record in records.values():
-        if not isinstance(record, FitRecord) or not _is_result(record):
+        if not isinstance(record, FitRecord) or not _is_result(record) or record.source.method is not None:
             continue
         if not record.config.get("data", {}).get("shuffle_identities"):  # a control: nobody deploys it
             groups.setdefault(_configuration(record, records), []).append(record)

@@ -305,6 +305,12 @@ class StudyView:
         )
 
     @cached_property
+    def features(self) -> list[EvaluationRecord]:
+        """Scores in the store of features that other programs computed, by method; never among the study's own."""
+        every = (r for r in self.records.values() if isinstance(r, EvaluationRecord) and r.status == "ok")
+        return sorted((r for r in every if r.source.method), key=lambda r: (str(r.source.method).lower(), r.id))
+
+    @cached_property
     def published(self) -> list[EvaluationRecord]:
         """Published evaluations in the store; shown in a section of their own."""
         return [r for r in self.records.values() if isinstance(r, EvaluationRecord) and r.source.kind == "published"]

@@ -26,6 +26,7 @@ from vireid.report.page import Report
 from vireid.report.paper import cell_tables, numbers
 from vireid.report.records.keys import MAIN_SCORES, SCORES, as_sentence
 from vireid.report.records.study import StudyView
+from vireid.report.sections.features import features_beside
 from vireid.report.tables import (
     COSTS,
     CostColumn,
@@ -82,9 +83,11 @@ def render_overview(report: Report) -> Html:
 
 
 def cited_works(view: StudyView) -> str:
-    """BibTeX of the works whose methods a study has trained, as published numbers cite them; empty where none is."""
+    """BibTeX of the works whose methods a study has trained, as published numbers cite them, and of those whose
+    features the store has scores of; empty where none is.
+    """
     models = {method(run.fit) for run in view.trained}
-    return bibtex(record for record in published_records() if method(record) in models)
+    return bibtex([*(record for record in published_records() if method(record) in models), *view.features])
 
 
 FOLDED = 3  # names that are listed where they stand; more are folded away below their number
@@ -107,6 +110,7 @@ def render_ablation(report: Report, *, copies: str = "ablation", text: bool = Tr
             *report.paper(name, cell_tables(report.view, content, report.columns)),
         ]
         pieces += [tag("h3", content.title), to_html(report.view, content, links(copied))]
+        pieces.append(features_beside(report.view, content))
     return join(pieces) if pieces else absent("No scores yet.")
 
 

@@ -213,7 +213,7 @@ def profile(
     if picture is not None:
         layer_view.write_picture(profiles, picture)
         show.remark(f"picture: {picture}", soft_wrap=True)
-    if any(result.status == "failed" for result in (*latencies, *profiles)):
+    if "failed" in {*(record.status for record in latencies), *(one.status for one in profiles)}:
         raise typer.Exit(1)
 
 

@@ -6,6 +6,7 @@ MACs are those of what PyTorch executes, by the rules of ``counters.base``; the 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -125,9 +126,8 @@ def layer_profiles(
             for batch in config.batches:
                 update = {"runtimes": [runtime], "threads": [threads], "batches": [batch]}
                 single = config.model_copy(update=update)
-                told = attempt(
-                    single, device, emulate, lambda of, one=single: _one(of, deployable, height, width, one, device)
-                )
+                one = partial(_one, deployable=deployable, height=height, width=width, single=single, device=device)
+                told = attempt(single, device, emulate, one)
                 yield _profile(told, runtime.name, threads, batch)
 
 
@@ -197,7 +197,8 @@ def work_of_modules(module: nn.Module, images: Tensor) -> dict[str, tuple[int, i
 def canonical(module: nn.Module, path: str) -> str:
     """The first path of the module at ``path``: a shared module has several, and only one counts."""
     inner = module.get_submodule(path)
-    return next(first for first, other in module.named_modules() if other is inner)
+    paths: dict[nn.Module, str] = {other: first for first, other in module.named_modules()}
+    return paths[inner]
 
 
 TASK = "vireid.profiling.layers:measure_file"

@@ -286,14 +286,17 @@ _SCOPES = "pkg.torch.onnx.name_scopes"  # where the exporter notes a node's modu
 def onnx_modules(module: nn.Module, height: int, width: int) -> dict[str, str]:
     """Of each node of the file that ``onnx_bytes`` makes: the path of the innermost module whose forward it is part of.
 
+    Outputs of nodes are keys as well: runtimes may name a node by what it makes.
+
     Raises:
         UserError: as ``onnx_bytes``.
     """
     noted = {
-        node.name: entry.value
+        name: entry.value
         for node in _exported(module, height, width).graph.node
         for entry in node.metadata_props
         if entry.key == _SCOPES
+        for name in (node.name, *node.output)
     }
     return {name: ast.literal_eval(scopes)[-2] for name, scopes in noted.items()}
 

@@ -135,7 +135,7 @@ def _one(
     runtime: Any, deployable: nn.Module, height: int, width: int, single: ProfileConfig, device: torch.device | str
 ) -> dict[str, Any]:
     if not isinstance(runtime, TellsLayers):
-        reason = f"runtime '{runtime.config.name}' does not tell the time of its layers; {', '.join(TELL)} do"
+        reason = f"runtime '{single.runtimes[0].name}' does not tell the time of its layers; {', '.join(TELL)} do"
         return {"status": "skipped", "reason": reason}
     if single.isolated:
         return _isolated(deployable, height, width, single, device)

@@ -33,6 +33,7 @@ def layer_picture(panels: Sequence[LayerBars], kind: str) -> bytes:
                 widths = [panel.blocks[name].get(bound, 0.0) for name in names]
                 axes.barh(range(len(names)), widths, left=left, color=hue, height=0.72)
                 left = [begin + width for begin, width in zip(left, widths, strict=True)]
+            axes.set_xlim(0, 1.04 * max(left))
             axes.set_yticks(range(len(names)), names)
             axes.set_ylim(len(names) - 0.4, -0.6)  # the first on top
             axes.set_title(panel.title)

@@ -21,6 +21,7 @@ from vireid.cli import (
     show,
     writable,
 )
+from vireid.cli import layers as layer_view
 from vireid.core.errors import UserError
 from vireid.experiment.progress import bars
 
@@ -177,11 +178,22 @@ def profile(
             help="Measure anew what was noisy, or beside other work; the new record replaces the one before.",
         ),
     ] = False,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Also time each layer, beneath the machine's measured roofs.")
+    ] = False,
+    picture: Annotated[
+        Path | None, typer.Option("--picture", help="Draw the time of each block as PNG, SVG or PDF; with --layers.")
+    ] = None,
 ) -> None:
     """Count parameters and MACs of a configuration and measure its latency here. Needs no data and no training."""
+    from vireid.experiment.cost.layers import layers_step
     from vireid.experiment.cost.profile import cost_step, measure_latencies
     from vireid.profiling.config import StagesConfig
 
+    if picture is not None and not layers:
+        raise UserError(f"--picture {picture} draws layers: add --layers")
+    if picture is not None:
+        layer_view.check_picture(picture)
     writable(store)
     with bars() as progress:
         context = _to_profile(target or [], store, progress)
@@ -190,6 +202,7 @@ def profile(
             context = replace(context, config=context.config.model_copy(update={"profile": asked}))
         cost = cost_step(context)
         latencies = measure_latencies(context, again=again)
+        profiles = layers_step(context) if layers else []
     show.console.print(show.cost_table(cost))
     queries = [record for record in latencies if record.stages]
     for table in show.latency_tables(record for record in latencies if record not in queries):
@@ -201,7 +214,15 @@ def profile(
         show.remark(line)
     if any(record.notes for record in latencies):
         show.remark("the same command with --again measures anew what was doubted")
-    if any(record.status == "failed" for record in latencies):
+    for one in profiles:
+        if one.status == "ok":
+            show.console.print(layer_view.layers_table(one, terminal=show.console.is_terminal))
+        for line in layer_view.remarks(one):
+            show.remark(line)
+    if picture is not None:
+        layer_view.write_picture(profiles, picture)
+        show.remark(f"picture: {picture}", soft_wrap=True)
+    if "failed" in {*(record.status for record in latencies), *(one.status for one in profiles)}:
         raise typer.Exit(1)
 
 

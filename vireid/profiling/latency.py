@@ -235,13 +235,13 @@ def measure_forward(
     if single.memory and images.device.type != "cpu":  # of main memory a process of its own tells
         with thread_limit(threads):
             memory = inference_memory(session, module(), images)
-    roofs, unmeasured = _roofs(single, images) if single.peaks else ({}, [])
+    peaks, unmeasured = roofs(single, images) if single.peaks else ({}, [])
     handled = len(samples.seconds) * samples.batch
     return {
         "warmup": samples.warmup,
         "seconds": samples.seconds,
         "windows": samples.windows,
-        "peaks": roofs,
+        "peaks": peaks,
         "notes": [*samples.notes, *machine_notes(before, after), *unmeasured],
         "peak_memory_bytes": None if memory is None else memory["peak_bytes"],
         "memory_by": None if memory is None else f"weights and what a forward adds ({memory['method']})",
@@ -255,7 +255,7 @@ def measure_forward(
     }
 
 
-def _roofs(single: ProfileConfig, images: Tensor) -> tuple[dict[str, Any], list[str]]:
+def roofs(single: ProfileConfig, images: Tensor) -> tuple[dict[str, Any], list[str]]:
     """The machine's roofs at the profile's threads, in the runtime's arithmetic, or why they were not measured."""
     (threads,), (runtime,) = single.threads or [1], single.runtimes
     if images.device.type != "cpu":

@@ -47,7 +47,7 @@ def cost_step(run: RunContext) -> CostRecord:
         return record
     started = now()
     run.progress("count parameters and MACs", 0, 1)
-    model, deployable = _build(run.config)
+    model, deployable = deployed_graph(run.config)
     others = [model.deployable(Modality.VISIBLE)]
     height, width = run.config.data.height, run.config.data.width
     counted = cost(model, deployable, height, width, counters=run.config.profile.counters, others=others)
@@ -103,7 +103,7 @@ def measure_latencies(run: RunContext, *, again: bool = False) -> list[LatencyRe
         record = run.store.get(id_)
         if not isinstance(record, LatencyRecord) or (again and (record.notes or record.memory_withdrawn)):
             started = now()
-            (_, deployable), size = _build(run.config), run.config.data
+            (_, deployable), size = deployed_graph(run.config), run.config.data
             measured = measure(
                 deployable, size.height, size.width, single, device_of(run.config), emulate=run.config.runtime.emulate
             )
@@ -130,7 +130,7 @@ def _label(single: ProfileConfig) -> str:
     return f"{runtime.name}, {threads} thread{'s' if threads > 1 else ''}, batch {batch}"
 
 
-def _build(config: ExperimentConfig) -> tuple[Any, nn.Module]:
+def deployed_graph(config: ExperimentConfig) -> tuple[Any, nn.Module]:
     """The model and what is deployed of it for infrared images, the queries."""
     model = build_model(config, REFERENCE_CLASSES, pretrained=False)
     return cast(nn.Module, model).eval(), model.deployable(Modality.INFRARED).eval()

@@ -5,6 +5,7 @@ Where a batch norm sees only some of a convolution's channels (the second half, 
 Instance norms depend on the image and stay.
 """
 
+import ast
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -262,6 +263,46 @@ def onnx_bytes(module: nn.Module, height: int, width: int, metadata: Mapping[str
         UserError: the packages for it are missing, or the graph depends on the number of images.
     """
     onnx = optional_module("onnx", "deploy")
+    model = _exported(module, height, width)
+    _clean(model)
+    for value in (*model.graph.input, *model.graph.output):
+        batch = value.type.tensor_type.shape.dim[0]
+        if not batch.dim_param:
+            raise UserError(
+                f"ONNX export of {type(module).__name__}: '{value.name}' holds {batch.dim_value} images, not any "
+                "number; a shape in its forward is a Python number (write x.shape[0] into view or reshape)"
+            )
+        batch.dim_param = BATCH
+    if metadata is not None:
+        onnx.helper.set_model_props(model, dict(metadata))
+    onnx.checker.check_model(model)
+    content: bytes = model.SerializeToString()
+    return content
+
+
+_SCOPES = "pkg.torch.onnx.name_scopes"  # where the exporter notes a node's modules, outermost first, and its own name
+
+
+def onnx_modules(module: nn.Module, height: int, width: int) -> dict[str, str]:
+    """Of each node of the file that ``onnx_bytes`` makes: the path of the innermost module whose forward it is part of.
+
+    Outputs of nodes are keys as well: runtimes may name a node by what it makes.
+
+    Raises:
+        UserError: as ``onnx_bytes``.
+    """
+    noted = {
+        name: entry.value
+        for node in _exported(module, height, width).graph.node
+        for entry in node.metadata_props
+        if entry.key == _SCOPES
+        for name in (node.name, *node.output)
+    }
+    return {name: ast.literal_eval(scopes)[-2] for name, scopes in noted.items()}
+
+
+def _exported(module: nn.Module, height: int, width: int) -> Any:
+    """The exporter's model of ``module``, with all that it notes."""
     optional_module("onnxscript", "deploy")
     try:
         folded = fold_batch_norms(module, height, width)
@@ -289,21 +330,7 @@ def onnx_bytes(module: nn.Module, height: int, width: int, metadata: Mapping[str
             f"{reason[0] if reason else 'no reason given'}"
         ) from error
     assert exported is not None
-    model: Any = exported.model_proto
-    _clean(model)
-    for value in (*model.graph.input, *model.graph.output):
-        batch = value.type.tensor_type.shape.dim[0]
-        if not batch.dim_param:
-            raise UserError(
-                f"ONNX export of {type(module).__name__}: '{value.name}' holds {batch.dim_value} images, not any "
-                "number; a shape in its forward is a Python number (write x.shape[0] into view or reshape)"
-            )
-        batch.dim_param = BATCH
-    if metadata is not None:
-        onnx.helper.set_model_props(model, dict(metadata))
-    onnx.checker.check_model(model)
-    content: bytes = model.SerializeToString()
-    return content
+    return exported.model_proto
 
 
 def _clean(model: Any) -> None:

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from vireid.profiling.config import ChannelsLastConfig, CudaConfig, EagerConfig
 from vireid.profiling.export.formats import fold_batch_norms
 from vireid.profiling.runtimes.base import RuntimeBase
+from vireid.profiling.runtimes.layer_times import LayerTimes, Repeat
+from vireid.profiling.runtimes.module_times import module_times
 
 
 class Eager(RuntimeBase[EagerConfig]):
@@ -25,15 +27,20 @@ class Eager(RuntimeBase[EagerConfig]):
             module, example.device, bf16=self.config.precision == "bf16", last=self.config.channels_last
         )
 
+    def layer_times(self, module: nn.Module, example: Tensor, repeat: Repeat) -> LayerTimes:
+        """Time every module by hooks."""
+        session = self.prepare(module, example)
+        return module_times(session.module, session, example, repeat)
+
 
 class EagerSession:
     """A private copy of the module; the layout change of the input is part of what is timed."""
 
     def __init__(self, module: nn.Module, device: torch.device, *, bf16: bool, last: bool) -> None:
         self._layout = torch.channels_last if last else torch.contiguous_format
-        self._module = deepcopy(module).eval().to(device)
+        self.module = deepcopy(module).eval().to(device)
         if last:
-            self._module.to(memory_format=torch.channels_last)
+            self.module.to(memory_format=torch.channels_last)
         self._device = device
         self._bf16 = bf16
 
@@ -43,7 +50,7 @@ class EagerSession:
         if self._bf16:
             cast = torch.autocast(self._device.type, dtype=torch.bfloat16)
         with torch.inference_mode(), cast:
-            result = self._module(images.contiguous(memory_format=self._layout))
+            result = self.module(images.contiguous(memory_format=self._layout))
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
         return result
@@ -60,6 +67,11 @@ class ChannelsLast(RuntimeBase[ChannelsLastConfig]):
     def prepare(self, module: nn.Module, example: Tensor) -> TorchSession:
         """Copy ``module``, folded, to the device of ``example``."""
         return TorchSession(module, example, example.device, DTYPES[self.precision], fold=self.config.fold)
+
+    def layer_times(self, module: nn.Module, example: Tensor, repeat: Repeat) -> LayerTimes:
+        """Time every module by hooks."""
+        session = self.prepare(module, example)
+        return module_times(session.module, session, example, repeat)
 
 
 class TorchSession:

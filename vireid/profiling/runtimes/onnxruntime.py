@@ -1,5 +1,7 @@
 """ONNX Runtime: on the CPU, float32 or quantised to int8, and with TensorRT as its execution provider."""
 
+import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +10,11 @@ from torch import Tensor, nn
 
 from vireid.core.errors import UserError, optional_module
 from vireid.profiling.config import OnnxRuntimeConfig, Optimisation, TensorRTConfig
-from vireid.profiling.export.formats import INPUT, onnx_bytes
+from vireid.profiling.export.formats import INPUT, onnx_bytes, onnx_modules
 from vireid.profiling.quantisation import quantise_onnx
 from vireid.profiling.runtimes.base import FileRuntime, PoolSession, Quantising, missing_package, on_cpu
+from vireid.profiling.runtimes.layer_times import LayerTimes, Repeat, typical
+from vireid.profiling.runtimes.onnxruntime_events import node_times
 
 _LEVELS = {
     "none": "ORT_DISABLE_ALL",
@@ -45,6 +49,19 @@ class OnnxRuntime(Quantising[OnnxRuntimeConfig]):
         """Load an exported file with as many threads as PyTorch has now."""
         return PoolSession(lambda threads: OrtSession(file, threads, self.config.optimisation))
 
+    def layer_times(self, module: nn.Module, example: Tensor, repeat: Repeat) -> LayerTimes:
+        """Time the nodes of the optimised graph by ONNX Runtime's own profile."""
+        threads = torch.get_num_threads()
+        with tempfile.TemporaryDirectory(prefix="vireid-layers-") as name:
+            file = self.store(module, example, Path(name))
+            modules = onnx_modules(module, *example.shape[2:])
+            session = OrtSession(file, threads, self.config.optimisation)
+            plain = repeat(lambda: session(example))
+            watched = OrtSession(file, threads, self.config.optimisation, profile=Path(name) / "events")
+            profiled = repeat(lambda: watched(example))
+            layers = node_times(watched.events(), file, modules, profiled)
+        return LayerTimes(layers, typical(profiled), typical(plain), "ONNX Runtime's profile")
+
 
 class OrtSession:
     """A loaded ONNX file: images (B×3×H×W, float32, CPU) → embedding (B×D).
@@ -54,6 +71,7 @@ class OrtSession:
         threads: of the operators; they run one after the other.
         optimisation: of the graph, at load.
         providers: execution providers, best first, with their options.
+        profile: where to write the events of every run, a prefix of a file's name; None: nowhere.
     """
 
     def __init__(
@@ -62,6 +80,7 @@ class OrtSession:
         threads: int,
         optimisation: Optimisation = "all",
         providers: list[Any] | None = None,
+        profile: Path | None = None,
     ) -> None:
         library = optional_module("onnxruntime", "deploy")
         options = library.SessionOptions()
@@ -70,6 +89,9 @@ class OrtSession:
         options.execution_mode = library.ExecutionMode.ORT_SEQUENTIAL
         options.graph_optimization_level = getattr(library.GraphOptimizationLevel, _LEVELS[optimisation])
         options.log_severity_level = 3
+        if profile is not None:
+            options.enable_profiling = True
+            options.profile_file_prefix = str(profile)
         self._session = library.InferenceSession(str(model), options, providers=providers or ["CPUExecutionProvider"])
 
     @property
@@ -77,6 +99,11 @@ class OrtSession:
         """Those in use: ONNX Runtime leaves out, with no more than a warning, what it cannot load."""
         names: list[str] = self._session.get_providers()
         return names
+
+    def events(self) -> list[dict[str, Any]]:
+        """End the profile that was asked for: its events, in order."""
+        content: list[dict[str, Any]] = json.loads(Path(self._session.end_profiling()).read_text(encoding="utf-8"))
+        return content
 
     def __call__(self, images: Tensor) -> Tensor:
         """One forward."""

@@ -153,7 +153,7 @@ def publish(figure: Figure, name: str, caption: str, out: Copies) -> Html:
     """
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # laid out once, the same in every copy
-    drawings = {kind: _drawn(figure, kind, caption) for kind in FIGURES if kind == "svg" or kind in out.kinds}
+    drawings = {kind: drawn(figure, kind, caption) for kind in FIGURES if kind == "svg" or kind in out.kinds}
     source = "data:image/svg+xml;base64," + base64.b64encode(drawings["svg"]).decode()
     kept = [kind for kind, content in drawings.items() if out.write(f"figures/{name}.{kind}", content)]
     files = join((link(f"figures/{name}.{kind}", kind.upper()) for kind in kept), " · ")
@@ -163,8 +163,8 @@ def publish(figure: Figure, name: str, caption: str, out: Copies) -> Html:
     return tag("figure", tag("div", image, class_="scroll"), below, class_="drawing")
 
 
-def _drawn(figure: Figure, kind: str, caption: str) -> bytes:
-    """A figure as a file, without the time at which it was made; pixels for a slide or a web page at 300 dpi."""
+def drawn(figure: Figure, kind: str, caption: str) -> bytes:
+    """A figure as a file of that kind (``FIGURES``), without the time at which it was made; pixels at 300 dpi."""
     date = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {"Software": None}}[kind]
     buffer = io.BytesIO()
     resolution: dict[str, Any] = {"dpi": PIXELS} if kind == "png" else {}

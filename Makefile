@@ -48,7 +48,7 @@ test: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/mypy
-	$(BIN)/pytest -m "not check" -n 2
+	$(BIN)/pytest -m "not check and not soak" -n 2
 
 # Contracts over every component and a smoke study from pixels to HTML, with every extra: at most 10 minutes more.
 check: $(ALL_EXTRAS)
@@ -60,9 +60,11 @@ bench: $(STAMP)
 
 # Damaged inputs of every kind, 2,200 by default (COUNT of each): read, or refused in words. Minutes.
 # And a study under KILLS (50) kills at random moments: its records are those of an undisturbed one. A quarter of an hour.
-soak: $(STAMP)
+# And studies on a Ray cluster of three nodes that loses some, and full disks: minutes each on a machine that does nothing else.
+soak: $(ALL_EXTRAS)
 	$(BIN)/python -m tests.mutations $(or $(COUNT),200)
 	$(BIN)/python -m tests.kills $(or $(KILLS),50)
+	$(BIN)/pytest -m soak -n 0
 
 # What only a CUDA device shows, in BUDGET seconds (480): tests, training steps, deployed model, ranking, a fit of full size.
 # RELEASED=PATH adds the released code. Where torch is already installed: python3 benchmarks/accelerator.py.

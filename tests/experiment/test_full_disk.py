@@ -62,7 +62,7 @@ def _all_steps(root):
     return [[{k: v for k, v in epoch.items() if "second" not in k} for epoch in fit.curves], metrics]
 
 
-@pytest.mark.check
+@pytest.mark.soak
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_full_disk_at_any_write_is_a_message_and_loses_nothing(tmp_path, monkeypatch):
     disk = Disk(tmp_path, monkeypatch)

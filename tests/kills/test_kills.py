@@ -5,7 +5,7 @@ import pytest
 from tests.kills.__main__ import main
 
 
-@pytest.mark.check
+@pytest.mark.soak
 @pytest.mark.timeout(900)
 def test_three_kills_lose_nothing(capsys):
     assert main(3) == 0, capsys.readouterr().out

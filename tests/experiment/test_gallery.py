@@ -87,6 +87,7 @@ def test_the_fewest_bytes_that_keep_a_share_on_dev_are_chosen(trained: RunContex
     assert chosen_storage([*records, *on_test], 1.0) == "fp32", "whatever test says"
 
 
+@pytest.mark.check
 def test_searches_are_timed_in_processes_of_their_own_and_reused(trained: RunContext) -> None:
     budget = LatencyBudget(warmup_seconds=0, min_seconds=0, min_repeats=3, max_seconds=0.05)
     seen: list[str] = []

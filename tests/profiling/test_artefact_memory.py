@@ -50,12 +50,14 @@ def measured(module: nn.Module, runtime: dict[str, Any], **changes: Any) -> dict
     return result
 
 
+@pytest.mark.check
 def test_it_is_the_files_own_and_neither_the_modules_nor_the_librarys() -> None:
     result = measured(Sized(), {"name": "tests.profiling.memory_runtime:Greedy"})
     assert result["peak_memory_bytes"] == pytest.approx(60 * MEBIBYTE, abs=8 * MEBIBYTE)
     assert result["memory_by"].startswith(METHOD)
 
 
+@pytest.mark.check
 def test_an_int8_file_takes_less_than_the_float_modules_weights() -> None:
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")

@@ -167,7 +167,7 @@ class RayEngine:
         possible = time.monotonic()
         while True:
             ready, _ = self._ray.wait([task], timeout=_POLL_SECONDS)
-            for event in self._ray.get(self._reporter.take.remote(key)):
+            for event in self._told(key):
                 progress(*event)
             if ready:
                 done: _Done = self._ray.get(task)
@@ -183,6 +183,14 @@ class RayEngine:
                     f"no machine of the cluster has what the job asks for ({text}); `ray status` shows what is there: "
                     "join one that has, and run the same command again"
                 )
+
+    def _told(self, key: str) -> list[tuple[str, int, int, str]]:
+        """What a job has said of its progress; nothing once the machine is lost that words were gathered on."""
+        try:
+            events: list[tuple[str, int, int, str]] = self._ray.get(self._reporter.take.remote(key))
+        except self._ray.exceptions.RayActorError:
+            return []
+        return events
 
     def _needs(self, config: ExperimentConfig, steps: Sequence[str]) -> dict[str, Any]:
         """What a job asks of a machine; a latency, all of one."""

@@ -10,6 +10,7 @@ import ast
 import hashlib
 import importlib
 import importlib.util
+import threading
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -158,6 +159,20 @@ def source_digest(*sources: str) -> str:
     return f"tree:{hashlib.sha256(chr(10).join(sorted(essences)).encode()).hexdigest()[:12]}"
 
 
+_PARSING = threading.Lock()
+
+
+def _parsed(file: str) -> ast.Module:
+    """The syntax tree of a file, one at a time.
+
+    Python 3.11 counts the depth of trees for all threads together and now and then fails where two threads parse (its
+    issue 106905); two fits of a study that fail at once are told from two threads.
+    """
+    text = Path(file).read_text(encoding="utf-8")
+    with _PARSING:
+        return ast.parse(text)
+
+
 @cache
 def _sources(module_name: str) -> frozenset[str]:
     """Files of a module and of what it imports within its top-level package, followed through."""
@@ -172,7 +187,7 @@ def _sources(module_name: str) -> frozenset[str]:
             continue
         files[name] = file
         package = name if Path(file).name == "__init__.py" else name.rpartition(".")[0]
-        for node in ast.walk(ast.parse(Path(file).read_text(encoding="utf-8"))):
+        for node in ast.walk(_parsed(file)):
             if isinstance(node, ast.Import):
                 queue += [alias.name for alias in node.names if alias.name.partition(".")[0] == top]
             elif isinstance(node, ast.ImportFrom):
@@ -201,7 +216,7 @@ def _file(module: str) -> str | None:
 @cache
 def _essence(path: str, _changed: int, top: str, function: str) -> frozenset[str]:
     """Digests of the statements of a file, or of one function's alone."""
-    body = ast.parse(Path(path).read_text(encoding="utf-8")).body
+    body = _parsed(path).body
     chosen = [node for node in body if not function or getattr(node, "name", None) == function]
     statements = [
         _plain(node, top) for node in chosen if not (_is_text(node) or _is_plain_import(node, top) or _is_table(node))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
+from tests.profiling.stored_runtime import Stored
 from vireid.core.config import Component
 
 MEBIBYTE = 2**20
@@ -18,19 +19,8 @@ class GreedyConfig(Component):
     name: str = "tests.profiling.memory_runtime:Greedy"
 
 
-class Greedy:
+class Greedy(Stored):
     Config = GreedyConfig
-    version = "1"
-    precision = "fp32"
-
-    def __init__(self, config: GreedyConfig) -> None:
-        self.config = config
-
-    def available(self) -> str | None:
-        return None
-
-    def prepare(self, module: nn.Module, example: Tensor) -> Any:
-        raise AssertionError("an isolated session comes from the file")
 
     def store(self, module: nn.Module, example: Tensor, folder: Path) -> Path:
         file = folder / "size.txt"

@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +29,7 @@ from vireid.evaluation.test_time import ModelProtocol
 from vireid.evaluation.trials import Trial, plan_trials
 from vireid.experiment.context import RunContext
 from vireid.experiment.images import PreparedData
-from vireid.experiment.records import device_of
+from vireid.experiment.records import device_of, fit_fields
 from vireid.weighting import CURRICULA
 from vireid.weighting.curriculum import Curriculum
 
@@ -167,6 +168,20 @@ def check_same_evaluation_images(record: EvaluationRecord, data: PreparedData) -
             f"{record.fingerprint}, now {data.evaluation_fingerprint}); restore the data or use another --store"
         )
     check_lists(record.id, record.lists, data.layout, data.evaluation)
+
+
+def finished_fields(run: RunContext, started: str, identities: int) -> dict[str, Any]:
+    """Fields of a finished fit's record: those of every attempt, and what its images are."""
+    fields, data = fit_fields(run, started), run.data
+    fields["data"] = {
+        "name": run.config.data.dataset.name,
+        **fields["data"],
+        "fingerprint": data.train_fingerprint,
+        "lists": training_lists(data.train),
+        "images": len(data.train),
+        "identities": identities,
+    }
+    return fields
 
 
 def training_lists(index: ImageIndex) -> Lists:

@@ -27,18 +27,17 @@ from vireid.evaluation.scorers import modality_ensemble
 from vireid.evaluation.test_time import ModelProtocol, TestTimeRule
 from vireid.experiment import data as images
 from vireid.experiment.context import RunContext
-from vireid.experiment.data import check_same_images, corrupted_loader, evaluation_loader, listed_images, training_lists
+from vireid.experiment.data import check_same_images, corrupted_loader, evaluation_loader, listed_images
 from vireid.experiment.imported import origin_entries, refuse_training
 from vireid.experiment.records import (
     check_precisions,
     common,
     device_of,
     failed_fit,
-    fit_fields,
     threads_of,
     write_per_query,
 )
-from vireid.experiment.reload import remember_root, weights_file
+from vireid.experiment.reload import kept_weights, remember_root
 from vireid.experiment.start import check_start, check_teacher, initialise_from, load_teacher
 from vireid.models import MODELS
 from vireid.profiling.memory import PeakMemory
@@ -142,22 +141,13 @@ def _train(run: RunContext, started: str) -> FitRecord:
         progress=on_step,
         peak_memory=partial(PeakMemory, device),
     )
-    fields = fit_fields(run, started)
-    fields["data"] = {
-        "name": config.data.dataset.name,
-        **fields["data"],
-        "fingerprint": data.train_fingerprint,
-        "lists": training_lists(data.train),
-        "images": len(data.train),
-        "identities": loader.num_classes,
-    }
     return FitRecord(
         status="ok",
         curves=result.curves,
         step_seconds=result.step_seconds,
         peak_memory_bytes=result.peak_memory_bytes,
         seconds=result.seconds,
-        **fields,
+        **images.finished_fields(run, started, loader.num_classes),
     )
 
 
@@ -232,9 +222,7 @@ def trained_model(run: RunContext) -> Model:
     Raises:
         UserError: it has not been trained, or its weights are gone.
     """
-    id_, file = run.fit.id, weights_file(run.store, run.fit.id)
-    if not file.is_file():
-        raise UserError(f"{file}: the weights of run {id_} are gone; delete {id_}.json beside it to train again")
+    file = kept_weights(run.store, run.fit.id)
     model = build_model(run.config, run.fit.data["identities"], pretrained=False)
     cast(nn.Module, model).load_state_dict(load_file(file))
     return model

@@ -20,10 +20,9 @@ from vireid.core.errors import UserError
 from vireid.core.files import file_digest
 from vireid.core.records import FitRecord, ImportedFile, now
 from vireid.experiment.context import RunContext
-from vireid.experiment.data import check_same_images, training_lists
+from vireid.experiment.data import check_same_images, finished_fields
 from vireid.experiment.identity import other_data, rendered
-from vireid.experiment.records import fit_fields
-from vireid.experiment.reload import remember_root, weights_file
+from vireid.experiment.reload import kept_weights, remember_root
 from vireid.models.importers import IMPORTERS
 from vireid.models.importers.load import Imported, Importer
 from vireid.store import write_atomically
@@ -103,9 +102,8 @@ def transfer_fit(run: RunContext, trained: RunContext) -> RunContext:
         UserError: images that are missing, or of people that the fit was trained on; weights that are gone.
     """
     _refuse_seen(run.config, trained)
-    record, file = trained.fit, weights_file(trained.store, trained.ids.fit)
-    if not file.is_file():
-        raise UserError(f"{file}: the weights of run {record.id} are gone; delete {record.id}.json and train it again")
+    record = trained.fit
+    file = kept_weights(trained.store, record.id)
     origin = trained.config.imported or ImportedConfig(run=record.id, weights=weights_digest(load_file(file)))
     kept = replace(run, config=imported_config(run.config, trained.config.model, origin))
 
@@ -162,19 +160,9 @@ def _keep(run: RunContext, classes: int, write: Callable[[], ImportedFile]) -> N
         check_same_images(record, run.data)
         remember_root(run)
         return
-    started, data = now(), run.data
+    fields = finished_fields(run, now(), classes)  # reads the images: what is wrong with them leaves no weights behind
     run.directory.mkdir(parents=True, exist_ok=True)
-    origin = write()
-    fields = fit_fields(run, started)
-    fields["data"] = {
-        "name": run.config.data.dataset.name,
-        **fields["data"],
-        "fingerprint": data.train_fingerprint,
-        "lists": training_lists(data.train),
-        "images": len(data.train),
-        "identities": classes,
-    }
-    run.store.put(FitRecord(status="ok", imported=origin, **fields))
+    run.store.put(FitRecord(status="ok", imported=write(), **fields))
     remember_root(run)
 
 

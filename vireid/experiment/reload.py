@@ -124,6 +124,18 @@ def weights_file(store: Store, fit: str) -> Path:
     return store.directory(fit) / WEIGHTS
 
 
+def kept_weights(store: Store, fit: str) -> Path:
+    """The same, of a fit whose record is there.
+
+    Raises:
+        UserError: they are gone.
+    """
+    file = weights_file(store, fit)
+    if not file.is_file():
+        raise UserError(f"{file}: the weights of run {fit} are gone; delete {fit}.json beside it to train again")
+    return file
+
+
 def remember_root(run: RunContext) -> None:
     """Keep the root of a fit's images for commands that name the run alone; rendered images need none.
 

@@ -64,8 +64,9 @@ class DataConfig(Strict):
     """What training sees. A trunk learns to tell people apart in visible images alone, as ImageNet weights do."""
     hold_out_dev: bool = False
     """With ``split=test``: keep the dev identities out of training, so that its curve can be followed on them."""
-    shuffle_identities: bool = False
-    """A control: training labels permuted among images, must end at chance."""
+    shuffle_identities: bool | Literal["every_epoch"] = False
+    """A control: training labels permuted among images, once (a network can still learn them by heart, and that
+    teaches it pictures) or anew in every epoch, so that there is nothing to learn: must end at chance."""
     captions: CaptionConfig | None = None
     """From the Text/ folder beside the images, for models that read text."""
 

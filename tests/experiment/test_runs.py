@@ -255,6 +255,28 @@ def test_shuffled_identities_keep_counts_and_lose_meaning(rendered, tmp_path):
     assert (shuffled.identity != data.train.identity).mean() > 0.5
 
 
+def test_labels_drawn_every_epoch_are_other_ones_each_time_and_a_function_of_the_epoch(rendered, tmp_path):
+    from vireid.experiment.data import training_loader
+
+    run = RunContext(tiny(f"data.root={rendered}", "data.shuffle_identities=every_epoch"), Store(tmp_path))
+
+    def seen(epoch, first_step=0):
+        return list(training_loader(run).epoch(epoch, first_step))
+
+    once, twice = seen(3), seen(3)
+    for one, other in zip(once, twice, strict=True):
+        assert torch.equal(one.images, other.images)
+        assert torch.equal(one.labels, other.labels)
+    (last,) = seen(3, len(once) - 1)  # as a resumed fit begins
+    assert torch.equal(last.labels, once[-1].labels)
+    drawn = [training_loader(run)._loader_of(epoch).index.identity for epoch in (0, 1)]
+    for identity in drawn:
+        assert sorted(identity) == sorted(run.data.train.identity)
+    assert (drawn[0] != drawn[1]).mean() > 0.5
+    ids = [tiny(f"data.root={rendered}", f"data.shuffle_identities={how}") for how in ("true", "every_epoch")]
+    assert len({RunIds(config).fit for config in ids}) == 2
+
+
 def test_missing_weights_are_named(trained, tmp_path):
     config, store, fit, _ = trained
     again = config_of_fit(fit, ["{name: sysu/official, trials: 2}"], config.data.root, store)

@@ -5,9 +5,9 @@ decide nothing, and a user's own layout is covered.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from vireid.core.config import canonical_json
 from vireid.core.errors import UserError
 from vireid.core.records import EvaluationRecord, FitRecord
 from vireid.core.seeding import generator
-from vireid.core.types import ByteArray, ImageIndex, IntArray, Modality
+from vireid.core.types import Batch, ByteArray, ImageIndex, IntArray, Modality
 from vireid.data import AUGMENTATIONS
 from vireid.data.cache import cached_images
 from vireid.data.captions import CaptionDraw
@@ -61,10 +61,37 @@ def trials_of(run: RunContext, protocol: ProtocolConfig) -> list[Trial]:
     return plan_trials(protocol, run.data.evaluation, run.data.layout.permutations(), listed_images(run, protocol))
 
 
-def training_loader(run: RunContext) -> TrainingLoader:
+def training_loader(run: RunContext) -> "TrainingLoader | RedrawnLabels":
     """Batches of the training images, decoded on first use."""
+    train, seed = run.data.train, run.config.training_seed
+    match run.config.data.shuffle_identities:
+        case "every_epoch":
+            return RedrawnLabels(lambda epoch: _loader(run, _shuffled(train, seed, epoch)))
+        case True:
+            return _loader(run, _shuffled(train, seed))
+        case _:
+            return _loader(run, train)
+
+
+class RedrawnLabels:
+    """Training batches whose labels are permuted anew in every epoch: nothing about an image can be learnt by heart.
+
+    Args:
+        loader_of: the loader of an epoch, with that epoch's labels.
+    """
+
+    def __init__(self, loader_of: Callable[[int], TrainingLoader]) -> None:
+        self._loader_of = lru_cache(maxsize=1)(loader_of)
+        first = loader_of(0)
+        self.num_classes, self.steps_per_epoch = first.num_classes, first.steps_per_epoch
+
+    def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
+        """Iterate over the batches of an epoch from ``first_step`` on."""
+        return self._loader_of(epoch).epoch(epoch, first_step)
+
+
+def _loader(run: RunContext, index: ImageIndex) -> TrainingLoader:
     config, data = run.config, run.data
-    index = _shuffled(data.train, config.training_seed) if config.data.shuffle_identities else data.train
     sampler = IdentitySampler(
         index.identity,
         index.modality,
@@ -129,12 +156,13 @@ def _decoded(run: RunContext, index: ImageIndex) -> ByteArray:
     return cached_images(index, size.height, size.width, run.cache, workers=run.workers, progress=report)
 
 
-def _shuffled(index: ImageIndex, seed: int) -> ImageIndex:
-    """Permute identities among the images of each modality: nothing about them is left to learn."""
+def _shuffled(index: ImageIndex, seed: int, epoch: int | None = None) -> ImageIndex:
+    """Permute identities among the images of each modality, for good or for one epoch: an identity keeps its counts."""
     identity = index.identity.copy()
+    drawn = () if epoch is None else (epoch,)
     for modality in Modality:
         rows = np.flatnonzero(index.modality == modality)
-        identity[rows] = identity[generator(seed, "shuffle identities", int(modality)).permutation(rows)]
+        identity[rows] = identity[generator(seed, "shuffle identities", int(modality), *drawn).permutation(rows)]
     return replace(index, identity=identity)
 
 

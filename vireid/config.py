@@ -20,7 +20,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_validator
 
 from vireid.core.config import Strict, component, parse
 from vireid.core.errors import UserError, did_you_mean
@@ -33,6 +33,7 @@ from vireid.models import MODELS
 from vireid.models.base import declared, has_method
 from vireid.profiling import RUNTIMES
 from vireid.profiling.config import ProfileConfig
+from vireid.tracking import TRACKERS
 from vireid.training.config import RecipeConfig
 from vireid.weighting import CURRICULA, WEIGHTINGS
 from vireid.weighting.patterns import fitting
@@ -122,6 +123,10 @@ class ImportedConfig(Strict):
         return self
 
 
+def _by_name(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
 class RuntimeConfig(Strict):
     """How a run is carried out. Decides no result: none of it is part of a run's identity."""
 
@@ -133,6 +138,10 @@ class RuntimeConfig(Strict):
         default=False,
         description="compute in bf16 or fp16 on a processor without instructions for it: slower than fp32",
     )
+    tracker: Annotated[component(TRACKERS) | None, BeforeValidator(_by_name)] = None  # type: ignore[valid-type]
+    """Where learning curves go while a fit runs, beside its record: ``tensorboard``, or {name: …} with its settings."""
+    title: str | None = None
+    """What a tracker calls the fit, a path; a study names study, cell and seed."""
 
 
 class ExperimentConfig(Strict):

@@ -13,6 +13,7 @@ from functools import partial
 from vireid.ablation.clock import StudyClock
 from vireid.ablation.engines.base import Engine, Outcome
 from vireid.ablation.engines.local import LocalEngine
+from vireid.ablation.live import Row, study_display
 from vireid.ablation.plan import check_earlier_fits, in_waves
 from vireid.ablation.study import Study
 from vireid.config import ExperimentConfig
@@ -26,8 +27,9 @@ from vireid.experiment.cost.profile import is_profiled
 from vireid.experiment.data import check_same_evaluation_images, check_same_images
 from vireid.experiment.deploy.evaluate import is_deployed
 from vireid.experiment.identity import data_specification
-from vireid.experiment.progress import Display, Job, ProgressCallback, as_text, display
+from vireid.experiment.progress import Display, Job, ProgressCallback, as_text
 from vireid.experiment.records import check_precisions, failed_fit
+from vireid.experiment.tracking import check_tracker
 from vireid.store import Store, unwritable
 
 _POLL_SECONDS = 1.0  # between two looks at a lease that another process holds
@@ -66,6 +68,10 @@ def run_study(
     """
     engine = engine or LocalEngine()
     check_earlier_fits(configs, store)
+    for tracker in {
+        config.runtime.tracker and config.runtime.tracker.name: config for config in configs.values()
+    }.values():
+        check_tracker(tracker)
     if engine.at_home:
         for fit, config in configs.items():
             if store.get(fit) is None:
@@ -74,7 +80,7 @@ def run_study(
     with store.agreed(f"study-{plan.name}", store.study(plan.name) / "plan.json", text), engine:
         engine.check(["fit", *(["latency"] if study.measure.latency else [])])
         driver = _Driver(study, plan, configs, store, jobs or engine.default_jobs(study.jobs), engine)
-        with display(printer(stderr=True)) as shown:
+        with study_display(printer(stderr=True), driver.rows()) as shown:
             driver.run(shown)
     return driver.failures
 
@@ -123,6 +129,11 @@ class _Driver:
         self._clock = self._count_missing()
         self._done = 0
         self.failures: dict[str, str] = {}
+
+    def rows(self) -> list[Row]:
+        """What a table has a row for."""
+        numbered = enumerate(self._plan.runs, 1)
+        return [Row(self._title(run), f"{number} {run.cell}", str(run.seed)) for number, run in numbered]
 
     def run(self, shown: Display) -> None:
         """Work through the plan."""
@@ -175,7 +186,11 @@ class _Driver:
     def _train(self, planned: PlannedRun, progress: Job) -> str | None:
         explained = self._study.measure.explain and planned.seed == self._plan.seeds[0]
         steps = ["fit", "evaluate", *(["explain"] if explained else [])]
-        run = RunContext(self._engine.fitted(self._runs[planned.fit].config, self._jobs), self._store)
+        config = self._engine.fitted(self._runs[planned.fit].config, self._jobs)
+        if config.runtime.tracker is not None and config.runtime.title is None:
+            title = f"{self._plan.name}/{planned.cell.replace('/', '-')}/seed {planned.seed}"
+            config = config.model_copy(update={"runtime": config.runtime.model_copy(update={"title": title})})
+        run = RunContext(config, self._store)
         if planned.fit in self._waiting and (reason := _failed_since(run, self._waiting[planned.fit])) is not None:
             return reason
         self._clock.begin_fit(planned.fit)
@@ -225,7 +240,7 @@ class _Driver:
         """Run one job, note its failure, and leave a line behind."""
         job, start = self._shown.job(title), time.monotonic()
         reason = work(job)
-        job.close()
+        job.close(failed=reason is not None)
         if reason is not None:
             self.failures[what] = reason
         took = time.monotonic() - start

@@ -39,6 +39,7 @@ from vireid.experiment.records import (
 )
 from vireid.experiment.reload import kept_weights, remember_root
 from vireid.experiment.start import check_start, check_teacher, initialise_from, load_teacher
+from vireid.experiment.tracking import tracked
 from vireid.models import MODELS
 from vireid.profiling.memory import PeakMemory
 from vireid.training.allocator import keep_freed_memory
@@ -128,19 +129,21 @@ def _train(run: RunContext, started: str) -> FitRecord:
         protocol = config.evaluation.protocols[0]
         return evaluate(features, data.dev, protocol, data.layout.permutations(), split="dev", top_k=0).metrics
 
-    result = run_training(
-        model,
-        loader,
-        config.recipe,
-        weighting,
-        seed=config.training_seed,
-        directory=run.directory,
-        resume_key=run.ids.fit,
-        device=str(device),
-        evaluate=evaluate_on_dev if config.recipe.evaluate_every else None,
-        progress=on_step,
-        peak_memory=partial(PeakMemory, device),
-    )
+    with tracked(run) as tracker:
+        result = run_training(
+            model,
+            loader,
+            config.recipe,
+            weighting,
+            seed=config.training_seed,
+            directory=run.directory,
+            resume_key=run.ids.fit,
+            device=str(device),
+            evaluate=evaluate_on_dev if config.recipe.evaluate_every else None,
+            on_epoch=tracker.epoch,
+            progress=on_step,
+            peak_memory=partial(PeakMemory, device),
+        )
     return FitRecord(
         status="ok",
         curves=result.curves,
@@ -160,7 +163,7 @@ def evaluate_step(run: RunContext) -> list[EvaluationRecord]:
     images.check_same_images(run.fit, run.data)
     remember_root(run)
     features: dict[TestTimeRule, FloatArray] = {}
-    records = []
+    records, fresh = [], []
     protocols = run.config.evaluation.protocols
     for done, protocol in enumerate(protocols):
         record = run.store.get(run.ids.evaluation(protocol))
@@ -178,8 +181,13 @@ def evaluate_step(run: RunContext) -> list[EvaluationRecord]:
                 ranked = with_text(run, ranked, trained_model(run), protocol)
             result = evaluate_features(run, ranked, protocol)
             record = store_evaluation(run, run.ids.evaluation(protocol), result, started, corrupted_digest=digest)
+            fresh.append(record)
         run.progress("evaluate", done + 1, len(protocols), protocol.name)
         records.append(record)
+    if fresh:
+        with tracked(run) as tracker:
+            for record in fresh:
+                tracker.scores(record.card.title, record.metrics)
     return records
 
 

@@ -57,8 +57,8 @@ def as_text(seconds: float) -> str:
 class Job(ProgressCallback, Protocol):
     """Progress of one piece of work; ``close`` ends its display."""
 
-    def close(self) -> None:
-        """Take its bars away, or print no further line of it."""
+    def close(self, *, failed: bool = False) -> None:
+        """Take its bars away, or print no further line of it; ``failed`` says how it ended."""
         ...
 
 
@@ -157,19 +157,19 @@ class _BarsOfJob:
             self._tasks[phase] = self._progress.add_task(self._prefix + phase, total=total, note=note)
         self._progress.update(self._tasks[phase], completed=done, total=total, note=note)
 
-    def close(self) -> None:
+    def close(self, *, failed: bool = False) -> None:  # noqa: ARG002
         for task in self._tasks.values():
             self._progress.remove_task(task)
         self._tasks.clear()
 
 
 @dataclass
-class _Phase:
-    """Where a job stands, and when its last line was printed."""
+class Phase:
+    """Where a job stands since its phase began at ``begun``, and when its last line was printed."""
 
     name: str
     begun: float
-    first: int
+    first: int  # what was done by then
     done: int = 0
     total: int = 0
     note: str = ""
@@ -188,7 +188,7 @@ class Lines:
         self._console, self._every = console, every
         self._begun = time.monotonic()
         self._lock = threading.RLock()
-        self._open: dict[_LinesOfJob, _Phase | None] = {}
+        self._open: dict[_LinesOfJob, Phase | None] = {}
         self._whole: tuple[int, int, Callable[[], float | None]] | None = None
         self._ended = threading.Event()
         self._clock = threading.Thread(target=self._tick, daemon=True)
@@ -226,7 +226,7 @@ class Lines:
         with self._lock:
             now, current = time.monotonic(), self._open.get(job)
             if current is None or current.name != phase:
-                current = _Phase(phase, now, done, printed=now)
+                current = Phase(phase, now, done, printed=now)
                 self._open[job] = current
                 fresh = done < total or total == 0
             else:
@@ -248,7 +248,7 @@ class Lines:
                     if phase is not None and phase.done < phase.total and now - phase.printed >= self._every:
                         self._print(job, phase, now)
 
-    def _print(self, job: _LinesOfJob, phase: _Phase, now: float) -> None:
+    def _print(self, job: _LinesOfJob, phase: Phase, now: float) -> None:
         phase.printed = now
         counted = f" {phase.done}/{phase.total}" if phase.total > 1 else ""
         pieces = [f"{phase.name}{counted}", phase.note]
@@ -267,5 +267,5 @@ class _LinesOfJob:
     def __call__(self, phase: str, done: int, total: int, note: str = "") -> None:
         self._lines.report(self, phase, done, total, note)
 
-    def close(self) -> None:
+    def close(self, *, failed: bool = False) -> None:  # noqa: ARG002
         self._lines.close(self)

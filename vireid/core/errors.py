@@ -24,7 +24,7 @@ def did_you_mean(given: str, valid: Iterable[str]) -> str:
 
 
 _PACKAGES = {"open_clip": "open_clip_torch", "faiss": "faiss-cpu"}  # where a package's name is not its module's
-Extra = Literal["deploy", "edge", "backbones", "faiss", "cluster"]
+Extra = Literal["deploy", "edge", "backbones", "faiss", "cluster", "tracking"]
 """Extras of ``pyproject.toml`` that code asks for."""
 
 

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import yaml
 
-from vireid.core.errors import UserError
+from vireid.core.errors import optional_module
 from vireid.tracking.config import TensorBoardConfig
 
 _GROUPS = ("terms", "weights", "dev")
@@ -20,12 +20,9 @@ class TensorBoardTracker:
     version: ClassVar[str] = "1"
 
     def __init__(self, config: TensorBoardConfig, directory: Path, settings: Mapping[str, Any]) -> None:  # noqa: ARG002
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
-            raise UserError(
-                "runtime.tracker=tensorboard: tensorboard is not installed; `make install EXTRAS=tracking` brings it"
-            ) from error
+        optional_module("tensorboard", "tracking")
+        from torch.utils.tensorboard import SummaryWriter  # it asks for tensorboard as it is imported
+
         self._open = SummaryWriter
         self._writer: SummaryWriter | None = None
         self._directory, self._settings = directory, settings

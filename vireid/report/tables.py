@@ -164,7 +164,9 @@ def score_entry(value: Summary | None, delta: Difference | None = None, mark: st
     return tag("span", tag("span", f"{100 * value.mean:.1f}", class_=mark or None), spread, change)
 
 
-def label_entry(label: str, seeds: int, *, reference: bool, stale: bool, planned: int = 0, claims: bool = True) -> str:
+def label_entry(
+    label: str, seeds: int, *, reference: bool, stale: bool, planned: int = 0, claims: bool = True, records: str = ""
+) -> str:
     """A cell's name with a mark where it is stale, and how many seeds stand behind it.
 
     Args:
@@ -174,8 +176,10 @@ def label_entry(label: str, seeds: int, *, reference: bool, stale: bool, planned
         stale: whether a component has changed since.
         planned: number of seeds to mark a cell for that has fewer.
         claims: whether a row of few seeds must say that it claims nothing.
+        records: name of the place on the page that lists its records.
     """
-    marks = [tag("strong", label) if reference else label]
+    name = tag("strong", label) if reference else label
+    marks = [tag("a", name, href=f"#{records}", class_="cell", title="its records") if records else name]
     if stale:
         marks += [" ", tag("span", "stale", class_="badge", title="a component has changed since this was measured")]
     if seeds == 0:

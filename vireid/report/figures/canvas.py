@@ -21,6 +21,7 @@ from matplotlib.transforms import Bbox
 
 from vireid.core.types import FloatArray
 from vireid.report.copies import FIGURES, Copies
+from vireid.report.figures.points import points_csv
 from vireid.report.html import Html, join, link, tag
 
 # Okabe & Ito (2008), "Color universal design", for every common colour blindness; without yellow, which print loses.
@@ -149,13 +150,16 @@ def plain_logarithm(axis: Axis) -> None:
 def publish(figure: Figure, name: str, caption: str, out: Copies) -> Html:
     """Save ``figures/<name>`` in the kinds that ``out`` keeps and return the figure for the page.
 
-    The page carries the SVG as a data address, so that it shows wherever the file is taken.
+    Beside them lie the numbers that it shows, as CSV. The page carries the SVG as a data address, so that it shows
+    wherever the file is taken.
     """
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # laid out once, the same in every copy
     drawings = {kind: drawn(figure, kind, caption) for kind in FIGURES if kind == "svg" or kind in out.kinds}
     source = "data:image/svg+xml;base64," + base64.b64encode(drawings["svg"]).decode()
     kept = [kind for kind, content in drawings.items() if out.write(f"figures/{name}.{kind}", content)]
+    if (points := points_csv(figure)) and out.write(f"figures/{name}.csv", points):
+        kept.append("csv")
     files = join((link(f"figures/{name}.{kind}", kind.upper()) for kind in kept), " · ")
     below = tag("figcaption", caption, " ", tag("span", files, class_="files"))
     width = f"{96 * _ON_PAGE * figure.get_figwidth():.0f}"

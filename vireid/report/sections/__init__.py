@@ -20,5 +20,6 @@ _NAMES = {
     "machines": ("machines", "devices", "environment"),
     "protocols": ("protocols", "published"),
     "retrieval": ("retrieval",),
+    "records": ("records",),
 }
 MODULES = {name: module for module, names in _NAMES.items() for name in names}

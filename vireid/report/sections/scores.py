@@ -27,6 +27,7 @@ from vireid.report.paper import cell_tables, numbers
 from vireid.report.records.keys import MAIN_SCORES, SCORES, as_sentence
 from vireid.report.records.study import StudyView
 from vireid.report.sections.features import features_beside
+from vireid.report.sections.records import anchor
 from vireid.report.tables import (
     COSTS,
     CostColumn,
@@ -121,7 +122,7 @@ def to_html(view: StudyView, content: ScoreTable, files: str = "") -> Html:
     blocks = []
     for heading, rows in content.blocks():
         marks = score_marks(rows) if not any(row.control for row in rows) else [{}] * len(rows)
-        blocks.append((heading, [_ablation_row(content, row, of) for row, of in zip(rows, marks, strict=True)]))
+        blocks.append((heading, [_ablation_row(view, content, row, of) for row, of in zip(rows, marks, strict=True)]))
     return table(columns, blocks, caption(view, content, "Below each value its difference (of costs the ratio)"), files)
 
 
@@ -141,9 +142,10 @@ def caption(view: StudyView, content: ScoreTable, differences: str) -> str:
     return " ".join(sentences) + as_sentence(content.key.note)
 
 
-def _ablation_row(content: ScoreTable, row: Row, marks: Mapping[str, str]) -> list[str]:
-    claims = not row.baseline and not row.control
-    entries = [label_entry(row.label, row.seeds, reference=row.baseline, stale=row.stale, claims=claims)]
+def _ablation_row(view: StudyView, content: ScoreTable, row: Row, marks: Mapping[str, str]) -> list[str]:
+    claims, records = not row.baseline and not row.control, anchor(view, row.cell)
+    mark = {"reference": row.baseline, "stale": row.stale}
+    entries = [label_entry(row.label, row.seeds, **mark, claims=claims, records=records)]
     entries += [score_entry(row.scores[metric], row.deltas[metric], marks.get(metric, "")) for metric in SCORES]
     for column in COSTS:
         reference = content.reference.costs[column.key] if content.reference and not row.baseline else None

@@ -11,6 +11,7 @@ from vireid.report.page import Report
 from vireid.report.records.keys import MAIN_SCORES, as_sentence, grouped, seeds_phrase, trained_on
 from vireid.report.records.study import StudyView
 from vireid.report.sections.differences import system_sentence
+from vireid.report.sections.records import anchor
 from vireid.report.sections.text import source, text_rows, text_sentence
 from vireid.report.sections.training import Training, budget_sentence, trainings
 from vireid.report.tables import (
@@ -170,7 +171,8 @@ def _html_row(view: StudyView, content: SystemTable, system: System, marks: Sequ
     first, planned = system.first, len(view.plan.seeds)
     stale = any(row.stale for row in system.rows)
     reference = None if first.baseline else content.reference
-    entries = [label_entry(first.label, system.seeds, reference=first.baseline, stale=stale, planned=planned)]
+    mark, records = {"reference": first.baseline, "stale": stale}, anchor(view, first.cell)
+    entries = [label_entry(first.label, system.seeds, **mark, planned=planned, records=records)]
     entries += [
         score_entry(row.scores[metric], row.deltas[metric], of_row[metric])
         for row, of_row in zip(system.rows, marks, strict=True)

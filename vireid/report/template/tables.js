@@ -1,5 +1,5 @@
 // Tables of a page: a click on a heading sorts by that column (again: the other way, then as it was), and long tables
-// take a word that their rows must hold. Without this script a page reads the same.
+// take a word that their rows must hold; what a link leads to is unfolded. Without this script a page reads the same.
 (() => {
   const LONG = 15;
   const number = (cell) => {
@@ -52,4 +52,12 @@
     });
     table.parentElement.before(field);
   }
+  const unfold = () => { // what a link leads to is opened in every browser
+    const place = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    if (!place) return;
+    for (let fold = place.closest("details"); fold; fold = fold.parentElement.closest("details")) fold.open = true;
+    place.scrollIntoView();
+  };
+  addEventListener("hashchange", unfold);
+  unfold();
 })();

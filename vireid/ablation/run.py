@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from typing import TYPE_CHECKING
 
 from vireid.ablation.clock import StudyClock
 from vireid.ablation.engines.base import Engine, Outcome
@@ -31,6 +32,9 @@ from vireid.experiment.progress import Display, Job, ProgressCallback, as_text
 from vireid.experiment.records import check_precisions, failed_fit
 from vireid.experiment.tracking import check_tracker
 from vireid.store import Store, unwritable
+
+if TYPE_CHECKING:
+    from vireid.experiment.images import PreparedData
 
 _POLL_SECONDS = 1.0  # between two looks at a lease that another process holds
 
@@ -122,7 +126,8 @@ class _Driver:
         engine: Engine,
     ) -> None:
         self._study, self._plan, self._store, self._jobs, self._engine = study, plan, store, jobs, engine
-        self._runs = {fit: RunContext(config, store) for fit, config in configs.items()}
+        self._images: dict[str, PreparedData] = {}
+        self._runs = {fit: RunContext(config, store, images=self._images) for fit, config in configs.items()}
         self._waves = in_waves(configs)
         self._leases = {run.fit: store.lease(f"fit-{run.fit}") for run in plan.runs}
         self._waiting: dict[str, int] = {}  # fits that another process is at -> failed attempts before
@@ -190,7 +195,7 @@ class _Driver:
         if config.runtime.tracker is not None and config.runtime.title is None:
             title = f"{self._plan.name}/{planned.cell.replace('/', '-')}/seed {planned.seed}"
             config = config.model_copy(update={"runtime": config.runtime.model_copy(update={"title": title})})
-        run = RunContext(config, self._store)
+        run = RunContext(config, self._store, images=self._images)
         if planned.fit in self._waiting and (reason := _failed_since(run, self._waiting[planned.fit])) is not None:
             return reason
         self._clock.begin_fit(planned.fit)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vireid.config import ExperimentConfig
+from vireid.core.config import canonical_json
 from vireid.core.errors import UserError
 from vireid.core.records import FitRecord
 from vireid.experiment.identity import RunIds
@@ -21,11 +22,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class RunContext:
-    """A configuration in a store; ``progress`` is called as its steps advance."""
+    """A configuration in a store; ``progress`` is called as its steps advance.
+
+    ``images`` has the images of other contexts by what they are: a study reads those of a seed once for all its cells.
+    """
 
     config: ExperimentConfig
     store: Store
     progress: ProgressCallback = silent
+    images: dict[str, PreparedData] | None = None
 
     @cached_property
     def ids(self) -> RunIds:
@@ -41,8 +46,12 @@ class RunContext:
         """
         from vireid.experiment.images import prepare  # reads images through torch, which plans and listings do without
 
-        rendered = self.store.root / "data"
-        return prepare(self.config, rendered=rendered, cache=self.cache, workers=self.workers, progress=self.progress)
+        known = {} if self.images is None else self.images
+        wanted = canonical_json([self.config.data.model_dump(mode="json"), bool(self.config.recipe.evaluate_every)])
+        if wanted not in known:
+            rendered, workers, report = self.store.root / "data", self.workers, self.progress
+            known[wanted] = prepare(self.config, rendered=rendered, cache=self.cache, workers=workers, progress=report)
+        return known[wanted]
 
     @cached_property
     def fit(self) -> FitRecord:

@@ -181,7 +181,7 @@ def check_same_images(record: FitRecord, data: PreparedData) -> None:
             f"run {record.id} was trained on other images than those under {data.train.root} now (fingerprint "
             f"{record.data['fingerprint']}, now {data.train_fingerprint}); restore the data or use another --store"
         )
-    check_lists(record.id, record.data.get("lists", {}), data.layout, data.train)
+    check_lists(record.id, record.data.get("lists", {}), data.layout, data.train, data.lists.setdefault("train", {}))
 
 
 def check_same_evaluation_images(record: EvaluationRecord, data: PreparedData) -> None:
@@ -195,7 +195,8 @@ def check_same_evaluation_images(record: EvaluationRecord, data: PreparedData) -
             f"run {record.id} evaluated other images than those under {data.evaluation.root} now (fingerprint "
             f"{record.fingerprint}, now {data.evaluation_fingerprint}); restore the data or use another --store"
         )
-    check_lists(record.id, record.lists, data.layout, data.evaluation)
+    known = data.lists.setdefault("evaluation", {})
+    check_lists(record.id, record.lists, data.layout, data.evaluation, known)
 
 
 def finished_fields(run: RunContext, started: str, identities: int) -> dict[str, Any]:
@@ -225,14 +226,26 @@ def evaluation_lists(layout: Layout, index: ImageIndex, spec: ProtocolSpec, part
     return {name: _digest(name, layout, index) for name in names}
 
 
-def check_lists(run: str, recorded: Mapping[str, str], layout: Layout, index: ImageIndex) -> None:
+def check_lists(
+    run: str, recorded: Mapping[str, str], layout: Layout, index: ImageIndex, known: Lists | None = None
+) -> None:
     """Refuse to reuse a record whose lists have changed since; records older than this say nothing of theirs.
+
+    Args:
+        run: id of the record.
+        recorded: its digests.
+        layout: of the images now.
+        index: the images that the record rests on, now.
+        known: digests that were worked out before for the same images; takes in new ones.
 
     Raises:
         UserError: they have.
     """
+    known = {} if known is None else known
     for name, digest in recorded.items():
-        if (now := _digest(name, layout, index)) != digest:
+        if name not in known:
+            known[name] = _digest(name, layout, index)
+        if (now := known[name]) != digest:
             folders = [f"{folder}/" for folder in ("exp", "idx") if (index.root / folder).is_dir()]
             raise UserError(
                 f"run {run} rests on other {name} than those under {index.root} now (digest {digest}, now {now}); "

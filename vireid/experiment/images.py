@@ -1,6 +1,6 @@
 """The images of a configuration: found or rendered, indexed, and fingerprinted by their content."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -30,6 +30,7 @@ class PreparedData:
     evaluation_fingerprint: str
     rephrasings: tuple[str | None, ...] | None  # of the training captions, where the run reads captions
     dev: ImageIndex  # what learning curves are of; decides no result
+    lists: dict[str, dict[str, str]] = field(default_factory=dict)  # part -> list -> its digest, once worked out
 
 
 def prepare(

@@ -1,4 +1,4 @@
-"""Energy of a stretch of work: from counters where the processor has them, else from power that is read again and again.
+"""Energy of a stretch of work: from counters where the processor has them, else from power, read again and again.
 
 Counters are those of x86 processors (RAPL, ``/sys/class/powercap``). Boards without have INA monitors, or tools of
 their own: the Jetson's ``tegrastats``, the Raspberry Pi 5's ``vcgencmd pmic_read_adc``. Laptops have a battery.
@@ -10,7 +10,7 @@ import re
 import statistics
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -116,7 +116,12 @@ def _pmic(run: Run) -> tuple[float, str] | None:
 def present_power(root: Path = Path("/"), run: Run = run_command) -> Reading:
     """Watts of the board or the machine, from the first that tells: INA monitor, the board's own tool, battery."""
     reasons = []
-    for read in (lambda: ina_power(root), lambda: board_power(run), lambda: battery_power(root)):
+    sources: list[Callable[[], Reading]] = [
+        lambda: ina_power(root),
+        lambda: board_power(run),
+        lambda: battery_power(root),
+    ]
+    for read in sources:
         power = read()
         if power.value is not None:
             return power
@@ -131,7 +136,7 @@ FOLLOWING_SECONDS = 20.0  # in which no counter starts again twice: the smallest
 class EnergyMeter:
     """Context manager; afterwards ``joules`` holds what the whole processor or board used inside, idle share included.
 
-    None where nothing can be read; ``method`` or ``reason`` says how or why not, ``elapsed`` how long it took in seconds.
+    None where nothing can be read; ``method`` or ``reason`` says how or why not, ``elapsed`` how many seconds it took.
     Nothing is subtracted: the figure is of the machine, not of the process, so only a machine that does nothing else
     tells what the work costs.
     """

@@ -407,8 +407,9 @@ def test_versions_are_told_apart(tmp_path: Path) -> None:
 
 
 def test_drift_is_the_ratio_of_the_two_ends() -> None:
-    assert drift([1.0, 1.0, 5.0, 5.0, 5.0, 5.0, 5.0, 5.0, 2.0, 2.0]) == pytest.approx(2)
-    assert drift([2.0, 2.0, 5.0, 5.0, 5.0, 5.0, 5.0, 5.0, 1.0, 1.0]) == pytest.approx(2)
+    assert drift([1.0, 1.0, 9.0, *[5.0] * 6, 9.0, 2.0, 2.0]) == pytest.approx(2)
+    assert drift([2.0, 2.0, 9.0, *[5.0] * 6, 9.0, 1.0, 1.0]) == pytest.approx(2)
+    assert drift([1.0] * 4 + [5.0] * 8 + [3.0] * 4) == pytest.approx(3)
 
 
 @pytest.mark.parametrize(

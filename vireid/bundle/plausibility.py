@@ -16,7 +16,7 @@ from vireid.core.records import LatencyRecord
 
 MIN_SAMPLES = 10
 CLOCK_SECONDS, CLOCK_SHARE = 1.0, 0.01  # by which wall clock and monotonic one may part
-DRIFT = 1.5  # median of the last fifth ÷ that of the first, or the other way round, of a short run
+DRIFT = 1.5  # median of the last quarter ÷ that of the first, or the other way round, of a short run
 REMARKED_DRIFT = 1.1
 MAX_WATTS = 3000.0
 STAGES = 1.05  # that a sample's stages may take of it
@@ -58,9 +58,9 @@ def remarks(contribution: Contribution, macs: Macs) -> list[str]:
 
 
 def drift(seconds: Sequence[float]) -> float:
-    """Median of the last fifth of samples over that of the first fifth, or the other way round: 1 or more."""
-    fifth = max(1, len(seconds) // 5)
-    first, last = statistics.median(seconds[:fifth]), statistics.median(seconds[-fifth:])
+    """Median of the last quarter of samples over that of the first, or the other way round: 1 or more."""
+    quarter = max(3, len(seconds) // 4)
+    first, last = statistics.median(seconds[:quarter]), statistics.median(seconds[-quarter:])
     return max(first, last) / min(first, last)
 
 

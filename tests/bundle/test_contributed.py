@@ -32,7 +32,11 @@ from vireid.core.peak import operations_per_cycle, seconds_at_least
 from vireid.core.records import CostRecord
 from vireid.store import Store
 
-KNOWN = {GRAPH: MACS}
+KNOWN = {(GRAPH, (96, 48)): MACS}
+SEARCHED = {
+    "measured": ["network", "search"], "not_measured": "decode", "gallery": 10, "gallery_bytes": 10,
+    "storage": "fp32", "features": 8, "top": 5,
+}  # fmt: skip
 Change = Callable[[dict[str, Any]], Any]
 
 
@@ -87,6 +91,10 @@ BROKEN: dict[str, tuple[bytes | str | Change, str]] = {
         lambda c: [part.update(runtime={"a": [1]}) for e in c["records"] for part in (e["specification"], e["record"])],
         "runtime: holds more than settings",
     ),
+    "an unknown key of a specification": (
+        lambda c: c["records"][0]["specification"].update(isolated=True), "did you mean 'isolate'"
+    ),
+    "a specification that is none": (lambda c: c["records"][1].update(specification=None), "record 2: specification"),
     "peaks": (lambda c: first(c).update(peaks={"gflops": {"value": 1.0}}), "has peaks"),
     "a source": (lambda c: first(c).update(source={"kind": "published", "citation": "me"}), "source"),
     "of another kind": (lambda c: first(c).update(kind="fit"), "kind"),
@@ -173,23 +181,42 @@ IMPLAUSIBLE: dict[str, tuple[Change, str]] = {
     "more resident than there is": (lambda c: first(c).update(rss_bytes=9_000_000_000), "MB resident on a machine"),
     "loaded before it began": (lambda c: first(c).update(load_seconds=-1.0), "load_seconds is -1"),
     "cores of its own": (lambda c: first(c).update(affinity=[0]), "held to 1 cores with 4 threads"),
+    "windows of a short run": (
+        lambda c: first(c).update(windows=[{"start": 0.0, "end": 3.0, "samples": 30}]),
+        "has windows and was not to be sustained",
+    ),
+    "a long run without windows": (
+        lambda c: c["records"][0]["specification"].update(sustained_seconds=600.0),
+        "has windows and was not to be sustained, or the other way round",
+    ),
+    "stages that were not asked for": (
+        lambda c: first(c).update(stages={"network": [0.01] * 30}, stage_settings=SEARCHED),
+        "has stages and was not to search",
+    ),
+    "another precision than was checked": (
+        lambda c: first(c).update(precision="int8"), "its graph in int8 is none of those"
+    ),
+    "no pixels": (lambda c: first(c).update(resolution=[0, 48]), "counted from 1"),
     "windows of other samples": (
-        lambda c: first(c).update(windows=[{"start": 0.0, "end": 3.0, "samples": 5}]),
+        lambda c: (
+            first(c).update(windows=[{"start": 0.0, "end": 3.0, "samples": 5}]),
+            c["records"][0]["specification"].update(sustained_seconds=3.0),
+        ),
         "another number of samples",
     ),
     "windows that go back": (
-        lambda c: first(c).update(
-            windows=[{"start": 2.0, "end": 3.0, "samples": 15}, {"start": 0.0, "end": 2.0, "samples": 15}]
+        lambda c: (
+            first(c).update(
+                windows=[{"start": 2.0, "end": 3.0, "samples": 15}, {"start": 0.0, "end": 2.0, "samples": 15}]
+            ),
+            c["records"][0]["specification"].update(sustained_seconds=3.0),
         ),
         "go back in time",
     ),
     "longer stages than the whole": (
-        lambda c: first(c).update(
-            stages={"network": [0.2] * 30, "search": [0.1] * 30},
-            stage_settings={
-                "measured": ["network", "search"], "not_measured": "decode", "gallery": 10, "gallery_bytes": 10,
-                "storage": "fp32", "features": 8, "top": 5,
-            },
+        lambda c: (
+            first(c).update(stages={"network": [0.2] * 30, "search": [0.1] * 30}, stage_settings=SEARCHED),
+            c["records"][0]["specification"].update(stages={"gallery": 10, "top": 5}),
         ),
         "take longer than the whole",
     ),
@@ -259,6 +286,7 @@ def throttled() -> dict[str, Any]:
         seconds, sensors=sensors, windows=windows, joules_per_image=0.45, notes=["throttled: loses more than 5 %"]
     )
     made["record"]["ended"] = "2026-03-01T10:00:30+00:00"
+    made["specification"]["sustained_seconds"] = 15.0
     return sealed(made)
 
 
@@ -323,7 +351,7 @@ def test_what_a_board_honestly_says_is_accepted(
 def check_devices_with(store: Store) -> tuple[int, list[str]]:
     """As continuous integration does, with a cost record of the graph."""
     historic = json.loads((Path(__file__).parents[1] / "historic_records/v1-cost.json").read_text())
-    store.put(CostRecord.model_validate({**historic, "artefact": GRAPH, "macs": MACS}))
+    store.put(CostRecord.model_validate({**historic, "artefact": GRAPH, "macs": MACS, "resolution": [96, 48]}))
     assert known_macs(store) == KNOWN
     return check_devices(store)
 

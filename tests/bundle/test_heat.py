@@ -203,7 +203,7 @@ def test_one_command_writes_a_file_that_others_can_check(bundle: Bundle, tmp_pat
     (bundle.folder / "run").chmod(0o755)  # Python's unpacking of archives forgets modes, unlike unzip
     words = ["--by", "Ada", "--record", "out.json", "--power", "--idle", "0.2", "--sustained", "2", "--threads", "1"]
     done = subprocess.run(
-        [str(bundle.folder / "run"), *words, "--gallery", "0"],
+        [str(bundle.folder / "run"), *words, "--gallery", "50", "--storage", "int8"],
         cwd=tmp_path, capture_output=True, text=True, timeout=240,
         env={**{k: v for k, v in os.environ.items() if k != "PYTHONPATH"}, "PYTHON": sys.executable},
     )  # fmt: skip
@@ -211,11 +211,12 @@ def test_one_command_writes_a_file_that_others_can_check(bundle: Bundle, tmp_pat
     assert "sustained: first" in done.stdout or "throttled: first" in done.stdout
     assert "energy" in done.stdout
     (model,) = bundle.manifest["models"]
-    checked = check_file(tmp_path / "out.json", {model["graph"]: 1e3})
+    checked = check_file(tmp_path / "out.json", {(model["graph"], tuple(model["resolution"])): 1e3})
     assert checked.contribution.by == "Ada"
     (check,) = checked.contribution.checks
     assert (check.passed, check.model, check.images) == (True, model["name"], 4)
-    (one,) = checked.contribution.records
+    one, searched = checked.contribution.records
+    assert list(searched.record.stages) == ["network", "search"]
     assert one.sensors.sustained is not None
     assert one.sensors.power is not None
     if one.sensors.power.reason is not None:

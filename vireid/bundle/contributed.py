@@ -9,7 +9,7 @@ from typing import Any
 
 from vireid.bundle.device.machine import slug
 from vireid.bundle.device.record import VERSION, digest_of
-from vireid.bundle.plausibility import fault, remarks
+from vireid.bundle.plausibility import Macs, fault, remarks
 from vireid.bundle.write import checked_entry
 from vireid.core.contribution import Contribution, parse_contribution, read_bytes, read_plain
 from vireid.core.errors import UserError
@@ -49,7 +49,7 @@ def version_of(path: Path) -> int | None:
     return version if isinstance(version, int) else None
 
 
-def check_file(path: Path, macs: dict[str, float]) -> Checked:
+def check_file(path: Path, macs: Macs) -> Checked:
     """Read a file of a stranger and hold it to the schema, to its own digests, and to what can be true.
 
     Args:
@@ -72,10 +72,10 @@ def check_file(path: Path, macs: dict[str, float]) -> Checked:
     return Checked(plain, contribution, remarks(contribution, macs))
 
 
-def known_macs(store: Store) -> dict[str, float]:
-    """Multiply-accumulates of an image by digest of the graph, of a store's cost records."""
+def known_macs(store: Store) -> Macs:
+    """Multiply-accumulates of an image by digest of the graph and resolution, of a store's cost records."""
     costs = (record for record in store.records() if isinstance(record, CostRecord))
-    return {cost.artefact: cost.macs for cost in costs if cost.artefact is not None and cost.macs}
+    return {(cost.artefact, cost.resolution): cost.macs for cost in costs if cost.artefact is not None and cost.macs}
 
 
 def file_contribution(store: Store, checked: Checked) -> tuple[Path, bool]:

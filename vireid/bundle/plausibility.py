@@ -24,7 +24,7 @@ MARGIN = 0.9  # of the shortest possible time: clocks are told to a few percent
 EARLIEST = datetime(2025, 1, 1, tzinfo=UTC)  # before which no bundle wrote such files
 ROUNDING = 2.0  # seconds: start and end are written in whole ones
 
-Macs = Mapping[str, float]
+Macs = Mapping[tuple[str, tuple[int, int]], float]  # of an image, by graph and resolution
 
 
 def fault(contribution: Contribution, macs: Macs, now: datetime | None = None) -> str:
@@ -32,7 +32,8 @@ def fault(contribution: Contribution, macs: Macs, now: datetime | None = None) -
 
     Args:
         contribution: of the schema.
-        macs: multiply-accumulates of an image, by digest of the graph; graphs that are not in it are held to no peak.
+        macs: multiply-accumulates of an image, by digest of the graph and resolution; what is not in it is held to no
+            peak.
         now: the present; for tests.
     """
     reasons = _card(contribution)
@@ -52,8 +53,11 @@ def remarks(contribution: Contribution, macs: Macs) -> list[str]:
         notes += [f"{label}: {note}" for note in record.notes if note.startswith(("throttled", "slowed", "noisy"))]
         if not record.windows and (change := drift(record.seconds)) > REMARKED_DRIFT:
             notes.append(f"{label}: samples drift by a factor of {change:.2f} over the run")
-    unknown = sorted({record.artefact for record in contribution.measured} - set(macs))
-    notes += [f"no cost record names the graph {graph}: held to no peak, shown in no report" for graph in unknown]
+    unknown = sorted({(record.artefact, record.resolution) for record in contribution.measured} - set(macs))
+    notes += [
+        f"no cost record names the graph {graph} at {height}×{width}: held to no peak, shown in no report"
+        for graph, (height, width) in unknown
+    ]
     return list(dict.fromkeys(notes))
 
 
@@ -87,8 +91,8 @@ def _record(contribution: Contribution, entry: Entry, macs: Macs, now: datetime)
     """Reasons against one record, most basic first: later ones may rest on what earlier ones hold."""
     record = entry.record
     yield from _same_machine(contribution, record)
-    if record.artefact not in {check.graph for check in contribution.checks}:
-        yield "its graph is none of those whose features were checked"
+    if (record.artefact, record.precision) not in {(check.graph, check.precision) for check in contribution.checks}:
+        yield f"its graph in {record.precision} is none of those whose features were checked"
     yield from _times(record, now)
     if record.status == "skipped":
         yield "was skipped, which no device program does"
@@ -99,8 +103,8 @@ def _record(contribution: Contribution, entry: Entry, macs: Macs, now: datetime)
     yield from _samples(record)
     yield from _clocks(record, entry.sensors)
     yield from _arithmetic(contribution, record, macs)
-    yield from _windows(record)
-    yield from _stages(record)
+    yield from _windows(entry)
+    yield from _stages(entry)
     yield from _resources(contribution, record)
     yield from _power(record, entry.sensors)
     if not record.windows and drift(record.seconds) > DRIFT:
@@ -148,8 +152,8 @@ def _samples(record: LatencyRecord) -> Iterator[str]:
         yield f"{count} samples, fewer than {MIN_SAMPLES}; measure longer (--seconds)"
     if len(set(record.seconds)) == 1:
         yield "all samples are equal, which no clock gives"
-    if record.batch < 1 or record.threads < 1 or record.warmup < 0:
-        yield "batch and threads are counted from 1, discarded calls from 0"
+    if min(record.batch, record.threads, *record.resolution) < 1 or record.warmup < 0:
+        yield "batch, threads and pixels are counted from 1, discarded calls from 0"
 
 
 def _clocks(record: LatencyRecord, sensors: SensorLog) -> Iterator[str]:
@@ -169,7 +173,7 @@ def _arithmetic(contribution: Contribution, record: LatencyRecord, macs: Macs) -
     if card.logical_cores and record.threads > card.logical_cores:
         yield f"{record.threads} threads on {card.logical_cores} cores"
     cores = min(record.threads, machine or record.threads)
-    known = macs.get(record.artefact)
+    known = macs.get((record.artefact, record.resolution))
     if known is None:
         return
     clock = (card.frequency_mhz or {}).get("max")
@@ -182,7 +186,10 @@ def _arithmetic(contribution: Contribution, record: LatencyRecord, macs: Macs) -
         )
 
 
-def _windows(record: LatencyRecord) -> Iterator[str]:
+def _windows(entry: Entry) -> Iterator[str]:
+    record = entry.record
+    if bool(record.windows) != ("sustained_seconds" in entry.specification):
+        yield "has windows and was not to be sustained, or the other way round"
     if not record.windows:
         return
     if sum(window["samples"] for window in record.windows) != len(record.seconds):
@@ -192,7 +199,10 @@ def _windows(record: LatencyRecord) -> Iterator[str]:
         yield "its windows go back in time"
 
 
-def _stages(record: LatencyRecord) -> Iterator[str]:
+def _stages(entry: Entry) -> Iterator[str]:
+    record = entry.record
+    if bool(record.stages) != ("stages" in entry.specification):
+        yield "has stages and was not to search, or the other way round"
     for name, seconds in record.stages.items():
         if len(seconds) != len(record.seconds) or min(seconds, default=0.0) < 0:
             yield f"the stage '{name}' has another number of samples, or some below 0"

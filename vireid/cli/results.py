@@ -131,9 +131,9 @@ def add(
     read = {file: read_records(file) for file in old}
     refused = False
     for file, checked in contributed.items():
-        placed, new = file_contribution(target, checked)
+        placed, is_new = file_contribution(target, checked)
         count = counted(len(checked.contribution.measured), "measurement")
-        what = f"{count} by {checked.contribution.contributor}" if new else "is there already, and was left as it is"
+        what = f"{count} by {checked.contribution.contributor}" if is_new else "is there already, and was left as it is"
         console.print(f"{file}: {what}: {placed}", soft_wrap=True)
         for remark in checked.remarks:
             console.print(f"note: {remark}", soft_wrap=True)

@@ -34,7 +34,8 @@ Count = Annotated[int, Field(gt=0, le=2**20)]
 Bytes = Annotated[int, Field(gt=0, le=2**50)]
 Celsius = Annotated[float, Field(ge=-60, le=150)]
 Megahertz = Annotated[float, Field(ge=0, le=10_000)]
-Setting = str | bool | int | float | None
+Text = Annotated[str, StringConstraints(max_length=120, pattern=r"^[^\r\n\t$\\<>{}`]*$")]
+Setting = Text | bool | int | float | None
 
 
 class Exact(Strict):
@@ -179,7 +180,54 @@ class MachineDescription(Exact):
     threads: Count
 
 
-_RUNTIME: TypeAdapter[Any] = TypeAdapter(dict[Line, Setting | dict[Line, Setting]], config=ConfigDict(strict=True))
+_RUNTIME: TypeAdapter[Any] = TypeAdapter(dict[Name, Setting | dict[Name, Setting]], config=ConfigDict(strict=True))
+
+
+class Identity(Exact):
+    """What of a machine decides the id of its measurements."""
+
+    cpu: Name
+    cpu_family_model_stepping: list[Line | None]
+    architecture: Line
+    isa: list[Line]
+    logical_cores: Count | None
+    physical_cores: Count | None
+    accelerators: Annotated[list[str], Field(max_length=0)]
+
+
+class MeasuringBudget(Exact):
+    """How long was warmed up and measured."""
+
+    warmup_seconds: Positive
+    min_seconds: Positive
+    min_repeats: Count
+    max_seconds: Positive
+    max_repeats: Count
+
+
+class Search(Exact):
+    """The search that followed the network."""
+
+    gallery: Count
+    top: Count
+    storage: Line = "fp32"
+
+
+class Specification(Exact):
+    """What decides a measurement, and with it the id of its record."""
+
+    kind: Literal["latency"]
+    by: Literal["bundle"]
+    artefact: Graph
+    runtime: dict[str, Any]
+    threads: Count
+    batch: Count
+    budget: MeasuringBudget
+    device: Identity
+    accelerator: Literal["cpu"]
+    isolate: Literal[True]
+    sustained_seconds: Positive | None = None
+    stages: Search | None = None
 
 
 class Entry(Exact):
@@ -276,6 +324,7 @@ def _parsed(plain: dict[str, Any], where: str) -> Contribution:
         at = f"{where}: record {number}"
         if not isinstance(entry, dict) or not isinstance(entry.get("record"), dict):
             raise UserError(f"{at}: not a record; copy the file from the device again")
+        parse(Specification, entry.get("specification"), f"{at}: specification")
         records.append({**entry, "record": _record(entry["record"], at)})
     return parse(Contribution, {**plain, "records": records} if records else plain, where)
 
@@ -292,7 +341,7 @@ def _record(plain: dict[str, Any], where: str) -> LatencyRecord:
     if record.source.model_dump() != {"kind": "measured", "citation": None}:
         raise UserError(f"{where}: source: has a citation; a bundle's records are measured")
     parse(MachineDescription, record.environment.device, f"{where}: environment.device")
-    for at, schema, values in _parts(record):
+    for at, schema, values in _open_parts(record):
         parse(schema, values, f"{where}: {at}")
     try:
         _RUNTIME.validate_python(record.runtime)
@@ -301,7 +350,7 @@ def _record(plain: dict[str, Any], where: str) -> LatencyRecord:
     return record
 
 
-def _parts(record: LatencyRecord) -> Iterable[tuple[str, type[BaseModel], Any]]:
+def _open_parts(record: LatencyRecord) -> Iterable[tuple[str, type[BaseModel], Any]]:
     if record.status == "ok":
         yield "sensors", SensorLog, record.sensors
     for number, window in enumerate(record.windows, 1):

@@ -95,6 +95,10 @@ BROKEN: dict[str, tuple[bytes | str | Change, str]] = {
         lambda c: c["records"][0]["specification"].update(isolated=True), "did you mean 'isolate'"
     ),
     "a specification that is none": (lambda c: c["records"][1].update(specification=None), "record 2: specification"),
+    "another runtime": (
+        lambda c: [p.update(runtime={"name": "tensorrt"}) for e in c["records"] for p in (e["specification"], e["record"])],
+        "runtime: named 'tensorrt'; bundles compute with onnxruntime alone",
+    ),
     "peaks": (lambda c: first(c).update(peaks={"gflops": {"value": 1.0}}), "has peaks"),
     "a source": (lambda c: first(c).update(source={"kind": "published", "citation": "me"}), "source"),
     "of another kind": (lambda c: first(c).update(kind="fit"), "kind"),
@@ -124,6 +128,11 @@ IMPLAUSIBLE: dict[str, tuple[Change, str]] = {
         lambda c: c["checks"][0].update(passed=False, reason="features differ by 3e-2"),
         "the check of idkl failed (features differ by 3e-2)",
     ),
+    "a check that passed with other features": (
+        lambda c: c["checks"][0].update(cosine=0.5), "claims to have passed with a cosine of 0.5"
+    ),
+    "a check without features": (lambda c: c["checks"][0].update(cosine=None), "passed with a cosine of None"),
+    "loaded for a year": (lambda c: first(c).update(load_seconds=3e7), "load_seconds is 3e+07"),
     "an unchecked graph": (lambda c: c["checks"][0].update(graph="ffffffffffff"), "none of those whose features"),
     "faster than possible": (
         lambda c: first(c).update(seconds=samples(30, 1e-4)),

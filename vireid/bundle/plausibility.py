@@ -19,6 +19,8 @@ CLOCK_SECONDS, CLOCK_SHARE = 1.0, 0.01  # by which wall clock and monotonic one 
 DRIFT = 1.5  # median of the last quarter ÷ that of the first, or the other way round, of a short run
 REMARKED_DRIFT = 1.1
 MAX_WATTS = 3000.0
+MAX_LOAD_SECONDS = 86_400.0
+MIN_COSINE = 0.999  # of float32 features that are within a thousandth of their root mean square
 STAGES = 1.05  # that a sample's stages may take of it
 MARGIN = 0.9  # of the shortest possible time: clocks are told to a few percent
 EARLIEST = datetime(2025, 1, 1, tzinfo=UTC)  # before which no bundle wrote such files
@@ -74,6 +76,11 @@ def _card(contribution: Contribution) -> list[str]:
         f"the check of {check.model} failed ({check.reason or 'no reason given'}); measure the others alone (--only)"
         for check in contribution.checks
         if not check.passed
+    ]
+    reasons += [
+        f"the check of {check.model} claims to have passed with a cosine of {check.cosine}"
+        for check in contribution.checks
+        if check.passed and (check.cosine is None or (check.precision == "fp32" and check.cosine < MIN_COSINE))
     ]
     if card.physical_cores and card.logical_cores and card.physical_cores > card.logical_cores:
         reasons.append(f"device: {card.physical_cores} physical cores of {card.logical_cores} logical ones")
@@ -221,7 +228,7 @@ def _resources(contribution: Contribution, record: LatencyRecord) -> Iterator[st
         ("size_bytes", record.size_bytes),
     ]
     for name, value in named:
-        if value is not None and value <= 0:
+        if value is not None and (value <= 0 or (name == "load_seconds" and value > MAX_LOAD_SECONDS)):
             yield f"{name} is {value:g}"
     if memory is not None and record.rss_bytes is not None and record.rss_bytes > memory:
         yield f"{record.rss_bytes / 1e6:.0f} MB resident on a machine of {memory / 1e6:.0f} MB"

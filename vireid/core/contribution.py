@@ -17,6 +17,7 @@ from vireid.core.errors import UserError
 from vireid.core.records import LatencyRecord
 
 MAX_BYTES = 16 * 2**20  # ten minutes of a millisecond each
+RUNTIME = "onnxruntime"  # begins the names of all runtimes of bundles
 MAX_FAULTS = 3  # that a message names
 MAX_DEPTH = 12
 MAX_TEXT = 1000  # characters; the end of a dead process's log is the longest
@@ -74,7 +75,8 @@ class FeatureCheck(Exact):
     passed: bool
     reason: str | None
     images: Count | None
-    cosine: float | None
+    cosine: Annotated[float, Field(ge=-1.001, le=1.001)] | None
+    """Smallest of any image; None where it is no number."""
 
 
 class Clock(Exact):
@@ -347,6 +349,8 @@ def _record(plain: dict[str, Any], where: str) -> LatencyRecord:
         _RUNTIME.validate_python(record.runtime)
     except ValueError as error:
         raise UserError(f"{where}: runtime: holds more than settings") from error
+    if not str(record.runtime.get("name")).startswith(RUNTIME):
+        raise UserError(f"{where}: runtime: named {record.runtime.get('name')!r}; bundles compute with {RUNTIME} alone")
     return record
 
 

@@ -101,7 +101,7 @@ def study_deployment(view: StudyView) -> DeploymentView:
         for record in view.records.values()
         if not isinstance(record, EvaluationRecord) or record.artefact is not None or record.id in planned
     ]
-    return _deployment(view.plan.title, models, [*records, *view.failed_latencies], view.store)
+    return _deployment(view.plan.title, models, [*records, *view.failed_latencies], plans_of(view.store), view.store)
 
 
 def store_deployment(store: Store) -> DeploymentView:
@@ -127,7 +127,7 @@ def store_deployment(store: Store) -> DeploymentView:
             cost = next((known for known in costs if known.id == run.cost), cost)
         if cost is not None and cost.artefact is not None:
             models.append(Model(label, tuple(fits), cost, overrides))
-    return _deployment(str(store.root.name), _with_unique_labels(models), records.values(), store)
+    return _deployment(str(store.root.name), _with_unique_labels(models), records.values(), plans, store)
 
 
 def cost_of_fit(fit: FitRecord, costs: Iterable[CostRecord]) -> CostRecord | None:
@@ -149,7 +149,9 @@ def describe(model: Mapping[str, Any]) -> str:
     return " ".join(phrases)
 
 
-def _deployment(title: str, models: list[Model], records: Iterable[Record], store: Store) -> DeploymentView:
+def _deployment(
+    title: str, models: list[Model], records: Iterable[Record], plans: Iterable[Plan], store: Store
+) -> DeploymentView:
     everything = list(records)
     costs = tuple(record for record in everything if isinstance(record, CostRecord) and _is_result(record))
     latencies = tuple(record for record in everything if isinstance(record, LatencyRecord))
@@ -162,7 +164,7 @@ def _deployment(title: str, models: list[Model], records: Iterable[Record], stor
         sharing.setdefault(model.graph, []).append(model.label)
     labels = {graph: _together(names) for graph, names in sharing.items()}
     fits = [record for record in everything if isinstance(record, FitRecord)]
-    trained = {run.cost for plan in plans_of(store) for run in plan.runs}
+    trained = {run.cost for plan in plans for run in plan.runs}
     trained |= {cost.id for fit in fits if (cost := cost_of_fit(fit, costs)) is not None}
     for cost in costs:
         if cost.id not in trained and cost.artefact is not None and cost.artefact not in labels:

@@ -33,6 +33,7 @@ from vireid.core.records import CostRecord
 from vireid.store import Store
 
 KNOWN = {(GRAPH, (96, 48)): MACS}
+PARTS = ("specification", "record")
 SEARCHED = {
     "measured": ["network", "search"], "not_measured": "decode", "gallery": 10, "gallery_bytes": 10,
     "storage": "fp32", "features": 8, "top": 5,
@@ -88,7 +89,7 @@ BROKEN: dict[str, tuple[bytes | str | Change, str]] = {
     "threads as text": (lambda c: first(c).update(threads="4"), "threads: of another type"),
     "cores as text": (lambda c: c["device"].update(logical_cores="4"), "logical_cores = '4'"),
     "a runtime with more than settings": (
-        lambda c: [part.update(runtime={"a": [1]}) for e in c["records"] for part in (e["specification"], e["record"])],
+        lambda c: [e[part].update(runtime={"a": [1]}) for e in c["records"] for part in PARTS],
         "runtime: holds more than settings",
     ),
     "an unknown key of a specification": (
@@ -96,7 +97,7 @@ BROKEN: dict[str, tuple[bytes | str | Change, str]] = {
     ),
     "a specification that is none": (lambda c: c["records"][1].update(specification=None), "record 2: specification"),
     "another runtime": (
-        lambda c: [p.update(runtime={"name": "tensorrt"}) for e in c["records"] for p in (e["specification"], e["record"])],
+        lambda c: [e[part].update(runtime={"name": "tensorrt"}) for e in c["records"] for part in PARTS],
         "runtime: named 'tensorrt'; bundles compute with onnxruntime alone",
     ),
     "peaks": (lambda c: first(c).update(peaks={"gflops": {"value": 1.0}}), "has peaks"),

@@ -11,6 +11,7 @@ from itertools import pairwise
 
 from vireid.bundle.device.record import digest_of
 from vireid.core.contribution import Contribution, Entry, SensorLog
+from vireid.core.messages import counted
 from vireid.core.peak import FASTEST_MHZ, seconds_at_least
 from vireid.core.records import LatencyRecord
 
@@ -18,6 +19,7 @@ MIN_SAMPLES = 10
 CLOCK_SECONDS, CLOCK_SHARE = 1.0, 0.01  # by which wall clock and monotonic one may part
 DRIFT = 1.5  # median of the last quarter ÷ that of the first, or the other way round, of a short run
 REMARKED_DRIFT = 1.1
+DOUBTS = ("throttled", "slowed", "noisy", "other work")  # begin those of a measurement's own notes that are repeated
 MAX_WATTS = 3000.0
 MAX_LOAD_SECONDS = 86_400.0
 MIN_COSINE = 0.999  # of float32 features that are within a thousandth of their root mean square
@@ -51,8 +53,8 @@ def remarks(contribution: Contribution, macs: Macs) -> list[str]:
     if contribution.device.virtual:
         notes.append(f"a virtual machine ({contribution.device.virtual}): timings are of its host too")
     for record in contribution.measured:
-        label = f"{record.precision}, {record.threads} threads, batch {record.batch}"
-        notes += [f"{label}: {note}" for note in record.notes if note.startswith(("throttled", "slowed", "noisy"))]
+        label = f"{record.precision}, {counted(record.threads, 'thread')}, batch {record.batch}"
+        notes += [f"{label}: {note}" for note in record.notes if note.startswith(DOUBTS)]
         if not record.windows and (change := drift(record.seconds)) > REMARKED_DRIFT:
             notes.append(f"{label}: samples drift by a factor of {change:.2f} over the run")
     unknown = sorted({(record.artefact, record.resolution) for record in contribution.measured} - set(macs))

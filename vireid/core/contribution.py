@@ -290,7 +290,7 @@ def read_plain(data: bytes, where: str) -> dict[str, Any]:
     """
     if len(data) > MAX_BYTES:
         most = MAX_BYTES // 2**20
-        raise UserError(f"{where}: larger than {most} MiB, the most that is read; measure fewer models at once")
+        raise UserError(f"{where}: larger than {most} MiB, the most that is read; measure fewer models, or not so long")
     try:
         content = json.loads(data, object_pairs_hook=_object, parse_constant=_no_constant)
     except RecursionError as error:

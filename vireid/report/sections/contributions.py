@@ -7,6 +7,7 @@ from vireid.core.contribution import Contribution, DeviceCard
 from vireid.core.messages import DASH
 from vireid.report.html import Column, Html, bullets, join, table, tag
 from vireid.report.records.deployment import DeploymentView
+from vireid.report.records.keys import threads_label
 
 
 def device_cards(deployment: DeploymentView) -> Html:
@@ -63,7 +64,7 @@ def _findings(contribution: Contribution) -> list[str]:
         record = entry.record
         if record.status != "ok":
             continue
-        label = f"{record.precision}, {record.threads} threads, batch {record.batch}"
+        label = f"{record.precision}, {threads_label(record.threads)}, batch {record.batch}"
         label += ", with a search" if record.stages else ""
         sensors = entry.sensors
         if (lasting := sensors.sustained) is not None:

@@ -11,9 +11,10 @@ from vireid.bundle.device.machine import slug
 from vireid.bundle.device.record import VERSION, digest_of
 from vireid.bundle.plausibility import Macs, fault, remarks
 from vireid.bundle.write import checked_entry
-from vireid.core.contribution import Contribution, parse_contribution, read_bytes, read_plain
+from vireid.core.contribution import Contribution, parse_contribution
 from vireid.core.errors import UserError
 from vireid.core.records import CostRecord
+from vireid.core.untrusted import read_bytes, read_plain
 from vireid.store import DIGEST_LENGTH, Store, unwritable, write_atomically
 
 _RESERVED = re.compile(r"con|prn|aux|nul|com\d|lpt\d")

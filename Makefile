@@ -42,12 +42,13 @@ $(ALL_EXTRAS): $(STAMP) requirements-extras.lock
 report: $(STAMP)
 	$(BIN)/vireid ablate ablations/quick.yaml --report
 
-# Lint, types, import contracts, fast tests: at most 5 minutes on two AVX2 cores.
+# Lint, types, import contracts, files of other people's boards, fast tests: at most 5 minutes on two AVX2 cores.
 test: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/mypy
+	$(BIN)/vireid results check-devices --store results
 	$(BIN)/pytest -m "not check and not soak" -n 2
 
 # Contracts over every component and a smoke study from pixels to HTML, with every extra: at most 10 minutes more.

@@ -8,6 +8,8 @@ Layout under the store's root (``results/local`` unless told otherwise)::
     studies/<name>/plan.json     cells (factors, seed) -> ids
     studies/<name>/report/       rendered report
     leases/<name>.lease          which process is at a fit, see ``vireid.core.lease``
+    devices/<device>/<digest>.json   what others measured on boards of theirs, see ``vireid.core.contribution``;
+                                 of the store ``local`` beside it, where files are committed
 """
 
 from __future__ import annotations
@@ -31,8 +33,10 @@ from vireid.core.records import Record, read_record
 if TYPE_CHECKING:  # imported where they are asked for: listings and plans do without
     import pandas as pd
 
+    from vireid.core.contribution import Contribution
     from vireid.core.lease import Lease
 
+DIGEST_LENGTH = 16  # hex digits of a contributed file's digest that name it
 _AGREE_SECONDS = 3.0  # while the first of several processes may still be writing
 logger = logging.getLogger(__name__)  # a warning goes to standard error, one line, unless a program says otherwise
 
@@ -94,6 +98,27 @@ class Store:
     def study(self, name: str) -> Path:
         """Folder of a study's plan and report."""
         return self.root / "studies" / name
+
+    @property
+    def devices(self) -> Path:
+        """Folder of contributed files: they are committed, so that those of ``results/local`` are in ``results``."""
+        return (self.root.parent if self.root.name == "local" else self.root) / "devices"
+
+    def contributions(self) -> Iterator[tuple[str, Contribution]]:
+        """Contributed files with their digests, in order of place; those of no schema are left out with one word.
+
+        Whether their numbers can be true was asked when they were added, and is in continuous integration.
+        """
+        from vireid.core.contribution import parse_contribution
+        from vireid.core.untrusted import read_bytes, read_plain
+
+        for path in sorted(self.devices.glob("*/*.json")):
+            try:
+                yield path.stem, parse_contribution(read_plain(read_bytes(path), str(path)), str(path))
+            except UserError as error:
+                if str(error) not in self._told:
+                    self._told.add(str(error))
+                    logger.warning("1 contributed file is left out: %s", str(error).splitlines()[0])
 
     def lease(self, name: str) -> Lease:
         """What one process at a time may do in this store, under that name."""

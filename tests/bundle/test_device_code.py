@@ -203,10 +203,12 @@ def test_the_entry_can_be_read_by_interpreters_that_are_too_old():
 
 def test_a_record_file_is_written_whole_or_not_at_all(tmp_path):
     path = tmp_path / "record.json"
-    record.write_records(path, "d", [({"kind": "latency"}, {"id": "x"})])
+    record.write_records(path, {"bundle": "d"}, [({"kind": "latency"}, {"id": "x"})])
     before = path.read_text()
     with pytest.raises(ValueError):
-        record.write_records(path, "d", [({"kind": "latency"}, {"id": float("nan")})])
+        record.write_records(path, {"bundle": "d"}, [({"kind": "latency"}, {"id": float("nan")})])
+    with pytest.raises(ValueError):
+        record.write_records(path, {"device": {"cosine": float("inf")}}, [])
     assert path.read_text() == before
     assert [file.name for file in tmp_path.iterdir()] == ["record.json"]
     assert json.loads(before)["format"] == "vireid bundle records"

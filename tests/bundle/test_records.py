@@ -124,7 +124,7 @@ def _unknown_key(content, entry):
 
 
 def _newer(content, entry):
-    content["version"] = 2
+    content["version"] = 3
 
 
 def _of_others(content, entry):
@@ -145,7 +145,7 @@ def _no_digest(content, entry):
         (_other_specification, "its artefact is not the one that its id"),
         (_faster, "was changed after it was made"),
         (_unknown_key, "secnds.*did you mean 'seconds'"),
-        (_newer, "version 2 of record files, and this vireid reads 1"),
+        (_newer, "version 3 of record files, and this vireid reads 1 to 2"),
         (_of_others, "not a record file of a bundle"),
         (_no_digest, "has no specification, digest, record"),
     ],

@@ -4,8 +4,11 @@ import json
 
 import pytest
 
-from tests.bundle.conftest import QUICK, SMALL, Bundle
+from tests.bundle.conftest import SMALL, Bundle
+from tests.bundle.contributions import GRAPH, contribution, entry, write
 from vireid.bundle.write import DeviceCheck
+
+CALM = ("--seconds", "0.5", "--threads", "1", "--gallery", "0")  # long enough that other work is no drift
 
 
 def _text(result):
@@ -21,14 +24,15 @@ def test_a_configuration_is_bundled_measured_and_added(shell):
     assert made.returncode == 0, made.stdout + made.stderr
     for words in ("idkl-48x32-fp32-initial", "initial", "not known", "README.txt"):
         assert words in made.stdout
-    measured = Bundle(shell.folder / "here").run(*QUICK, "--gallery", "0", "--out", "record.json")
+    measured = Bundle(shell.folder / "here").run(*CALM, "--out", "record.json")
     assert measured.returncode == 0, measured.stderr
     added = shell.run("results", "add", "record.json")
     assert added.returncode == 0
-    assert "record.json: 1 new, 0 known" in _text(added)
+    assert "record.json: 1 measurement by somebody who gave no name: " in _text(added)
     assert "no cost record names the graph" in _text(added)
     again = shell.run("results", "add", "record.json")
-    assert "0 new, 1 known" in _text(again)
+    assert again.returncode == 0
+    assert "record.json: is there already, and was left as it is" in _text(again)
     content = json.loads((shell.folder / "record.json").read_text())
     content["records"][0]["record"]["seconds"][0] = 1e-9
     (shell.folder / "edited.json").write_text(json.dumps(content))
@@ -36,11 +40,57 @@ def test_a_configuration_is_bundled_measured_and_added(shell):
     assert edited.returncode == 2
     assert "edited.json: record 1: record" in _text(edited)
     assert "was changed after it was made" in _text(edited)
-    second = Bundle(shell.folder / "here").run(*QUICK, "--gallery", "0", "--out", "second.json")
+    second = Bundle(shell.folder / "here").run(*CALM, "--by", "Ada", "--record", "second.json")
     assert second.returncode == 0
-    refused = shell.run("results", "add", "second.json")
-    assert refused.returncode == 1
-    assert "is in the store with other content, which was kept" in _text(refused)
+    assert "second.json: 1 measurement by Ada" in _text(shell.run("results", "add", "second.json"))
+    checked = shell.run("results", "check-devices")
+    assert checked.returncode == 0
+    assert "2 contributed files right, 0 refused" in _text(checked)
+
+
+def test_a_file_of_a_board_is_filed_and_checked(shell):
+    write(shell.folder / "out.json", contribution())
+    first = shell.run("results", "add", "out.json")
+    assert first.returncode == 0
+    assert "out.json: 2 measurements by Ada: " in _text(first)
+    (placed,) = (shell.store / "devices/example-pi-5-model-b-rev-1-0").glob("*.json")
+    assert f"no cost record names the graph {GRAPH}" in _text(first)
+    assert list(shell.store.glob("runs/*")) == [], "it enters no store as a record of one's own"
+    assert "is there already" in _text(shell.run("results", "add", "out.json"))
+    assert "1 contributed file right, 0 refused" in _text(shell.run("results", "check-devices"))
+    placed.rename(placed.with_name("other.json"))
+    wrong = shell.run("results", "check-devices")
+    assert wrong.returncode == 1
+    assert "refused: " in _text(wrong)
+    assert "0 contributed files right, 1 refused" in _text(wrong)
+
+
+def test_one_refused_file_adds_none(shell):
+    write(shell.folder / "good.json", contribution())
+    write(shell.folder / "bad.json", contribution(entry([0.1] * 30)))
+    refused = shell.run("results", "add", "good.json", "bad.json")
+    assert refused.returncode == 2
+    assert "bad.json: record 1: all samples are equal, which no clock gives" in _text(refused)
+    assert not (shell.store / "devices").exists()
+
+
+def test_a_file_of_an_older_bundle_goes_into_the_store_as_before(shell):
+    content = contribution(entry())
+    old = {"format": content["format"], "version": 1, "bundle": content["bundle"], "records": content["records"]}
+    write(shell.folder / "old.json", old)
+    assert "old.json: 1 new, 0 known" in _text(shell.run("results", "add", "old.json"))
+    assert "old.json: 0 new, 1 known" in _text(shell.run("results", "add", "old.json"))
+    assert len(list(shell.store.glob("runs/*.json"))) == 1
+    write(shell.folder / "old.json", {**old, "records": [entry([0.2, 0.3])]})
+    other = shell.run("results", "add", "old.json")
+    assert other.returncode == 1
+    assert "is in the store with other content, which was kept" in _text(other)
+
+
+def test_a_store_without_boards_has_nothing_to_check(shell):
+    done = shell.run("results", "check-devices")
+    assert done.returncode == 0
+    assert "0 contributed files right, 0 refused" in _text(done)
 
 
 @pytest.mark.parametrize(

@@ -26,8 +26,10 @@ import yaml
 from PIL import Image
 from safetensors.torch import save
 
+from tests.bundle.contributions import contribution
 from vireid.ablation.plan import make_plan
 from vireid.ablation.study import read_study
+from vireid.bundle.contributed import check_file
 from vireid.bundle.write import FORMAT, SPECIFIED, VERSION, digest_of, read_records
 from vireid.config import compose
 from vireid.core.errors import UserError
@@ -335,7 +337,7 @@ def subjects() -> tuple[Subject, ...]:
     plan = json.loads((ROOT / "results/studies/tvi_lfm/plan.json").read_text()) | {"name": "smoke"}
     published = json.loads((ROOT / "results/published/pmt-sysu-all.json").read_text())
     records = [_historic(path.name) for path in sorted(HISTORIC.glob("v1-*.json"))]
-    device = _device_records(_historic("v1-latency-isolated.json"))
+    device, board = _device_records(_historic("v1-latency-isolated.json")), contribution()
     losses = _loss_arrays()
     kinds: tuple[tuple[str, str, bytes, Mutation, Callable[[Path], object]], ...] = (
         ("study", "study.yaml", _yaml_bytes(studies[0]), _one_of(*map(_yaml, studies)), _plan_study),
@@ -344,6 +346,7 @@ def subjects() -> tuple[Subject, ...]:
         ("plan", "plan.json", _json_bytes(plan), _json(plan), _open_study),
         ("published record", "published.json", _json_bytes(published), _json(published), _read_published),
         ("record of a device", "device.json", _json_bytes(device), _json(device), read_records),
+        ("file of a board", "out.json", _json_bytes(board), _json(board), lambda p: check_file(p, {})),
         ("features", "features.npz", _npz_bytes(_features()), _arrays(_features()), _score),
         ("hostile archive", "hostile.npz", _npz_bytes(_features()), _hostile_archives, _score),
         (

@@ -121,10 +121,14 @@ PACKAGE = "measuring"  # the suite's place in a bundle; below it, paths are thos
 DEVICE_CODE = ("bundle/device", "profiling/sensors")  # folders that are copied as they are
 DEVICE_FILES = ("core/child.py", "core/processor.py", "evaluation/gallery.py", "profiling/sampling.py")
 ENTRY = "bundle/device/measure.py"  # which stands at the bundle's top
+RUN = "run"  # there too; brings what Python lacks, and starts the entry
 README = """Needs Python 3.9 or newer and 64 bits. In this folder:
-    python3 -m venv env && env/bin/pip install numpy onnxruntime
-    env/bin/python measure.py
-Then take the file record-*.json that it writes back to where the suite is: vireid results add record-*.json
+    ./run --by "your name or handle" --record out.json
+Elsewhere than on Linux and macOS, or without a shell:
+    python3 -m venv env
+    env/bin/pip install numpy onnxruntime           (Windows: env\\Scripts\\pip)
+    env/bin/python measure.py --record out.json
+Then take out.json back to where the suite is: vireid results add out.json
 """
 
 
@@ -139,6 +143,7 @@ def device_code() -> dict[str, bytes]:
     for package in packages:
         files.setdefault(f"{package.as_posix()}/__init__.py", b"")
     files["measure.py"] = files.pop(f"{PACKAGE}/{ENTRY}")
+    files[RUN] = (suite / "bundle/device/run.sh").read_bytes()
     return files
 
 
@@ -170,7 +175,7 @@ def _zip(top: str, content: Mapping[str, bytes]) -> bytes:
         for name, data in sorted(content.items()):
             entry = zipfile.ZipInfo(f"{top}/{name}", date_time=(1980, 1, 1, 0, 0, 0))
             entry.create_system = 3  # Unix, wherever it is written
-            entry.external_attr = 0o644 << 16
+            entry.external_attr = (0o755 if name == RUN else 0o644) << 16
             archive.writestr(entry, data)
     return buffer.getvalue()
 
@@ -186,6 +191,7 @@ def _folder(target: Path, content: Mapping[str, bytes]) -> None:
                 file = folder / "new" / relative
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_bytes(data)
+            (folder / "new" / RUN).chmod(0o755)
             if target.exists():
                 target.rename(folder / "old")
             (folder / "new").rename(target)
@@ -218,14 +224,19 @@ def read_records(path: Path) -> list[LatencyRecord]:
         raise UserError(f"{path}: not JSON ({error}); copy the file from the device again") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT or not isinstance(content.get("records"), list):
         raise UserError(f"{path}: not a record file of a bundle (`measure.py` writes them)")
-    if content.get("version") != VERSION:
+    if content.get("version") not in (1, VERSION):
         raise UserError(
-            f"{path}: version {content.get('version')} of record files, and this vireid reads {VERSION}; update vireid"
+            f"{path}: version {content.get('version')} of record files, and this vireid reads 1 to {VERSION}; update it"
         )
-    return [_checked(entry, f"{path}: record {number}") for number, entry in enumerate(content["records"], 1)]
+    return [checked_entry(entry, f"{path}: record {number}") for number, entry in enumerate(content["records"], 1)]
 
 
-def _checked(entry: Any, where: str) -> LatencyRecord:
+def checked_entry(entry: Any, where: str) -> LatencyRecord:
+    """An entry of a record file as the record that it was when it was made.
+
+    Raises:
+        UserError: it is none, or was changed.
+    """
     expected = {"specification": dict, "digest": str, "record": dict}
     if not isinstance(entry, dict) or any(not isinstance(entry.get(key), kind) for key, kind in expected.items()):
         raise UserError(f"{where}: has no {', '.join(expected)}; copy the file from the device again")

@@ -1,4 +1,4 @@
-"""Commands on the record store: list, show, diff, export, publish, add."""
+"""Commands on the record store: list, show, diff, export, publish, add, check-devices."""
 
 import json
 from pathlib import Path
@@ -116,12 +116,27 @@ def add(
     files: Annotated[list[Path], typer.Argument(help="Record files that `measure.py` of a bundle wrote.")],
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
-    """Add what was measured on other machines; every file is checked before anything is added."""
+    """Add what was measured on other machines; every file is checked before anything is added.
+
+    A file goes to devices/DEVICE/DIGEST.json of the committed results. Files of older bundles, without a device card,
+    go into the store itself.
+    """
+    from vireid.bundle.contributed import check_file, file_contribution, known_macs, version_of
     from vireid.bundle.write import add_records, read_records
 
     target = opened(store)
-    read = {file: read_records(file) for file in files}
+    old = [file for file in files if version_of(file) == 1]
+    macs = known_macs(target) if len(old) < len(files) else {}
+    contributed = {file: check_file(file, macs) for file in files if file not in old}
+    read = {file: read_records(file) for file in old}
     refused = False
+    for file, checked in contributed.items():
+        placed, is_new = file_contribution(target, checked)
+        count = counted(len(checked.contribution.measured), "measurement")
+        what = f"{count} by {checked.contribution.contributor}" if is_new else "is there already, and was left as it is"
+        console.print(f"{file}: {what}: {placed}", soft_wrap=True)
+        for remark in checked.remarks:
+            console.print(f"note: {remark}", soft_wrap=True)
     for file, records in read.items():
         added = add_records(target, records)
         failed = sum(record.status == "failed" for record in added.new)
@@ -141,4 +156,18 @@ def add(
                 soft_wrap=True,
             )
     if refused:
+        raise typer.Exit(1)
+
+
+@results.command("check-devices")
+def check_devices(store: StoreOption = DEFAULT_STORE) -> None:
+    """Check all contributed files of committed results; exit code 1 where one is wrong."""
+    from vireid.bundle.contributed import check_devices as check
+
+    kept = opened(store)
+    right, wrong = check(kept)
+    for reason in wrong:
+        console.print(f"refused: {reason}", soft_wrap=True)
+    console.print(f"{counted(right, 'contributed file')} right, {len(wrong)} refused: {kept.devices}", soft_wrap=True)
+    if wrong:
         raise typer.Exit(1)

@@ -54,6 +54,8 @@ def input_digest(
     for name in _reads(template):
         for record in MORE[name](view):
             digest.update(canonical_json(record).encode())
+        for contributed, _ in view.store.contributions():
+            digest.update(contributed.encode())
     for run in view.runs:
         digest.update(canonical_json([run.planned.fit, *run.problems]).encode())
         files = [evaluation.per_query_file for evaluation in run.evaluations]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
 import os
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str], root: Path = HERE) -> int:
     models = [model for model in models if model["name"] in (given.only or [model["name"]])]
     description = machine.describe()
     reason = "--emulated was given" if given.emulated else machine.emulated()
-    out = given.out or Path(f"record-{_slug(description['cpu'])}-{datetime.now():%Y-%m-%d-%H%M%S}.json")
+    out = given.out or Path(f"record-{machine.slug(description['cpu'])}-{datetime.now():%Y-%m-%d-%H%M%S}.json")
     if reason is None and not os.access(out.parent, os.W_OK):
         print(f"error: {out.parent}: cannot be written; name another place with --out", file=sys.stderr)
         return 2
@@ -42,14 +42,18 @@ def main(arguments: Sequence[str], root: Path = HERE) -> int:
     print(f"bundle {bundle['digest'][:12]} of vireid {bundle['vireid']}, its files unchanged: {taken}")
     print(*phrases.machine(description, sensors.describe(), machine.packages()), sep="\n")
     print("\nfeatures against the stored references")
-    faults = {model["name"]: _check(root, model, max(given.threads)) for model in models}
-    failed = any(faults.values())
+    before = machine.temperature()
+    checks = [_check(root, model, max(given.threads)) for model in models]
+    failed = not all(check["passed"] for check in checks)
     if reason is not None:
         print(f"\nemulated ({reason}): features were checked, latency is not measured and no record written")
         return int(failed)
-    measured = Measurements(root, bundle, given, description, out)
+    heading = {"bundle": bundle["digest"], "vireid": bundle["vireid"], "by": given.by, "checks": checks}
+    measured = Measurements(
+        root, given, description, lambda: {**heading, "device": machine.card(description, before)}, out
+    )
     try:
-        measured.run(models, faults)
+        measured.run(models, {check["model"]: check["reason"] for check in checks})
     except KeyboardInterrupt:
         print("\ninterrupted; " + (f"what was measured is in {out}" if measured.records else "nothing was measured"))
         return 130
@@ -60,8 +64,8 @@ def main(arguments: Sequence[str], root: Path = HERE) -> int:
     return int(failed or measured.failed)
 
 
-def _check(root: Path, model: Mapping[str, Any], threads: int) -> str | None:
-    """Compare a model's features with the stored ones and print how near they are; what is wrong with them."""
+def _check(root: Path, model: Mapping[str, Any], threads: int) -> dict[str, Any]:
+    """Compare a model's features with the stored ones and print how near they are; what the record file says of it."""
     from .features import fault
 
     answer = run_isolated(
@@ -85,7 +89,15 @@ def _check(root: Path, model: Mapping[str, Any], threads: int) -> str | None:
         print(f"  {model['name']}: FAILED: {reason}")
     if model["precision"] == "int8":
         print(f"    int8 on {machine.kernels()} here, the references on {model['computed_with']['kernels']}")
-    return reason
+    cosine = compared.get("cosine")
+    return {
+        **{name: model[name] for name in ("graph", "precision")},
+        "model": model["name"],
+        "passed": reason is None,
+        "reason": reason,
+        "images": compared.get("images"),
+        "cosine": cosine if cosine is not None and math.isfinite(cosine) else None,
+    }
 
 
 def _conclude(models: Sequence[Mapping[str, Any]], measured: Measurements, given: Any, out: Path) -> None:
@@ -142,11 +154,6 @@ def _candidates(
         if name not in fastest or candidate.ms < fastest[name].ms:
             fastest[name] = candidate
     return list(fastest.values())
-
-
-def _slug(text: str) -> str:
-    plain = re.sub(r"\((r|tm)\)|\bcpu\b|@.*", " ", text.lower())
-    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:48] or "machine"
 
 
 if __name__ == "__main__":

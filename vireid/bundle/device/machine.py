@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from ...core.processor import ISA_FLAGS, cpu_fields, cpu_flags, cpu_model, integer_kernels
-from ...profiling.sensors.clock import frequency, governor
+from ...profiling.sensors.clock import frequency, governor, temperatures
 from ...profiling.sensors.reading import text_of
+from ...profiling.sensors.virtual import virtual_machine
 
 IDENTITY = (
     *("cpu", "cpu_family_model_stepping", "architecture", "isa", "logical_cores", "physical_cores", "accelerators"),
@@ -46,6 +47,42 @@ def describe(root: Path = Path("/")) -> dict[str, Any]:
 def identity(description: dict[str, Any]) -> dict[str, Any]:
     """The part of a description that must agree before two latencies may be put side by side."""
     return {key: description[key] for key in IDENTITY}
+
+
+CARD = (
+    *("cpu", "architecture", "isa", "logical_cores", "physical_cores", "memory_bytes", "os", "governor"),
+    "frequency_mhz",
+)
+
+
+def temperature(root: Path = Path("/")) -> dict[str, float] | None:
+    """Degrees Celsius by sensor; None where unreadable."""
+    degrees: dict[str, float] | None = temperatures(root).value
+    return degrees
+
+
+def card(description: dict[str, Any], before: dict[str, float] | None, root: Path = Path("/")) -> dict[str, Any]:
+    """The device card of a record file.
+
+    Args:
+        description: as ``describe`` gives it.
+        before: temperatures before anything was measured; those of now are the ones after.
+        root: of the file system.
+    """
+    return {
+        **{name: description[name] for name in CARD},
+        "virtual": virtual_machine(root),
+        "temperature_before": before,
+        "temperature_after": temperature(root),
+        "python": platform.python_version(),
+        "packages": packages(),
+    }
+
+
+def slug(text: str) -> str:
+    """A processor's name as part of a file's: lower case letters, digits and hyphens, never empty."""
+    plain = re.sub(r"\((r|tm)\)|\bcpu\b|@.*", " ", text.lower())
+    return re.sub(r"[^a-z0-9]+", "-", plain)[:48].strip("-") or "machine"
 
 
 def environment(description: dict[str, Any], threads: int) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from . import machine, options
+from .heat import heat_note, power_note
 from .isolation import run_isolated
 from .record import canonical_json, latency_record, now, specification, write_records
 
@@ -26,13 +27,19 @@ class Measurements:
     """
 
     def __init__(
-        self, root: Path, bundle: Mapping[str, Any], given: Namespace, description: dict[str, Any], out: Path
+        self,
+        root: Path,
+        given: Namespace,
+        description: dict[str, Any],
+        heading: Callable[[], Mapping[str, Any]],
+        out: Path,
     ) -> None:
         self._root, self._given, self._description, self._out = root, given, description, out
-        self._bundle = str(bundle["digest"])
+        self._heading = heading  # asked whenever the file is written: temperatures go on
+        bundle = heading()
         self._made_by = (
-            f"measured on the device by bundle {self._bundle[:12]} of vireid {bundle['vireid']}, whose process holds "
-            "no PyTorch"
+            f"measured on the device by bundle {bundle['bundle'][:12]} of vireid {bundle['vireid']}, whose process "
+            "holds no PyTorch"
         )
         self.records: list[tuple[dict[str, Any], dict[str, Any]]] = []
         self.forwards: list[tuple[str, dict[str, Any]]] = []
@@ -89,6 +96,7 @@ class Measurements:
         head += what
         print(head, end="", flush=True)
         specified = self._specification(model, threads, batch, search)
+        idle = self._given.idle if self._given.power else None
         answer = run_isolated(
             "measure",
             {
@@ -96,10 +104,12 @@ class Measurements:
                 **{name: specified[name] for name in ("batch", "budget")},
                 "model": str(self._root / model["file"]),
                 "sustained_seconds": self._given.sustained,
+                "idle_seconds": idle,
+                "drop": self._given.drop,
                 **(search or {}),
             },
             threads=threads,
-            timeout_seconds=PATIENCE + (self._given.sustained or 0.0) + 6 * self._given.seconds,
+            timeout_seconds=PATIENCE + (self._given.sustained or 0.0) + 6 * self._given.seconds + (idle or 0.0),
             waiting=_counting(head),
         )
         record = self._keep(model, specified, answer, started)
@@ -108,6 +118,9 @@ class Measurements:
             self.failed = True
             return
         print(f"{1e3 * statistics.median(record['seconds']):.2f} ms" + _stage_times(record))
+        for name, phrase in (("sustained", heat_note), ("power", power_note)):
+            if name in record["sensors"]:
+                print(f"    {phrase(record['sensors'][name])}")
         self.remarks += [what + note for note in record["notes"][1:]]
         if search is None:
             self.forwards += [(member["name"], {**record, "size_bytes": member["bytes"]}) for member in group]
@@ -116,7 +129,7 @@ class Measurements:
         environment = machine.environment(self._description, specified["threads"])
         record = latency_record(model, specified, answer, environment, started=started, made_by=self._made_by)
         self.records.append((specified, record))
-        write_records(self._out, self._bundle, self.records)
+        write_records(self._out, self._heading(), self.records)
         return record
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 # As ``evaluation/gallery.py`` has them, which needs NumPy and is imported by measuring processes alone.
 STORAGES = ("fp32", "fp16", "int8", "pca256", "pca128", "pca64", "binary")
+NAME_LENGTH = 60  # characters of who measured
 EPILOG = "Exit code: 0 fine, 1 features that differ or a measurement that failed, 2 bad options or a changed bundle."
 
 
@@ -30,11 +31,22 @@ def parse(arguments: Sequence[str], names: Sequence[str], protocols: Sequence[st
     add("--batch", type=_whole, nargs="+", default=[1], metavar="N", help="images per forward; by default 1")
     add("--seconds", type=_positive, default=3.0, metavar="S", help="of each measurement; by default 3")
     add("--sustained", type=_positive, metavar="S", help="measure for so long without a pause: does it throttle?")
+    add(
+        "--drop",
+        type=_share,
+        default=0.05,
+        metavar="PERCENT",
+        help="loss of rate that is called throttling; by default 5",
+    )
+    add("--power", action="store_true", help="energy of a query, with and without the power of rest")
+    add("--idle", type=_positive, default=10.0, metavar="S", help="of rest before, with --power; by default 10")
     add("--gallery", type=int, default=1000, metavar="ROWS", help="also time a search in it; by default 1000, 0: none")
     add("--storage", nargs="+", choices=STORAGES, default=["fp32"], help="how its rows are stored; by default fp32")
     add("--top", type=_whole, default=20, metavar="N", help="length of the ranked list; by default 20")
     add("--only", action="append", metavar="NAME", help="this model alone; repeatable")
-    add("--out", type=Path, metavar="FILE", help="the record file; by default record-MACHINE-DATE.json, here")
+    by_default = "the record file; by default record-MACHINE-DATE.json, here"
+    add("--record", "--out", dest="out", type=Path, metavar="FILE", help=by_default)
+    add("--by", type=_name, metavar="NAME", help="who measured, a name or handle, for the record file; or nobody")
     add("--max-ms", type=_positive, metavar="MS", help="the chosen file's forward takes at most so long")
     add("--max-mb", type=_positive, metavar="MB", help="the chosen file is at most so large")
     add("--protocol", metavar="WORDS", help="choose by accuracy under the protocol that has these words in its name")
@@ -81,6 +93,20 @@ def _positive(text: str) -> float:
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
     return value
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 < value < 100:
+        raise argparse.ArgumentTypeError(f"{text} is not a share in percent, above 0 and below 100")
+    return value / 100
+
+
+def _name(text: str) -> str:
+    name = " ".join(text.split())
+    if not name or len(name) > NAME_LENGTH or not name.isprintable():
+        raise argparse.ArgumentTypeError(f"give a name of 1 to {NAME_LENGTH} characters that can be printed")
+    return name
 
 
 def _once(values: Sequence[Any]) -> list[Any]:

@@ -1,8 +1,10 @@
 """Latency records as the suite reads them, with what decides their ids (standard library alone).
 
-A record file is JSON: ``format``, ``version``, ``bundle`` (digest of the manifest), and ``records``, each with its
-``specification`` (the record's id is the first 12 hex digits of the SHA-256 over its canonical JSON), the ``digest`` of
-the record's canonical JSON, and the ``record``.
+A record file is JSON: ``format``, ``version``, ``bundle`` (digest of the manifest), ``vireid`` (version that wrote the
+bundle), ``by`` (who measured, or None), ``device`` (the device card, see ``machine.card``), ``checks`` (of each model's
+features) and ``records``, each with its ``specification`` (the record's id is the first 12 hex digits of the SHA-256
+over its canonical JSON), the ``digest`` of the record's canonical JSON, and the ``record``. Version 1 had no
+``vireid``, ``by``, ``device`` and ``checks``.
 """
 
 from __future__ import annotations
@@ -16,8 +18,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-FORMAT, VERSION = "vireid bundle records", 1
+FORMAT, VERSION = "vireid bundle records", 2
 ID_LENGTH = 12
+REASON_LENGTH = 900  # characters
 SPECIFIED = ("artefact", "runtime", "threads", "batch")  # that a specification and its record both hold
 
 
@@ -88,7 +91,7 @@ def latency_record(
         "kind": "latency",
         "id": run_id(specified),
         "status": answer["status"],
-        "reason": answer["reason"],
+        "reason": _printable(answer["reason"]),
         "data_kind": model["data_kind"],
         "environment": dict(environment),
         "started": started,
@@ -104,15 +107,29 @@ def latency_record(
     }
 
 
-def write_records(path: Path, bundle: str, records: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> None:
+def _printable(text: str | None) -> str | None:
+    """A reason, with the last words of a process that died: its end without what a terminal would obey."""
+    if text is None:
+        return None
+    return "".join(c if c.isprintable() or c == "\n" else " " for c in text)[-REASON_LENGTH:]
+
+
+def write_records(
+    path: Path, heading: Mapping[str, Any], records: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]
+) -> None:
     """Write specifications and records as one file, whole or not at all.
+
+    Args:
+        path: of the file.
+        heading: what it says of all of them: ``bundle``, ``vireid``, ``by``, ``device``, ``checks``.
+        records: specification and record of each.
 
     Raises:
         OSError: the place cannot be written.
     """
     entries = [{"specification": s, "digest": digest_of(r), "record": r} for s, r in records]
-    content = {"format": FORMAT, "version": VERSION, "bundle": bundle, "records": entries}
-    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    content = {"format": FORMAT, "version": VERSION, **heading, "records": entries}
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:

@@ -19,6 +19,7 @@ from ...evaluation.gallery import Gallery, random_gallery, stand_in
 from ...profiling import sensors
 from ...profiling.sampling import sample
 from ...profiling.sensors.reading import machine_notes
+from . import heat
 from .features import compare
 from .machine import peak_resident_bytes, usable_cores
 from .network import Network, example_images, normalise
@@ -56,8 +57,16 @@ def measure(
     gallery: int = 0,
     top: int = 0,
     storage: str = "fp32",
+    idle_seconds: float | None = None,
+    drop: float = 0.05,
+    root: str = "/",
 ) -> dict[str, Any]:
-    """Time the network, and where ``gallery`` has rows the network and a search in it: fields of a latency record."""
+    """Time the network, and where ``gallery`` has rows the network and a search in it: fields of a latency record.
+
+    With ``idle_seconds`` the machine rests for so long before, loaded, so that the power of rest is known. ``drop`` is
+    the share of its rate that a sustained run may lose before it is called throttled; sensors are read under ``root``.
+    """
+    files = Path(root)
     images = example_images(batch, *resolution)
     begin = time.perf_counter()
     network = Network(Path(model), runtime, threads)
@@ -66,22 +75,29 @@ def measure(
     searched = random_gallery(stand_in(storage, width), gallery) if gallery else None
     query = None if searched is None else TimedQuery(network, images, searched, top)
     call: Callable[[], object] = query if query is not None else lambda: network(images)
-    before, meter = sensors.describe(), sensors.EnergyMeter()
+    resting = None if idle_seconds is None else heat.idle(idle_seconds, files)
+    before, meter = sensors.describe(files), sensors.EnergyMeter(files)
+    wall, monotonic = time.time(), time.monotonic()
     samples = sample(
         call,
         batch=batch,
         budget=SimpleNamespace(**budget),
         cores=usable_cores(),
         sustained_seconds=sustained_seconds,
-        watch=sensors.watch,
+        watch=lambda: sensors.watch(files),
         during=meter,
     )
-    after, resident = sensors.describe(), peak_resident_bytes()
+    clock = {"wall": time.time() - wall, "monotonic": time.monotonic() - monotonic}
+    after, resident = sensors.describe(files), peak_resident_bytes()
+    power = None if resting is None else heat.power(resting, meter, len(samples.seconds) * batch)
+    lasting = heat.sustained(samples.seconds, batch, samples.windows, drop)
+    notes = [*samples.notes, *machine_notes(before, after)]
+    notes += [heat.heat_note(lasting)] if lasting is not None and lasting["throttled"] else []
     return {
         "warmup": samples.warmup,
         "seconds": samples.seconds,
         "windows": samples.windows,
-        "notes": [*samples.notes, *machine_notes(before, after)],
+        "notes": notes,
         "load_seconds": loaded,
         "rss_bytes": resident,
         "joules_per_image": None if meter.joules is None else meter.joules / (len(samples.seconds) * batch),
@@ -89,6 +105,9 @@ def measure(
             "before": before,
             "after": {name: reading for name, reading in after.items() if reading["value"] is not None},
             "energy_by": meter.method or meter.reason,
+            "clock": clock,
+            **({} if power is None else {"power": power}),
+            **({} if lasting is None else {"sustained": lasting}),
         },
         **({} if query is None else query.described(samples.warmup)),
     }

@@ -1,7 +1,7 @@
-"""Energy of a stretch of work: from counters where the processor has them, else from the board's power.
+"""Energy of a stretch of work: from counters where the processor has them, else from power, read again and again.
 
-Counters are those of x86 processors (RAPL, ``/sys/class/powercap``); boards without have tools of their own: the
-Jetson's ``tegrastats``, the Raspberry Pi 5's ``vcgencmd pmic_read_adc``.
+Counters are those of x86 processors (RAPL, ``/sys/class/powercap``). Boards without have INA monitors, or tools of
+their own: the Jetson's ``tegrastats``, the Raspberry Pi 5's ``vcgencmd pmic_read_adc``. Laptops have a battery.
 """
 
 from __future__ import annotations
@@ -10,13 +10,15 @@ import re
 import statistics
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from .power import MODULE_INPUTS, battery_power, ina_power
 from .reading import Reading, Run, number_of, run_command, text_of, why_unreadable
+from .virtual import virtual_machine
 
 if TYPE_CHECKING:
     from typing import Self  # of Python 3.11, which a device need not have
@@ -47,13 +49,18 @@ def rapl_packages(root: Path = Path("/")) -> dict[str, Counter]:
 
 
 def joules_between(before: Mapping[str, Counter], after: Mapping[str, Counter]) -> float | None:
-    """Energy of the packages that both readings have; a counter that started again is followed once round."""
+    """Energy of the packages that both readings have; a counter that started again is followed once round.
+
+    None where they have none in common, or one started again and does not say where it ends.
+    """
     common = [name for name in before if name in after]
     if not common:
         return None
     total = 0
     for name in common:
         difference = after[name].microjoules - before[name].microjoules
+        if difference < 0 and not before[name].limit:
+            return None
         total += difference if difference >= 0 else difference + before[name].limit
     return total / 1e6
 
@@ -74,10 +81,6 @@ def _rapl_folders(root: Path) -> list[Path]:
     return [zone for zone in zones if (text_of(zone / "name") or "").startswith("package")]
 
 
-# The rail that feeds the whole module comes first; its name depends on the board.
-JETSON_INPUT = ("VDD_IN", "POM_5V_IN", "VIN_SYS_5V0")
-
-
 def board_power(run: Run = run_command) -> Reading:
     """Present power in watts, as the board's own tool measures it."""
     for name, read in (("tegrastats", _tegrastats), ("vcgencmd pmic_read_adc", _pmic)):
@@ -93,7 +96,7 @@ def _tegrastats(run: Run) -> tuple[float, str] | None:
     if not line:
         return None
     rails = {name: int(value) for name, value in re.findall(r"\b([A-Z][A-Z0-9_]*) (\d+)(?:mW)?/\d+(?:mW)?", line[-1])}
-    for rail in JETSON_INPUT:
+    for rail in MODULE_INPUTS:
         if rail in rails:
             return rails[rail] / 1000, rail
     return None
@@ -110,43 +113,77 @@ def _pmic(run: Run) -> tuple[float, str] | None:
     return sum(float(amperes[rail]) * float(volts[rail]) for rail in rails), f"{len(rails)} rails of the chip"
 
 
+def present_power(root: Path = Path("/"), run: Run = run_command) -> Reading:
+    """Watts of the board or the machine, from the first that tells: INA monitor, the board's own tool, battery."""
+    reasons = []
+    sources: list[Callable[[], Reading]] = [
+        lambda: ina_power(root),
+        lambda: board_power(run),
+        lambda: battery_power(root),
+    ]
+    for read in sources:
+        power = read()
+        if power.value is not None:
+            return power
+        reasons.append(str(power.reason))
+    return Reading(None, reason="; ".join(reasons))
+
+
 SAMPLING_SECONDS = 1.0  # asking a board's tool starts a process: more often would be measured with the rest
+FOLLOWING_SECONDS = 20.0  # in which no counter starts again twice: the smallest hold 65 kJ, minutes of any processor
 
 
 class EnergyMeter:
     """Context manager; afterwards ``joules`` holds what the whole processor or board used inside, idle share included.
 
-    None where nothing can be read; ``method`` or ``reason`` says how or why not. Nothing is subtracted: the figure
-    is of the machine, not of the process, so only a machine that does nothing else tells what the work costs.
+    None where nothing can be read; ``method`` or ``reason`` says how or why not, ``elapsed`` how many seconds it took.
+    Nothing is subtracted: the figure is of the machine, not of the process, so only a machine that does nothing else
+    tells what the work costs.
     """
 
-    def __init__(self, root: Path = Path("/"), run: Run = run_command, interval: float = SAMPLING_SECONDS) -> None:
-        self._root, self._run, self._interval = root, run, interval
+    def __init__(
+        self,
+        root: Path = Path("/"),
+        run: Run = run_command,
+        interval: float = SAMPLING_SECONDS,
+        following: float = FOLLOWING_SECONDS,
+    ) -> None:
+        self._root, self._run, self._interval, self._following = root, run, interval, following
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._watts: list[float] = []
         self._counters: dict[str, Counter] = {}
+        self._counted: float | None = 0.0
         self._begin = 0.0
+        self.elapsed = 0.0
         self.joules: float | None = None
         self.method: str | None = None
         self.reason: str | None = None
+
+    @property
+    def readings(self) -> int | None:
+        """How often power was read; None of a counter, which misses nothing."""
+        return None if self._counters or self.method is None else len(self._watts)
 
     def available(self) -> Reading:
         """Which source there is; its reading's value is None where there is none."""
         counters = rapl_available(self._root)
         if counters.value is not None:
             return counters
-        board = board_power(self._run)
-        if board.value is not None:
-            return Reading([board.source], "J", f"{board.source}, sampled every {self._interval:g} s")
-        return Reading(None, reason=f"{counters.reason}; {board.reason}")
+        power = present_power(self._root, self._run)
+        if power.value is not None:
+            return Reading([power.source], "J", f"{power.source}, sampled every {self._interval:g} s")
+        virtual = virtual_machine(self._root)
+        host = f"; a virtual machine ({virtual}), whose host keeps its power to itself" if virtual else ""
+        return Reading(None, reason=f"{counters.reason}; {power.reason}{host}")
 
     def __enter__(self) -> Self:
         source = self.available()
         self.method, self.reason = source.source, source.reason
         self._counters = rapl_packages(self._root)
-        if not self._counters and source.value is not None:
-            self._thread = threading.Thread(target=self._sample, name="board-power", daemon=True)
+        if self._counters or source.value is not None:
+            work = self._follow if self._counters else self._sample
+            self._thread = threading.Thread(target=work, name="energy", daemon=True)
             self._thread.start()
         self._begin = time.perf_counter()
         return self
@@ -154,19 +191,33 @@ class EnergyMeter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        elapsed = time.perf_counter() - self._begin
+        self.elapsed = time.perf_counter() - self._begin
+        if self._thread is None:
+            return
+        self._stop.set()
+        self._thread.join()
         if self._counters:
-            self.joules = joules_between(self._counters, rapl_packages(self._root))
-        elif self._thread is not None:
-            self._stop.set()
-            self._thread.join()
-            if self._watts:
-                self.joules = statistics.fmean(self._watts) * elapsed
-            else:
-                self.reason = f"shorter than the {self._interval:g} s between two readings of the board's power"
+            self._count()
+            self.joules = self._counted
+            if self.joules is None:
+                self.reason = f"a counter under {self._root / POWERCAP} vanished, or started again and has no range"
+        elif self._watts:
+            self.joules = statistics.fmean(self._watts) * self.elapsed
+        else:
+            self.reason = f"shorter than the {self._interval:g} s between two readings of the power"
+
+    def _follow(self) -> None:
+        while not self._stop.wait(self._following):
+            self._count()
+
+    def _count(self) -> None:
+        now = rapl_packages(self._root)
+        more = joules_between(self._counters, now)
+        self._counted = None if more is None or self._counted is None else self._counted + more
+        self._counters = now or self._counters
 
     def _sample(self) -> None:
         while not self._stop.wait(self._interval):
-            watts = board_power(self._run).value
+            watts = present_power(self._root, self._run).value
             if watts is not None:
                 self._watts.append(watts)

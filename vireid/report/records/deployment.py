@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vireid.core.config import canonical_json
+from vireid.core.contribution import Contribution
 from vireid.core.errors import UserError
 from vireid.core.plan import Plan, PlannedRun
 from vireid.core.records import CostRecord, EvaluationRecord, FitRecord, LatencyRecord, Record
-from vireid.report.records.keys import data_label, data_note
+from vireid.report.records.keys import TimingKey, data_label, data_note
 from vireid.report.records.study import StudyView, read_plan, with_level_names
-from vireid.report.records.timings import Timing, machine_names, timings
+from vireid.report.records.timings import Timing, contributed_timings, machine_names, timings
 from vireid.store import Store
 
 logger = logging.getLogger(__name__)
@@ -59,6 +60,7 @@ class DeploymentView:
     latencies: tuple[LatencyRecord, ...]  # all of the store, also skipped ones and whole query pipelines
     labels: Mapping[str, str] = field(default_factory=dict)  # of the graphs that a report shows
     machines: Mapping[str, str] = field(default_factory=dict)  # name of each machine by its digest
+    contributions: Mapping[str, Contribution] = field(default_factory=dict)  # what others measured, by digest
 
     @property
     def shown(self) -> tuple[Timing, ...]:
@@ -70,6 +72,10 @@ class DeploymentView:
         """Warnings that go with the data of the models."""
         notes = (data_note(data_label(fit)) for model in self.models for fit in model.fits)
         return list(dict.fromkeys(filter(None, notes)))
+
+    def measured_by(self, key: TimingKey) -> str:
+        """Who measured there; empty of the store's own records."""
+        return self.contributions[key.contribution].contributor if key.contribution else ""
 
     def graph_name(self, timing: Timing) -> str:
         """A graph as tables name it: its models, and the resolution."""
@@ -95,7 +101,7 @@ def study_deployment(view: StudyView) -> DeploymentView:
         for record in view.records.values()
         if not isinstance(record, EvaluationRecord) or record.artefact is not None or record.id in planned
     ]
-    return _deployment(view.plan.title, models, [*records, *view.failed_latencies], plans_of(view.store))
+    return _deployment(view.plan.title, models, [*records, *view.failed_latencies], plans_of(view.store), view.store)
 
 
 def store_deployment(store: Store) -> DeploymentView:
@@ -121,7 +127,7 @@ def store_deployment(store: Store) -> DeploymentView:
             cost = next((known for known in costs if known.id == run.cost), cost)
         if cost is not None and cost.artefact is not None:
             models.append(Model(label, tuple(fits), cost, overrides))
-    return _deployment(str(store.root.name), _with_unique_labels(models), records.values(), plans)
+    return _deployment(str(store.root.name), _with_unique_labels(models), records.values(), plans, store)
 
 
 def cost_of_fit(fit: FitRecord, costs: Iterable[CostRecord]) -> CostRecord | None:
@@ -143,7 +149,9 @@ def describe(model: Mapping[str, Any]) -> str:
     return " ".join(phrases)
 
 
-def _deployment(title: str, models: list[Model], records: Iterable[Record], plans: Iterable[Plan]) -> DeploymentView:
+def _deployment(
+    title: str, models: list[Model], records: Iterable[Record], plans: Iterable[Plan], store: Store
+) -> DeploymentView:
     everything = list(records)
     costs = tuple(record for record in everything if isinstance(record, CostRecord) and _is_result(record))
     latencies = tuple(record for record in everything if isinstance(record, LatencyRecord))
@@ -162,8 +170,12 @@ def _deployment(title: str, models: list[Model], records: Iterable[Record], plan
         if cost.id not in trained and cost.artefact is not None and cost.artefact not in labels:
             labels[cost.artefact] = f"{describe(cost.model)} (untrained)"
     names = machine_names(latencies)
-    timed = tuple(timings(latencies, names))
-    return DeploymentView(title, tuple(models), costs, evaluations, timed, latencies, labels, names)
+    timed, contributions = timings(latencies, names), dict(store.contributions())
+    for digest, contribution in contributions.items():
+        timed += contributed_timings(digest, contribution, {timing.key.device for timing in timed})
+    return DeploymentView(
+        title, tuple(models), costs, evaluations, tuple(timed), latencies, labels, names, contributions
+    )
 
 
 def _together(names: list[str]) -> str:

@@ -9,6 +9,8 @@ from vireid.report.records.choose import key_for
 from vireid.report.records.deployment import DeploymentView
 from vireid.report.records.keys import TimingKey
 
+SHORTEST = 4  # digits that name a contributed file
+
 
 def find_timing_key(
     deployment: DeploymentView,
@@ -21,7 +23,8 @@ def find_timing_key(
 
     Args:
         deployment: the models and their latencies.
-        device: id of any latency record made on the device, or its first digits; or a part of the machine's name; None
+        device: id of any latency record made on the device, or its first digits; or a part of the machine's name, with
+            that of who measured where somebody else did; or the first digits of a contributed file's digest; None
             where there is one machine.
         records: all of the store, for ids.
         threads: by default those of the record, or those that most candidates were measured with.
@@ -35,6 +38,8 @@ def find_timing_key(
         return _of_record(deployment, str(device), matching, threads, mode)
     every = [timing.key for timing in deployment.timings if timing.batch == 1]
     named = [key for key in every if device is None or device.lower() in key.device.lower()]
+    if device is not None and not named and len(device) >= SHORTEST:
+        named = [key for key in every if key.contribution.startswith(device.lower())]
     machines = dict.fromkeys(key.device for key in named)
     if len(machines) != 1:
         raise UserError(_not_one(device, list(machines), list(dict.fromkeys(key.device for key in every))))

@@ -84,6 +84,7 @@ class TimingKey:
     machine: str  # digest of the machine's identity
     cores: int | None = None  # of the machine
     accelerator: str = "cpu"
+    contribution: str = ""  # digest of the file that somebody else contributed; empty of the store's own
 
     @classmethod
     def of(cls, record: LatencyRecord, names: Mapping[str, str] | None = None) -> Self:

@@ -1,13 +1,14 @@
 """Latencies as they may be compared: forward passes of one graph, pooled where everything they share agrees."""
 
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from vireid.core.contribution import Contribution
 from vireid.core.environment import MACHINE_IDENTITY
 from vireid.core.identity import run_id
 from vireid.core.records import LatencyRecord
@@ -169,6 +170,23 @@ def timings(records: Iterable[LatencyRecord], names: Mapping[str, str] | None = 
     groups = grouped(single, lambda t: (t.key, t.graph, t.condition))
     pooled = [Timing(tuple(t.first for t in group), group[0].key) for group in groups.values()]
     return sorted(pooled, key=lambda t: (t.key, t.first.resolution, t.graph, t.runtime, t.batch))
+
+
+def contributed_timings(digest: str, contribution: Contribution, taken: Collection[str] = ()) -> list[Timing]:
+    """Forward passes of a contributed file, under a machine of its own: pooled with those of no other file.
+
+    Args:
+        digest: that names the file.
+        contribution: its content.
+        taken: names of other machines; one that is among them gets the digest's first digits.
+    """
+    made = []
+    for timing in timings(contribution.measured):
+        name = f"{timing.key.device}, measured by {contribution.contributor}"
+        name = f"{name}, {digest[:6]}" if name in taken else name
+        machine = run_id([timing.key.machine, digest])
+        made.append(Timing(timing.records, replace(timing.key, device=name, machine=machine, contribution=digest)))
+    return made
 
 
 def machine_names(records: Iterable[LatencyRecord]) -> dict[str, str]:

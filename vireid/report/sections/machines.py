@@ -13,6 +13,7 @@ from vireid.report.html import Column, Html, absent, bullets, join, paragraph, t
 from vireid.report.page import Report
 from vireid.report.records.deployment import DeploymentView
 from vireid.report.records.keys import data_label, data_note, device_label, grouped
+from vireid.report.sections.contributions import device_cards
 
 
 def render_machines(report: Report) -> Html:
@@ -27,16 +28,20 @@ def render_machines(report: Report) -> Html:
     rows = []
     for key, timings in grouped(deployment.shown, lambda timing: timing.key).items():
         counts = (len({t.graph for t in timings}), len({t.runtime for t in timings}), len(timings))
-        rows.append([key.device, key.mode, str(key.threads), *map(str, counts)])
+        by = [deployment.measured_by(key) or "here"] if deployment.contributions else []
+        rows.append([key.device, *by, key.mode, str(key.threads), *map(str, counts)])
     if not rows:
         command = "vireid profile model=idkl profile=runtimes"
         return join([unfilled("No forward pass measured on any machine", command), *below])
-    columns = [Column("Machine", text=True), Column("Mode of measuring", text=True), Column("Threads")]
+    columns = [Column("Machine", text=True)] + [Column("Measured by", text=True)] * bool(deployment.contributions)
+    columns += [Column("Mode of measuring", text=True), Column("Threads")]
     columns += [Column(name) for name in ("Graphs", "Runtimes", "Measurements")]
     caption = (
         "What was measured where. Machines that differ in processor, stepping, instruction sets, cores or accelerators "
         "are never merged, nor are limits, isolated processes and thread counts."
     )
+    if deployment.contributions:
+        caption += " What others measured stands beside it, file by file, and enters no mean of other records."
     return join([table(columns, [("", rows)], caption), *below])
 
 
@@ -66,26 +71,30 @@ WANTED = (
 
 def unmeasured(deployment: DeploymentView) -> list[Wanted]:
     """Those of the list of which no latency record was made."""
-    machines = [record.environment.device for record in deployment.latencies if record.status == "ok"]
+    measured = [record for record in deployment.latencies if record.status == "ok"]
+    measured += [record for contribution in deployment.contributions.values() for record in contribution.measured]
+    machines = [record.environment.device for record in measured]
     return [wanted for wanted in WANTED if not any(wanted.is_one(machine) for machine in machines)]
 
 
 def render_devices(report: Report) -> Html:
-    """The list, and the three commands."""
+    """What others measured on theirs; the list of what nobody has, and the three commands."""
     deployment = report.deployment
     missing = unmeasured(deployment)
+    cards = [device_cards(deployment)] if deployment.contributions else []
     if not missing:
-        return paragraph("Every device of the list has been measured; see above.")
+        return join([*cards, paragraph("Every device of the list has been measured; see above.")])
     run = deployment.models[0].fits[0].id if deployment.models else "RUN"
     steps = [
         tag("span", "Here: ", tag("code", f"vireid bundle {run} --to bundle"), ", and copy the folder to the device."),
         tag(
-            "span", "There, in the folder: ", tag("code", "python measure.py"), "; bring back the file that it writes."
+            "span", "There, in the folder: ", tag("code", "./run --record out.json"), "; bring back the file it writes."
         ),
-        tag("span", "Here: ", tag("code", "vireid results add FILE"), ", and render_devices this report again."),
+        tag("span", "Here: ", tag("code", "vireid results add out.json"), ", and render this report again."),
     ]
     return join(
         [
+            *cards,
             paragraph("Never measured; a limit on another machine says nothing about them:"),
             bullets(f"{wanted.name}: {wanted.why}." for wanted in missing),
             paragraph("Each is filled by:"),

@@ -270,18 +270,18 @@ def explain(
     from vireid.explain.step import explain_seen
     from vireid.report.records.runs import plan_of_runs
 
-    ids = list(plan_of_runs(opened(store), runs).cells)
+    ids = [planned.fit for planned in plan_of_runs(opened(store), runs).runs]
     template = find_template("explain") if report else None
     seen = []
-    for cell in ids:
-        with finished_run(cell.name, store, root) as context:
+    for run in ids:
+        with finished_run(run, store, root) as context:
             seen.append(look(context))
             folder = explain_seen(seen[-1])
         show.console.print(f"page: {folder / 'index.html'}", soft_wrap=True)
     if len(seen) > 1:
         write_pair(*seen)
     if template is not None:
-        page = render(opened(store), "", template, runs=[cell.name for cell in ids], out=seen[-1].folder / "report")
+        page = render(opened(store), "", template, runs=ids, out=seen[-1].folder / "report")
         show.console.print(f"report: {page}", soft_wrap=True)
 
 

@@ -81,9 +81,9 @@ class _Reader:
     def softmax(self, query: Tensor, key: Tensor, source: Tensor) -> Tensor:
         """Of B×N×inner queries over B×M×inner keys, as B×h×w of the map that the keys are of."""
         heads = self.module.heads
-        query, key = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (query, key))
-        weights = (query @ key.transpose(2, 3) * query.shape[-1] ** -0.5).softmax(-1)
-        return (weights.mean((1, 2)) * key.shape[2]).unflatten(-1, source.shape[2:])
+        query, key = (x.reshape(*x.shape[:2], heads, -1).transpose(1, 2) for x in (query, key))
+        weights: Tensor = (query @ key.transpose(2, 3) * query.shape[-1] ** -0.5).softmax(-1)
+        return (weights.mean((1, 2)) * key.shape[2]).reshape(len(source), *source.shape[2:])
 
 
 class _SelfReader(_Reader):
@@ -124,7 +124,7 @@ class _NonLocalReader(_Reader):
     def received(self) -> Tensor:
         theta, phi = self.seen["theta"].flatten(2), self.seen["phi"].flatten(2)
         affinity = theta.transpose(1, 2) @ phi
-        return affinity.abs().mean(1).unflatten(-1, self.seen["phi"].shape[2:])
+        return affinity.abs().mean(1).reshape(len(phi), *self.seen["phi"].shape[2:])
 
 
 _READERS: dict[type[nn.Module], Callable[[Any], _Reader]] = {

@@ -93,4 +93,4 @@ def without(images: Tensor, maps: Tensor, share: float, *, hottest: bool) -> Ten
     count = round(share * maps[0].numel())
     chosen = maps.flatten(1).topk(count, dim=1, largest=hottest).indices
     kept = torch.ones_like(maps.flatten(1)).scatter(1, chosen, 0.0)
-    return images * kept.unflatten(1, maps.shape[1:])[:, None].to(images.dtype)
+    return images * kept.reshape(maps.shape)[:, None].to(images.dtype)

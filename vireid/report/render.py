@@ -48,7 +48,7 @@ def input_digest(
     digest = hashlib.sha256()
     plan = view.plan.model_dump(mode="json")
     choices = [None if stale is None else sorted(stale), list(columns), *([sorted(formats)] if formats else [])]
-    choices += [{"runs": list(runs)}] if runs else []
+    choices += [["runs", *runs]] if runs else []
     digest.update(canonical_json([sys.version, *choices, plan]).encode())
     for record in sorted(view.records.values(), key=lambda r: r.id):
         timed = isinstance(record, CostRecord | LatencyRecord) and record.artefact in artefacts
@@ -155,7 +155,7 @@ def render_report(
         **({"runs": list(runs)} if runs else {}),
     }
     digest = input_digest(view, template, stale, columns, formats, runs)
-    return render_notebook(template, target, view.plan.name, digest, parameters, {"store": store_root})
+    return render_notebook(template, target, study or " and ".join(runs), digest, parameters, {"store": store_root})
 
 
 def check_template(template: Path) -> None:

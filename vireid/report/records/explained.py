@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -91,13 +92,19 @@ def pair_file(before: str) -> str:
     return f"against-{before}.json"
 
 
-def main_evaluations(runs: list[TrainedRun]) -> list[EvaluationRecord] | None:
-    """Of each run the evaluation under the first plain protocol of images alone that all of them have."""
-    kept: list[dict[str, EvaluationRecord]] = []
+def main_evaluations(runs: Sequence[TrainedRun]) -> list[EvaluationRecord] | None:
+    """Of each run the evaluation under the first plain protocol of images alone that all of them have.
+
+    A search over all cameras comes before one indoors; images must be the same, too.
+    """
+    kept: list[dict[tuple[str, str | None], EvaluationRecord]] = []
     for run in runs:
-        usable = (e for e in run.evaluations if e.card.is_plain and e.card.reads_one_image)
-        kept.append({e.card.key + (e.fingerprint or ""): e for e in reversed(list(usable))})
-    shared = [key for key in reversed(list(kept[0])) if all(key in own for own in kept)] if kept else []
+        usable = [e for e in run.evaluations if e.card.is_plain and e.card.reads_one_image and not e.card.transfer]
+        own: dict[tuple[str, str | None], EvaluationRecord] = {}
+        for evaluation in sorted(usable, key=lambda e: e.card.mode == "indoor"):
+            own.setdefault((evaluation.card.key, evaluation.fingerprint), evaluation)
+        kept.append(own)
+    shared = [key for key in (kept[0] if kept else ()) if all(key in own for own in kept)]
     return [own[shared[0]] for own in kept] if shared else None
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from vireid.core.errors import UserError
 from vireid.core.plan import Cell, Plan, PlannedRun
 from vireid.core.records import EvaluationRecord, FitRecord
-from vireid.report.records.find import find_study, stores
-from vireid.report.records.study import RunView, StudyView, TrainedRun
+from vireid.report.records.find import find_study, known_studies, stores
+from vireid.report.records.study import RunView, StudyView, TrainedRun, read_plan
 from vireid.store import Store
 
 MOST = 2  # fits that a report sets against each other
@@ -16,7 +16,7 @@ MOST = 2  # fits that a report sets against each other
 def opened_view(
     store: str | Path, study: str, runs: Sequence[str] = (), stale: Collection[str] | None = None
 ) -> StudyView:
-    """The view of a study; where none is named, that of ``runs`` alone.
+    """The view of a study; where none is named, of one that has all ``runs``, else of these alone.
 
     Args:
         store: root of the record store; empty: the first that has the study, or the first of the fits.
@@ -34,7 +34,21 @@ def opened_view(
         raise UserError("a report is of a study or of runs: name one")
     records = Store(Path(store)) if store else _store_of(runs[0])
     plan = plan_of_runs(records, runs)
+    if (planned := _study_of(records, [run.fit for run in plan.runs])) is not None:
+        return StudyView(records, planned, stale)
     return StudyView(records, plan.name, stale, plan)
+
+
+def _study_of(store: Store, fits: Sequence[str]) -> str | None:
+    """The first study of the store whose plan has all of these fits: what they are called there says more."""
+    for name in known_studies(store.root):
+        try:
+            planned = {run.fit for run in read_plan(store, name).runs}
+        except UserError:  # of another version: its own report says so
+            continue
+        if planned.issuperset(fits):
+            return name
+    return None
 
 
 def _store_of(run: str) -> Store:

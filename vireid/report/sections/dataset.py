@@ -10,9 +10,10 @@ from vireid.core.messages import DASH
 from vireid.report.dataset import DatasetReport, Tile
 from vireid.report.figures.canvas import OKABE_ITO, PAGE, SMALL, light_grid, new_figure, publish, styled
 from vireid.report.html import Column, Html, absent, bullets, join, links, paragraph, table, tag
-from vireid.report.tables import csv_text
+from vireid.report.tables import csv_text, frame_csv
 
 SHADES = {"visible": OKABE_ITO[0], "infrared": OKABE_ITO[1]}
+_ORDER = {modality: number for number, modality in enumerate(SHADES)}
 COUNTED = ("identities", "visible images", "infrared images")
 
 
@@ -46,7 +47,7 @@ def render_dataset(report: DatasetReport) -> Html:
     if facts.settings:
         rows = [[key.replace("_", " "), value] for key, value in facts.settings.items()]
         columns = [Column("Setting", text=True), Column("Value", text=True)]
-        pieces.append(table(columns, [("", rows)], "How they were rendered.", folded="Show how they were rendered"))
+        pieces.append(table(columns, [("", rows)], "Settings of the renderer.", folded="Show how they were rendered"))
     if facts.missing:
         reasons = [f"{part}: {reason}" for part, reason in facts.missing.items()]
         pieces.append(tag("div", paragraph("Cannot be listed:"), bullets(reasons), class_="warning"))
@@ -124,11 +125,14 @@ def render_literature(report: DatasetReport) -> Html:
     if len(compared):
         expectation = Column("Expected" if facts.synthetic else "Literature")
         columns = [Column("Count", text=True), Column("Found"), expectation, Column("Verdict", text=True)]
-        columns.append(Column("Note", text=True))
-        rows = [[name, _number(count), _number(expected), _verdict(ok), note]
-                for name, count, expected, ok, note in compared.itertuples(index=False)]  # fmt: skip
-        copy = report.copy("tables/checks.csv", csv_text(facts.checks.to_dict("records")))
-        caption = f"As `vireid data check` compares them; a sample of the images was decoded.{facts.note}"
+        if any(compared["note"]):
+            columns.append(Column("Note", text=True))
+        rows = [
+            [name, _number(count), _number(expected), _verdict(ok), note][: len(columns)]
+            for name, count, expected, ok, note in compared.itertuples(index=False)
+        ]
+        copy = report.copy("tables/checks.csv", frame_csv(facts.checks))
+        caption = f"As vireid data check compares them; a sample of the images was decoded.{facts.note}"
         pieces.append(table(columns, [("", rows)], caption, copy))
     if facts.findings:
         pieces.append(tag("div", paragraph("About the files:"), bullets(facts.findings), class_="warning"))
@@ -138,7 +142,7 @@ def render_literature(report: DatasetReport) -> Html:
 
 
 def _number(value: object) -> str:
-    return DASH if value is None or pd.isna(value) else f"{value:,}"
+    return f"{value:,}" if isinstance(value, int) else DASH
 
 
 def _verdict(ok: object) -> str:
@@ -226,10 +230,13 @@ def render_distribution(report: DatasetReport) -> Html:
             )  # fmt: skip
             left.set_xlabel(f"images of a {part} identity")
             left.set_ylabel("identities")
+            left.yaxis.get_major_locator().set_params(integer=True)
             if part == facts.parts[0]:
                 sns.move_legend(left, "best", title=None)
-            cameras = of_camera[of_camera["part"] == part].assign(camera=lambda t: t["camera"].replace(0, -1))
-            names = cameras["camera"].astype(str).replace("-1", "unknown")
+            cameras = of_camera[of_camera["part"] == part].sort_values(
+                ["modality", "camera"], key=lambda column: column.map(_ORDER) if column.name == "modality" else column
+            )
+            names = cameras["camera"].astype(str).replace("0", "unknown")
             light_grid(right)
             sns.barplot(
                 cameras.assign(camera=names), x="camera", y="images", hue="modality", hue_order=list(SHADES),
@@ -259,7 +266,7 @@ def _spread(report: DatasetReport, of_person: pd.DataFrame, of_camera: pd.DataFr
             ]
         )
     copies = [
-        report.copy(f"tables/images-per-{what}.csv", csv_text(counts.to_dict("records")), f"CSV by {what}")
+        report.copy(f"tables/images-per-{what}.csv", frame_csv(counts), f"CSV by {what}")
         for what, counts in (("identity", of_person), ("camera", of_camera))
     ]
     return table(columns, [("", rows)], f"Images of an identity.{report.facts.note}", links(copies))

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 
 from vireid.report.figures.canvas import OKABE_ITO, PAGE, SMALL, TITLE_LINE, light_grid, new_figure, publish, styled
 from vireid.report.html import Column, Html, absent, join, table
@@ -52,7 +53,7 @@ def render_embedding_map(report: Report) -> Html:
         return publish(figure, "embedding-map", caption, report.copies)
 
 
-def _by_identity(axes: object, places: pd.DataFrame) -> None:
+def _by_identity(axes: Axes, places: pd.DataFrame) -> None:
     people = sorted(places["identity"].unique())
     palette = dict(zip(people, sns.color_palette("husl", len(people)), strict=True))
     sns.scatterplot(
@@ -60,19 +61,19 @@ def _by_identity(axes: object, places: pd.DataFrame) -> None:
         legend=False, ax=axes,
     )  # fmt: skip
     for identity, group in places.groupby("identity"):
-        middle = group[["x", "y"]].median()
-        axes.annotate(  # type: ignore[attr-defined]
+        middle = float(group["x"].median()), float(group["y"].median())
+        axes.annotate(
             str(identity), middle, ha="center", va="center", fontsize=SMALL, fontweight="bold",
             bbox={"boxstyle": "round,pad=0.15", "facecolor": "white", "alpha": 0.75, "edgecolor": palette[identity]},
         )  # fmt: skip
 
 
-def _by_modality(axes: object, places: pd.DataFrame) -> None:
+def _by_modality(axes: Axes, places: pd.DataFrame) -> None:
     sns.scatterplot(
         places, x="x", y="y", hue="modality", palette=_SHADES, style="modality", markers=_MARKS, s=14, linewidth=0.3,
         ax=axes,
     )  # fmt: skip
-    axes.legend(title=None, loc="best", frameon=True, framealpha=0.8)  # type: ignore[attr-defined]
+    axes.legend(title=None, loc="best", frameon=True, framealpha=0.8)
 
 
 def render_similarity_shift(report: Report) -> Html:
@@ -85,7 +86,7 @@ def render_similarity_shift(report: Report) -> Html:
     with styled():
         columns = len(states)
         figure = new_figure(PAGE, 2.4)
-        panels = figure.subplots(1, columns, sharex=True, sharey=True, squeeze=False)[0]
+        panels = figure.subplots(1, columns, sharex=True, squeeze=False)[0]
         for axes, (name, counts) in zip(panels, states, strict=True):
             light_grid(axes, "x")
             edges = np.append(counts["from"].to_numpy(), counts["to"].iloc[-1])

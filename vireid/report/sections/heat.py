@@ -45,8 +45,10 @@ def render_heat_maps(report: Report) -> Html:
 def _rows(content: dict[str, Any]) -> list[tuple[str, str, str]]:
     """What each line of a panel shows: its label, and where a pair names the map: a kind and a name."""
     rows = [] if "skipped" in content["grad_cam"] else [("Grad-CAM", "grad_cam", "")]
-    labels = [found["module"] for found in content["attention"]]
-    return rows + [(f"attention\n{label.rpartition('.')[2]}", "attention", label) for label in labels]
+    for module in (found["module"] for found in content["attention"]):
+        own = module.rpartition(".")[2]
+        rows.append(("attention" if own == "attention" else f"attention\n{own}", "attention", module))
+    return rows
 
 
 def _panel(report: Report, one: Explained, content: dict[str, Any], rows: list[tuple[str, str, str]]) -> Html:

@@ -33,7 +33,7 @@ from vireid.report.records.explained import (
 from vireid.report.records.keys import signed
 from vireid.report.sections.retrieval import ranked_panel
 from vireid.report.sections.runs import needs_weights, short_label
-from vireid.report.tables import csv_text
+from vireid.report.tables import frame_csv
 
 LISTED = 6  # best and worst queries
 _PAPER_HEIGHT = 7  # lines of a panel that fit a page
@@ -56,7 +56,7 @@ def render_extreme_queries(report: Report) -> Html:
         Column("AP", "%"),
         Column("First hit", "rank"),
     ]
-    copy = report.copy("tables/queries.csv", csv_text(ordered.to_dict("records")))
+    copy = report.copy("tables/queries.csv", frame_csv(ordered))
     caption = (
         f"{run.cell.label}: the {LISTED} best and the {LISTED} worst of {len(ordered)} queries, one of a person. AP is "
         f"the mean over all trials, the rank of the first hit their median.{report.view.note}"
@@ -102,7 +102,7 @@ def render_changed_queries(report: Report) -> Html:
     before, after = report.runs
     changes = changes_by_query(*loaded)
     improved, worsened = (most_changed(changes, improved=better) for better in (True, False))
-    copy = report.copy("tables/changed-queries.csv", csv_text(changes.to_dict("records")))
+    copy = report.copy("tables/changed-queries.csv", frame_csv(changes))
     columns = [
         Column("Query", text=True), Column("Identity"), Column("Camera"), Column("A", "AP %"),
         Column("B", "AP %"), Column("Change", "points"), Column("First hit", "rank"),
@@ -111,7 +111,7 @@ def render_changed_queries(report: Report) -> Html:
     up, down = int((changes["change"] > 0).sum()), int((changes["change"] < 0).sum())
     caption = (
         f"A: {before.cell.label}. B: {after.cell.label}. Of {len(changes)} queries {up} improved, {down} worsened, "
-        f"{len(changes) - up - down} stayed as they were. AP is the mean over all trials; one query of a person at most."
+        f"{len(changes) - up - down} stayed as they were. AP is the mean over all trials; one query a person at most."
         f"{report.view.note}"
     )
     pieces = [_drawing(report, changes), table(columns, blocks, caption, copy)]

@@ -94,7 +94,8 @@ def ranked_panel(queries: Sequence[dict[str, Any]], path: Path, fit: str, captio
             draw_tile(line[0], path, query, fit, None)
             line[1].set_axis_off()
             if note := query.get("note"):
-                line[1].text(0.5, 0.5, note, rotation=90, ha="center", va="center", fontsize=SMALL)
+                turn = 90 if len(note) > 1 else 0
+                line[1].text(0.5, 0.5, note, rotation=turn, ha="center", va="center", fontsize=SMALL)
             ranked = query["ranked"][:TOP]
             for axes, entry in zip(line[2:], ranked, strict=False):
                 draw_tile(axes, path, entry, fit, bool(entry["correct"]))

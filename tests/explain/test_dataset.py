@@ -25,7 +25,7 @@ def test_counts_are_those_of_the_files(report, rendered) -> None:
     }
     for part, people in (
         ("training", identities["train"] + identities["val"]),
-        ("of these, development", identities["val"]),
+        ("of these, dev", identities["val"]),
         ("test", identities["test"]),
     ):
         for modality, cameras in (("visible", (1, 2, 4, 5)), ("infrared", (3, 6))):

@@ -76,7 +76,7 @@ def render_splits(report: DatasetReport) -> Html:
     else:
         beside = "Small: the literature's count."
     caption = (
-        "Identities of the two parts are disjoint; development identities are training identities that are held out "
+        "Identities of the two parts are disjoint; dev identities are training identities that are held out "
         f"while methods are chosen. {beside}{facts.note}"
     )
     return table(columns, [("", rows)], caption, report.copy("tables/splits.csv", csv_text(copies)))
@@ -87,7 +87,7 @@ def _parts(images: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     for part, own in images.groupby("part", sort=False):
         parts.append((str(part), own))
         if own["development"].any():
-            parts.append(("of these, development", own[own["development"]]))
+            parts.append(("of these, dev", own[own["development"]]))
     return parts
 
 
@@ -214,8 +214,8 @@ def _columns(tiles: Sequence[Tile]) -> list[tuple[str, int, int]]:
 def render_distribution(report: DatasetReport) -> Html:
     """How many images there are of an identity, and from a camera, by part and modality."""
     facts = report.facts
-    of_person = facts.images.groupby(["part", "modality", "identity"]).size().rename("images").reset_index()
-    of_camera = facts.images.groupby(["part", "modality", "camera"]).agg(
+    of_person = facts.images.groupby(["part", "modality", "identity"], sort=False).size().rename("images").reset_index()
+    of_camera = facts.images.groupby(["part", "modality", "camera"], sort=False).agg(
         images=("identity", "size"), identities=("identity", "nunique")
     ).reset_index()  # fmt: skip
     with styled():

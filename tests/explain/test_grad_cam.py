@@ -77,7 +77,7 @@ def test_the_target_is_the_cosine_similarity_to_a_fixed_match(network) -> None:
 def test_the_last_map_is_what_pooling_reads(network) -> None:
     name, layer = last_map(network, torch.zeros(2, 3, 8, 4, dtype=torch.float64))
     assert (name, layer) == ("second", network.second)
-    with pytest.raises(ValueError, match="no module of the network gives a map"):
+    with pytest.raises(UserError, match="no module of the network gives a map"):
         last_map(nn.Sequential(nn.Flatten(), nn.Linear(96, 4)), torch.zeros(2, 3, 8, 4))
 
 

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.tiny import tiny
+from vireid import training
 from vireid.core.errors import UserError
 from vireid.experiment.context import RunContext
 from vireid.experiment.fit import build_model, evaluate_step, fit_step
@@ -18,6 +19,7 @@ from vireid.explain.pair import write_pair
 from vireid.explain.seen import look
 from vireid.explain.step import explain_seen
 from vireid.report.page import open_report
+from vireid.report.records import explained
 from vireid.report.records.explained import changes_by_query, pair_file
 from vireid.store import Store
 
@@ -163,3 +165,7 @@ def test_a_run_twice_is_refused(pair) -> None:
     store, (one, _) = pair
     with pytest.raises(UserError, match="given twice"):
         open_report(store.root, "", runs=[one.fit.id, one.fit.id])
+
+
+def test_reports_look_for_weights_where_training_puts_them() -> None:
+    assert explained.WEIGHTS == training.WEIGHTS

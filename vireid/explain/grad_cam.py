@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vireid.core.errors import optional_module
+from vireid.core.errors import UserError, optional_module
 from vireid.core.types import FloatArray
 
 METHOD = "Grad-CAM of the cosine similarity to the embedding of the matched image"
@@ -35,7 +35,7 @@ def last_map(embedder: nn.Module, images: Tensor) -> tuple[str, nn.Module]:
         images: a batch of at least one.
 
     Raises:
-        ValueError: no module gives such a map.
+        UserError: no module gives such a map.
     """
     found: list[tuple[str, nn.Module]] = []
     handles = []
@@ -58,7 +58,7 @@ def last_map(embedder: nn.Module, images: Tensor) -> tuple[str, nn.Module]:
         for handle in handles:
             handle.remove()
     if not found:
-        raise ValueError("no module of the network gives a map with positions")
+        raise UserError("no module of the network gives a map with positions, which Grad-CAM reads")
     return found[-1]
 
 

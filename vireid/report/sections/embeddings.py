@@ -184,10 +184,8 @@ def _numbers(report: Report, states: Sequence[State]) -> Html:
     for name, counts in states:
         same, different, apart = _mean(counts, "same_person"), _mean(counts, "different_people"), _separation(counts)
         pairs = int(counts["same_person"].sum()), int(counts["different_people"].sum())
-        rows.append(
-            [name, f"{same:.3f}", f"{different:.3f}", f"{same - different:.3f}", f"{100 * apart:.1f}",
-             f"{pairs[0]:,} · {pairs[1]:,}"]
-        )  # fmt: skip
+        numbers = [f"{value:.3f}".replace("-", "−") for value in (same, different, same - different)]
+        rows.append([name, *numbers, f"{100 * apart:.1f}", f"{pairs[0]:,} · {pairs[1]:,}"])
         means = {"weights": name, "same_identity": same, "different_identities": different, "separation": apart}
         copies.append(means | {"same_pairs": pairs[0], "different_pairs": pairs[1]})
     copy = report.copy("tables/similarities.csv", csv_text(copies))

@@ -36,7 +36,7 @@ from vireid.report.sections.runs import needs_weights, short_label
 from vireid.report.tables import frame_csv
 
 LISTED = 6  # best and worst queries
-_PAPER_HEIGHT = 7  # lines of a panel that fit a page
+PICTURED = 4  # of these, with their ranked lists
 
 
 def render_extreme_queries(report: Report) -> Html:
@@ -72,7 +72,7 @@ def render_extreme_queries(report: Report) -> Html:
             f"{run.cell.label}: ranked lists of the queries with the {what} AP in the first trial ({under}), few of "
             f"one person; ✓, green: same identity, ✗, red: another.{report.view.note}"
         )
-        shown = content[kind][:LISTED]
+        shown = content[kind][:PICTURED]
         path = explained.folder / QUERIES
         pieces.append(ranked_panel(shown, path, run.fit.id, caption, report.copies, f"queries-{kind}"))
     return join(pieces)
@@ -130,7 +130,7 @@ def render_changed_queries(report: Report) -> Html:
         )
         path = explained.folder / pair_file(before.fit.id)
         name = f"queries-{direction}"
-        pieces.append(ranked_panel(lines[: _PAPER_HEIGHT + 1], path, after.fit.id, caption, report.copies, name))
+        pieces.append(ranked_panel(lines, path, after.fit.id, caption, report.copies, name))
     return join(pieces)
 
 

@@ -52,7 +52,7 @@ def _scores(report: Report) -> Html:
             columns, [("", rows)], "They share no protocol of plain search, so that no score stands here.", copy
         )
     card = evaluations[-1].card
-    return table(columns, [("", rows)], f"{capitalised(card.full_title)}, split {card.split}.{report.view.note}", copy)
+    return table(columns, [("", rows)], f"Under {card.full_title}, split {card.split}.{report.view.note}", copy)
 
 
 def _what_is_missing(report: Report, missing: list[Explained]) -> Html:

@@ -80,7 +80,7 @@ def plan_of_runs(store: Store, runs: Sequence[str]) -> Plan:
     for record in store.records():
         if isinstance(record, EvaluationRecord) and record.fit in evaluations and record.artefact is None:
             evaluations[record.fit].append(record.id)
-    labels = [f"{fit.config['model']['name']} {fit.id}" for fit in fits]
+    labels = [f"{_method(fit)} {fit.id}" for fit in fits]
     return Plan(
         name=f"run{'s' if len(ids) > 1 else ''} {' and '.join(ids)}",
         title=f"{labels[0]} and {labels[1]}" if len(ids) > 1 else labels[0],
@@ -99,6 +99,11 @@ def plan_of_runs(store: Store, runs: Sequence[str]) -> Plan:
         ],
         study={},
     )
+
+
+def _method(fit: FitRecord) -> str:
+    """The model, or whose features they are."""
+    return str((fit.config.get("model") or {}).get("name") or fit.source.method or "run")
 
 
 def chosen_runs(view: StudyView, runs: Sequence[str] = ()) -> list[TrainedRun]:

@@ -85,3 +85,21 @@ def test_fingerprints_are_those_that_records_carry(report, rendered) -> None:
 def test_a_section_of_studies_is_refused_here(report) -> None:
     with pytest.raises(UserError, match="no section 'ablation'"):
         report.section("ablation")
+
+
+@pytest.mark.check
+@pytest.mark.parametrize(("layout", "known"), [("regdb", "2,060"), ("llcm", "713")])
+def test_other_layouts_have_every_section(layout: str, known: str, tmp_path) -> None:
+    """One camera a modality in RegDB, nine in LLCM."""
+    people = [f"data.synthetic.{key}={value}" for key, value in
+              {"train_ids": 5, "val_ids": 2, "test_ids": 3, "height": 64, "width": 32}.items()]  # fmt: skip
+    report = open_dataset(
+        [f"data={layout}_synthetic", *people, "runtime.workers=1"], tmp_path, tmp_path / "out", ["csv"]
+    )
+    assert known in report.section("literature")
+    assert report.section("contact_sheet").count("<img") == 1
+    assert report.section("distribution").count("<img") == 1
+    splits = report.section("splits").frame
+    assert list(splits["part"]) == ["training", "of these, dev", "test"]
+    tiles = report.facts.sheet
+    assert max(sum(t.identity == tile.identity for t in tiles) for tile in tiles) <= 10

@@ -12,7 +12,7 @@ from vireid.ablation.study import read_study
 from vireid.cli import app
 from vireid.cli import choose as _command  # noqa: F401 - adds itself to `app`
 from vireid.cli.show import console
-from vireid.cli.study import _template
+from vireid.cli.study import find_template
 from vireid.core.errors import UserError
 from vireid.core.records import EvaluationRecord, LatencyRecord
 from vireid.report.records.deployment import store_deployment, study_deployment
@@ -110,7 +110,7 @@ def test_a_study_may_name_the_report_on_hardware(tmp_path: Path) -> None:
     file.write_text(quick.replace("report: ablation", "report: hardware"))
     study = read_study(file)
     assert study.report == "hardware"
-    assert _template(study.report).name == "hardware.ipynb"
+    assert find_template(study.report).name == "hardware.ipynb"
 
 
 def test_publishing_copies_all_that_the_report_reads(store: Store, tmp_path: Path) -> None:

@@ -27,7 +27,8 @@ from vireid.experiment.images import RootNotSetError
 from vireid.experiment.records import failed_fit
 from vireid.experiment.reload import config_of_fit, weights_file
 from vireid.experiment.sources import stale_parts
-from vireid.explain.step import explain_step, protocol_without_text
+from vireid.explain.seen import protocol_without_text
+from vireid.explain.step import explain_step
 from vireid.report.records.keys import data_label, data_note
 from vireid.store import Store
 

@@ -18,6 +18,7 @@ from vireid.report.render import input_digest
 from vireid.store import Store
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
+OF_STUDIES = [path for path in NOTEBOOKS if path.stem != "dataset"]
 
 
 def test_an_unknown_section_is_refused_with_the_nearest_one(build_store: BuildStore, tmp_path: Path) -> None:
@@ -56,7 +57,10 @@ def test_copies_are_of_the_kinds_that_are_asked_for(build_store: BuildStore, tmp
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebooks_open_their_report_in_one_way(path: Path) -> None:
     code = ["".join(c["source"]) for c in json.loads(path.read_text())["cells"] if c["cell_type"] == "code"]
-    assert sum("open_report(store, study, out, stale, columns, formats)" in source for source in code) == 1
+    opened = {"dataset": "open_dataset(data, store, out, formats)"}.get(
+        path.stem, "open_report(store, study, out, stale, columns, formats"
+    )
+    assert sum(opened in source for source in code) == 1
     assert all(source.startswith("report.section(") for source in code[2:])
 
 
@@ -79,7 +83,7 @@ def test_a_notebook_lists_what_it_reads_beside_its_study(tmp_path: Path) -> None
         digest({"vireid": {"reads": ["deploymant"]}})
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", OF_STUDIES, ids=lambda path: path.stem)
 def test_a_notebook_opens_a_committed_study_as_it_is(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where Jupyter starts it, in a checkout that has trained nothing; it leaves nothing beside itself."""
     monkeypatch.chdir(path.parent)
@@ -93,3 +97,31 @@ def test_a_notebook_opens_a_committed_study_as_it_is(path: Path, monkeypatch: py
     assert report.view.store.root.resolve().is_relative_to(path.parents[1] / "results")
     assert "single-shot" in report.section("protocols")
     assert sorted(path.parent.iterdir()) == before
+
+
+def test_a_committed_pair_of_runs_shows_what_needs_no_weights_and_says_what_does(tmp_path: Path) -> None:
+    """Per-query records are committed, weights are not."""
+    report = open_report(NOTEBOOKS[0].parents[1] / "results", "optimized_idkl", tmp_path)
+    assert [run.cell.baseline for run in report.runs] == [True, False]
+    head = report.section("runs")
+    for run in report.runs:
+        assert f"seed={run.seed}" in head.partition("These train them")[2]
+    assert f"vireid explain {report.runs[0].fit.id} {report.runs[1].fit.id} --report" in head
+    changed = report.section("changed_queries")
+    assert "the commands stand at the top of this page" in changed
+    change = changed.frame["change"]
+    assert change.is_monotonic_decreasing
+    assert change.mean() == pytest.approx(head.frame["mAP"].diff().iloc[-1], abs=0.01)
+    for name in ("similarity_shift", "embedding_map", "heat_maps"):
+        assert "Needs the weights" in report.section(name)
+    queries = report.section("extreme_queries").frame
+    assert queries["ap"].iloc[0] == queries["ap"].max()
+
+
+def test_a_report_shows_the_runs_that_are_asked_for(build_store: BuildStore, tmp_path: Path) -> None:
+    root = build_store((0, 1)).root
+    fits = [run.planned.fit for run in StudyView(Store(root), "quick").runs[:2]]
+    assert [run.fit.id for run in open_report(root, "quick", tmp_path, runs=fits).runs] == fits
+    assert [run.fit.id for run in open_report(root, "", tmp_path, runs=fits).runs] == fits
+    with pytest.raises(UserError, match="no fit of it has this id"):
+        open_report(root, "quick", tmp_path, runs=["0" * 12])

@@ -1,4 +1,4 @@
-"""Commands on data: render a synthetic dataset, check one, draw a contact sheet, caption and rephrase."""
+"""Commands on data: render a synthetic dataset, check one, draw and report on it, caption and rephrase."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.text import Text
 
-from vireid.cli import app
+from vireid.cli import DEFAULT_STORE, StoreOption, app, composed_run
 from vireid.cli.show import console
 from vireid.core.errors import UserError
 from vireid.core.messages import counted
@@ -113,6 +113,40 @@ def sheet(
     else:
         contact_sheet(config, out)
     console.print(f"contact sheet: {out}", soft_wrap=True)
+
+
+@data.command()
+def report(
+    chosen: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="DATA...",
+            help="Which images: a folder, or overrides such as data=sysu data.root=/data/SYSU-MM01.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder of the report; by default one of the store's datasets/.")
+    ] = None,
+    template: Annotated[
+        str, typer.Option("--template", help="Notebook in notebooks/, or a path.", show_default=True)
+    ] = "dataset",
+    formats: Annotated[
+        str, typer.Option("--formats", help="Kept beside the page, of svg,pdf,png,csv; all but png by default.")
+    ] = "",
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Write a page on the images themselves: a contact sheet, counts beside the literature's, distributions."""
+    from vireid.cli.study import find_template
+    from vireid.explain.dataset import overrides_of, render_dataset
+    from vireid.report.copies import kinds_of
+
+    kinds = [part.strip() for part in formats.split(",") if part.strip()]
+    kinds_of(kinds)  # an unknown one is told before anything is read
+    notebook, overrides = find_template(template), overrides_of(chosen)
+    with composed_run(overrides, store) as run:
+        page = render_dataset(run, overrides, notebook, out, kinds)
+    console.print(f"report: {page}", soft_wrap=True)
 
 
 @data.command()

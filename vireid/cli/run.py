@@ -250,13 +250,39 @@ _OF_A_PROFILE = ("profile", "runtime")
 
 
 @app.command()
-def explain(run: Run, root: Root = None, store: StoreOption = DEFAULT_STORE) -> None:
-    """Write a page beside a run: ranked lists with pictures, hardest queries, people, cameras, similarities."""
-    from vireid.explain.step import explain_step
+def explain(
+    runs: Annotated[
+        list[str], typer.Argument(metavar="RUN [OTHER]", help="Ids of one fit, or of two on the same images.")
+    ],
+    root: Root = None,
+    report: Annotated[
+        bool, typer.Option("--report", help="Render the notebook `explain` from what was written.")
+    ] = False,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Write a page beside a run: ranked lists with pictures, hardest queries, people, cameras, similarities.
 
-    with finished_run(run, store, root) as context:
-        folder = explain_step(context)
-    show.console.print(f"page: {folder / 'index.html'}", soft_wrap=True)
+    With two runs also the queries that changed most from the first to the second.
+    """
+    from vireid.cli.study import find_template, render
+    from vireid.explain.pair import write_pair
+    from vireid.explain.seen import look
+    from vireid.explain.step import explain_seen
+    from vireid.report.records.runs import plan_of_runs
+
+    ids = [planned.fit for planned in plan_of_runs(opened(store), runs).runs]
+    template = find_template("explain") if report else None
+    seen = []
+    for run in ids:
+        with finished_run(run, store, root) as context:
+            seen.append(look(context))
+            folder = explain_seen(seen[-1])
+        show.console.print(f"page: {folder / 'index.html'}", soft_wrap=True)
+    if len(seen) > 1:
+        write_pair(*seen)
+    if template is not None:
+        page = render(opened(store), "", template, runs=ids, out=seen[-1].folder / "report")
+        show.console.print(f"report: {page}", soft_wrap=True)
 
 
 @app.command()

@@ -105,9 +105,9 @@ def ablate(
 
     where_jobs_run = _engine(engine, address, request or [])
     records = writable(store)
-    template = _template(definition.report) if report else None
+    template = find_template(definition.report) if report else None
     failures = run_study(definition, planned, configs, records, jobs, where_jobs_run)
-    page = None if template is None else _render(records, planned.name, template)
+    page = None if template is None else render(records, planned.name, template)
     if as_json:
         typer.echo(json.dumps(_outcome(records, planned, failures, page), indent=1, ensure_ascii=False))
         if failures:
@@ -236,8 +236,10 @@ def report(
     chosen, kinds = ([part.strip() for part in text.split(",") if part.strip()] for text in (columns, formats))
     kinds_of(kinds)  # an unknown one is told before anything is rendered
     for one in known_studies(records.root) if every else [study]:
-        name = template or read_plan(records, one).study.get("report", "ablation")
-        console.print(f"report: {_render(records, one, _template(name), chosen, kinds)}", soft_wrap=True)
+        own = read_plan(records, one).study.get("report", "ablation")
+        notebook = find_template(template or own)
+        further = None if notebook.stem == own else records.study(one) / f"report-{notebook.stem}"
+        console.print(f"report: {render(records, one, notebook, chosen, kinds, out=further)}", soft_wrap=True)
     if every:
         from vireid.experiment.sources import stale_parts
         from vireid.report.index import write_index
@@ -258,19 +260,29 @@ def new_method(
     console.print(f"next: vireid ablate {study} --report", soft_wrap=True)
 
 
-def _render(store: Store, study: str, template: Path, columns: Sequence[str] = (), formats: Sequence[str] = ()) -> Path:
+def render(
+    store: Store,
+    study: str,
+    template: Path,
+    columns: Sequence[str] = (),
+    formats: Sequence[str] = (),
+    *,
+    runs: Sequence[str] = (),
+    out: Path | None = None,
+) -> Path:
+    """Render a report as ``render_report`` does, with its progress and the records that are stale now."""
     from vireid.experiment.sources import stale_parts
     from vireid.report.render import render_report
 
     with bars() as progress:
         progress("render the report", 0, 1, template.name)
         stale = list(stale_parts(store.records()))
-        page = render_report(store.root, study, template, stale=stale, columns=columns, formats=formats)
+        page = render_report(store.root, study, template, out, stale, columns, formats, runs)
         progress("render the report", 1, 1)
     return page
 
 
-def _template(name: str) -> Path:
+def find_template(name: str) -> Path:
     """A notebook given as a path, or by name from ``notebooks/`` here or of the suite."""
     if name.endswith(".ipynb"):
         return Path(name)

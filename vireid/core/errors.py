@@ -23,8 +23,9 @@ def did_you_mean(given: str, valid: Iterable[str]) -> str:
     return f"; valid: {', '.join(names)}" if names else ""
 
 
-_PACKAGES = {"open_clip": "open_clip_torch", "faiss": "faiss-cpu"}  # where a package's name is not its module's
-Extra = Literal["deploy", "edge", "backbones", "faiss", "cluster", "tracking"]
+# Where a package's name is not its module's.
+_PACKAGES = {"open_clip": "open_clip_torch", "faiss": "faiss-cpu", "pytorch_grad_cam": "grad-cam"}
+Extra = Literal["deploy", "edge", "backbones", "faiss", "cluster", "explain", "tracking"]
 """Extras of ``pyproject.toml`` that code asks for."""
 
 

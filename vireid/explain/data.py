@@ -1,6 +1,6 @@
 """What a run's page shows, as numbers: people, cameras, hardest queries, and how similar images are."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,6 +93,13 @@ def hardest_queries(per_query: pd.DataFrame, count: int, per_identity: int) -> p
     return ordered.groupby("identity", sort=False).head(per_identity).head(count).reset_index(drop=True)
 
 
+def easiest_queries(per_query: pd.DataFrame, count: int, per_identity: int) -> pd.DataFrame:
+    """Valid queries of the first trial with the highest AP, at most ``per_identity`` of one person."""
+    first = per_query[(per_query["trial"] == 0) & per_query["valid"]]
+    ordered = first.sort_values(["ap", "query"], ascending=[False, True], kind="stable")
+    return ordered.groupby("identity", sort=False).head(per_identity).head(count).reset_index(drop=True)
+
+
 def best_matches(
     features: FloatArray, index: ImageIndex, trial: Trial, config: ProtocolConfig, queries: Sequence[int]
 ) -> dict[int, tuple[int, int]]:
@@ -151,3 +158,15 @@ def similarities(features: FloatArray, index: ImageIndex, key: str) -> dict[str,
                 counts[row] += np.bincount(bins[mask], minlength=BINS)
         histograms[name] = Similarities(edges, *counts)
     return histograms
+
+
+def histogram_table(pairs: Mapping[str, Similarities]) -> pd.DataFrame:
+    """The histograms as rows: pairs, from and to (cosine), same_person, different_people, same_person_and_camera."""
+    columns = {"same_person": "same", "different_people": "different", "same_person_and_camera": "same_camera"}
+    return pd.concat(
+        pd.DataFrame(
+            {"pairs": name, "from": similar.edges[:-1], "to": similar.edges[1:]}
+            | {column: getattr(similar, field) for column, field in columns.items()}
+        )
+        for name, similar in pairs.items()
+    )

@@ -1,13 +1,13 @@
-"""One report: a study's records, where its copies go, and its sections by name."""
+"""One report: what it is about, where its copies go, and its sections by name."""
 
 import atexit
 import shutil
 import tempfile
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache, cached_property, partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from vireid.core.errors import UserError, did_you_mean
 from vireid.report.copies import Copies, kinds_of
@@ -15,39 +15,31 @@ from vireid.report.effects.estimate import families
 from vireid.report.html import Html, link
 from vireid.report.latex import PaperTable
 from vireid.report.records.deployment import DeploymentView, study_deployment
-from vireid.report.records.find import find_study
 from vireid.report.records.keys import MAIN_SCORES
+from vireid.report.records.runs import chosen_runs, opened_view
 from vireid.report.records.study import StudyView, cells_are_levels
 from vireid.report.section import Section
 from vireid.report.sections import MODULES
 from vireid.report.tables import ALL_COLUMNS, SYSTEM_COLUMNS, ScoreTable, score_tables
-from vireid.store import Store
 
 
-class Report:
-    """A study's report, whose sections are HTML for a notebook.
+class Page:
+    """What every report is, whatever it is about: sections by name, and copies beside the page.
 
     Args:
-        view: the study.
-        out: folder that takes ``figures/``, ``tables/`` and ``summary.md``.
-        columns: of one-column LaTeX tables; by default the study's, else R1 and mAP, and of systems what they cost.
+        out: folder that takes ``figures/`` and ``tables/``.
         formats: kinds of file that are kept beside the page; by default all but PNG.
 
     Raises:
-        UserError: no such column or kind.
+        UserError: no such kind.
     """
 
-    def __init__(self, view: StudyView, out: Path, columns: Sequence[str] = (), formats: Collection[str] = ()) -> None:
-        self.view = view
+    modules: ClassVar[Mapping[str, str]]
+    """Every section that it has, with its module in ``vireid.report.sections``."""
+
+    def __init__(self, out: Path, formats: Collection[str] = ()) -> None:
         self.out = out
         self.copies = Copies(out, kinds_of(formats))
-        usual = SYSTEM_COLUMNS if cells_are_levels(view.plan) else tuple(MAIN_SCORES)
-        self.columns = tuple(columns or view.plan.study.get("columns") or usual)
-        for name in self.columns:
-            if name not in ALL_COLUMNS:
-                hint = did_you_mean(name, ALL_COLUMNS)
-                raise UserError(f"columns: no table has a column '{name}'{hint}; there are {', '.join(ALL_COLUMNS)}")
-        self.families = cache(partial(families, view))
         self._copies: dict[str, str] = {}
 
     def section(self, name: str, **choices: Any) -> Section:
@@ -60,9 +52,9 @@ class Report:
         Raises:
             UserError: no such section.
         """
-        if name not in MODULES:
-            raise UserError(f"no section '{name}' in vireid.report.sections{did_you_mean(name, MODULES)}")
-        section = import_module(f"vireid.report.sections.{MODULES[name]}")
+        if name not in self.modules:
+            raise UserError(f"no section '{name}' in vireid.report.sections{did_you_mean(name, self.modules)}")
+        section = import_module(f"vireid.report.sections.{self.modules[name]}")
         self._copies = {}
         content = getattr(section, f"render_{name}")(self, **choices)
         return Section(content, self._copies)
@@ -76,6 +68,43 @@ class Report:
         if not self.copies.write(name, content):
             return Html()
         return link(name, text or {"csv": "CSV", "tex": "LaTeX", "md": "Markdown"}[name.rpartition(".")[2]])
+
+
+class Report(Page):
+    """A study's report, whose sections are HTML for a notebook.
+
+    Args:
+        view: the study.
+        out: folder that takes ``figures/``, ``tables/`` and ``summary.md``.
+        columns: of one-column LaTeX tables; by default the study's, else R1 and mAP, and of systems what they cost.
+        formats: kinds of file that are kept beside the page; by default all but PNG.
+        runs: ids of one or two fits of the study that sections about single runs show; by default its baseline's and
+            its last cell's.
+
+    Raises:
+        UserError: no such column, kind or fit.
+    """
+
+    modules = MODULES
+
+    def __init__(
+        self,
+        view: StudyView,
+        out: Path,
+        columns: Sequence[str] = (),
+        formats: Collection[str] = (),
+        runs: Sequence[str] = (),
+    ) -> None:
+        super().__init__(out, formats)
+        self.view = view
+        self.runs = chosen_runs(view, runs)
+        usual = SYSTEM_COLUMNS if cells_are_levels(view.plan) else tuple(MAIN_SCORES)
+        self.columns = tuple(columns or view.plan.study.get("columns") or usual)
+        for name in self.columns:
+            if name not in ALL_COLUMNS:
+                hint = did_you_mean(name, ALL_COLUMNS)
+                raise UserError(f"columns: no table has a column '{name}'{hint}; there are {', '.join(ALL_COLUMNS)}")
+        self.families = cache(partial(families, view))
 
     def paper(self, name: str, tables: Iterable[tuple[str, PaperTable]]) -> list[Html]:
         """Write tables of a paper as ``tables/<name><end>.tex``; returns the links to them.
@@ -111,22 +140,24 @@ def open_report(
     stale: Collection[str] | None = None,
     columns: Sequence[str] = (),
     formats: Collection[str] = (),
+    runs: Sequence[str] = (),
 ) -> Report:
-    """Open the report of a study.
+    """Open the report of a study, or of one or two fits that no study needs to name.
 
     Args:
         store: root of the record store; empty: the first that has the study, see ``vireid.report.records.find``.
-        study: name of the study.
+        study: name of the study; empty where ``runs`` names the fits.
         out: folder that takes ``figures/``, ``tables/`` and ``summary.md``; empty: one that goes with the process.
         stale: ids of records whose component source has changed since they were made; None: not looked.
         columns: of one-column LaTeX tables, such as ``["r1", "mAP", "latency"]``.
         formats: kinds of file beside the page, such as ``["csv", "png"]``; by default all but PNG.
+        runs: ids, or their first digits, of the fits that sections about single runs show.
 
     Raises:
-        UserError: no such study, column or kind.
+        UserError: no such study, fit, column or kind.
     """
-    root, name = (Path(store), study) if store else find_study(study)
-    return Report(StudyView(Store(root), name, stale), Path(out) if out else passing_folder(), columns, formats)
+    view = opened_view(store, study, runs, stale)
+    return Report(view, Path(out) if out else passing_folder(), columns, formats, runs)
 
 
 def passing_folder() -> Path:

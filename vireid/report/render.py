@@ -24,6 +24,7 @@ from vireid.core.errors import UserError, did_you_mean
 from vireid.core.published import PUBLISHED
 from vireid.core.records import CostRecord, GalleryRecord, LatencyRecord, Record, SearchRecord
 from vireid.report.records.deployment import study_deployment
+from vireid.report.records.runs import opened_view
 from vireid.report.records.study import StudyView
 from vireid.report.sections.deployment import prices
 from vireid.report.sections.retrieval import material
@@ -36,6 +37,7 @@ def input_digest(
     stale: Collection[str] | None = None,
     columns: Sequence[str] = (),
     formats: Sequence[str] = (),
+    runs: Sequence[str] = (),
 ) -> str:
     """SHA-256 over all that a page is made of.
 
@@ -46,6 +48,7 @@ def input_digest(
     digest = hashlib.sha256()
     plan = view.plan.model_dump(mode="json")
     choices = [None if stale is None else sorted(stale), list(columns), *([sorted(formats)] if formats else [])]
+    choices += [["runs", *runs]] if runs else []
     digest.update(canonical_json([sys.version, *choices, plan]).encode())
     for record in sorted(view.records.values(), key=lambda r: r.id):
         timed = isinstance(record, CostRecord | LatencyRecord) and record.artefact in artefacts
@@ -61,11 +64,15 @@ def input_digest(
         files = [evaluation.per_query_file for evaluation in run.evaluations]
         there = [file is not None and (view.store.runs / file).is_file() for file in files]
         digest.update(canonical_json(there).encode())  # their content is in the records, as digests
-        _add(digest, sorted(material(view, run).parent.glob("*")))
-    package = Path(vireid.report.__file__).parent
-    sources = (path for path in package.rglob("*") if path.suffix in (".py", ".j2", ".css", ".js"))
-    _add(digest, [*sorted(PUBLISHED.glob("*.*")), template, *sorted(sources)])
+        add_files(digest, sorted(material(view, run).parent.glob("*")))
+    add_files(digest, [*sorted(PUBLISHED.glob("*.*")), template, *report_sources()])
     return digest.hexdigest()
+
+
+def report_sources() -> list[Path]:
+    """The code that makes pages."""
+    package = Path(vireid.report.__file__).parent
+    return sorted(path for path in package.rglob("*") if path.suffix in (".py", ".j2", ".css", ".js"))
 
 
 def deployment_records(view: StudyView) -> list[Record]:
@@ -98,7 +105,8 @@ def _reads(template: Path) -> list[str]:
     return names
 
 
-def _add(digest: hashlib._Hash, paths: Iterable[Path]) -> None:
+def add_files(digest: hashlib._Hash, paths: Iterable[Path]) -> None:
+    """Take names and contents of files into a digest."""
     for path in paths:
         if path.is_file():
             digest.update(path.name.encode() + b"\0")
@@ -120,31 +128,74 @@ def render_report(
     stale: Collection[str] | None = None,
     columns: Sequence[str] = (),
     formats: Sequence[str] = (),
+    runs: Sequence[str] = (),
 ) -> Path:
-    """Render the report of a study into a folder and return the path of its page.
-
-    The folder holds the page, the executed notebook, ``figures/`` and ``tables/``. It is swapped in whole, so that a
-    reader or a killed process never leaves half a report; with unchanged inputs nothing is done.
+    """Render the report of a study, or of one or two fits, into a folder and return the path of its page.
 
     Args:
         store_root: root of the record store.
-        study: name of the study.
+        study: name of the study; empty where ``runs`` names fits of no study.
         template: notebook with a cell tagged ``parameters`` (store, study, out, stale, columns, formats).
         out: folder of the report; by default ``studies/<study>/report`` in the store.
         stale: ids of records whose component source has changed since they were made; None: not looked.
         columns: of one-column LaTeX tables, such as ``["r1", "mAP", "latency"]``; by default the study's.
         formats: kinds of file beside the page; by default all but PNG.
+        runs: ids of one or two fits, for templates that show single ones.
 
     Raises:
-        UserError: no such study or template, a cell of the notebook failed, or ``out`` cannot be written.
+        UserError: as ``render_notebook``; no such study or fit.
     """
     store = Store(store_root)
     target = store.study(study) / "report" if out is None else out
+    check_template(template)
+    view = opened_view(store_root, study, runs, stale)
+    parameters = {
+        "study": study,
+        "stale": None if stale is None else sorted(stale),
+        "columns": list(columns),
+        **({"formats": list(formats)} if formats else {}),
+        **({"runs": list(runs)} if runs else {}),
+    }
+    digest = input_digest(view, template, stale, columns, formats, runs)
+    return render_notebook(template, target, study or " and ".join(runs), digest, parameters, {"store": store_root})
+
+
+def check_template(template: Path) -> None:
+    """Refuse a notebook that is not there.
+
+    Raises:
+        UserError: it is not.
+    """
     if not template.is_file():
         raise UserError(f"{template}: no such report template; give a notebook, such as notebooks/ablation.ipynb")
-    digest = input_digest(StudyView(store, study, stale), template, stale, columns, formats)
+
+
+def render_notebook(
+    template: Path,
+    target: Path,
+    title: str,
+    digest: str | None,
+    parameters: Mapping[str, Any],
+    folders: Mapping[str, Path],
+) -> Path:
+    """Execute a notebook into a folder and return the path of its page.
+
+    The folder holds the page, the executed notebook, ``figures/`` and ``tables/``. It is swapped in whole, so that a
+    reader or a killed process never leaves half a report; with an unchanged digest nothing is done.
+
+    Args:
+        template: notebook with a cell tagged ``parameters``.
+        target: folder of the report.
+        title: of the page.
+        digest: of all that the page is made of; None to render in any case.
+        parameters: of the notebook; ``out`` comes on top.
+        folders: further ones, which reach the notebook relative to the report, so that it names no machine's own paths.
+
+    Raises:
+        UserError: a cell of the notebook failed, or ``target`` cannot be written.
+    """
     stamp = target / _DIGEST
-    if stamp.is_file() and stamp.read_text(encoding="utf-8") == digest and (target / PAGE).is_file():
+    if stamp.is_file() and digest and stamp.read_text(encoding="utf-8") == digest and (target / PAGE).is_file():
         return target / PAGE
     if target.exists() and not stamp.is_file() and any(target.iterdir()):
         raise UserError(f"{target}: holds files that are not a report; give an empty folder or remove it")
@@ -155,17 +206,10 @@ def render_report(
         raise unwritable(target, error) from error
     try:
         draft.chmod(0o755)
-        parameters = {
-            "store": os.path.relpath(store_root, draft),  # keeps the notebook free of a machine's own paths
-            "study": study,
-            "out": ".",
-            "stale": None if stale is None else sorted(stale),
-            "columns": list(columns),
-            **({"formats": list(formats)} if formats else {}),
-        }
-        notebook = _execute(template, draft / NOTEBOOK, parameters)
-        (draft / PAGE).write_text(page_html(notebook, study), encoding="utf-8")
-        (draft / _DIGEST).write_text(digest, encoding="utf-8")
+        relative = {name: os.path.relpath(folder, draft) for name, folder in folders.items()}
+        notebook = _execute(template, draft / NOTEBOOK, {**parameters, **relative, "out": "."})
+        (draft / PAGE).write_text(page_html(notebook, title), encoding="utf-8")
+        (draft / _DIGEST).write_text(digest or "", encoding="utf-8")
         _swap(draft, target)
     except OSError as error:
         raise unwritable(target, error) from error

@@ -214,4 +214,9 @@ def score_values(metric: str, score: Summary | None, change: Difference | None) 
 
 def csv_text(rows: Sequence[Mapping[str, object]]) -> str:
     """Rows with equal keys as CSV at full precision; None is left empty."""
-    return pd.DataFrame(rows, dtype=object).to_csv(index=False, lineterminator="\n")
+    return frame_csv(pd.DataFrame(rows, dtype=object))
+
+
+def frame_csv(frame: pd.DataFrame) -> str:
+    """A table as CSV at full precision, without its index."""
+    return str(frame.to_csv(index=False, lineterminator="\n"))

@@ -71,14 +71,15 @@ class StudyView:
         store: where the records lie.
         name: the study.
         stale: ids of records whose component source has changed since, which the caller looks up; None: not looked.
+        plan: where it is not that of the store's ``studies/<name>``.
 
     Raises:
         UserError: no such study in the store.
     """
 
-    def __init__(self, store: Store, name: str, stale: Collection[str] | None = None) -> None:
+    def __init__(self, store: Store, name: str, stale: Collection[str] | None = None, plan: Plan | None = None) -> None:
         self.store = store
-        self.plan = with_level_names(read_plan(store, name))
+        self.plan = with_level_names(read_plan(store, name) if plan is None else plan)
         self.records: dict[str, Record] = {record.id: record for record in store.records()}
         self._failures: dict[str, list[Record]] = {}
         for failure in store.failures():

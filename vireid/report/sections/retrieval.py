@@ -5,6 +5,7 @@ names, ``{"protocol": card, "queries": [{"image", "identity", "camera", "ranked"
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,38 +63,63 @@ def retrieval_panel(view: StudyView, run: RunView, out: Copies, name: str) -> Ht
         raise UserError(
             f"{path}: not a retrieval panel ({error}); write it anew with `vireid explain {run.planned.fit}`"
         ) from error
+    card = content.get("protocol")
+    under = f", {ProtocolCard.model_validate(card).full_title}" if card else ""
+    caption = (
+        f"Retrieval by {run.cell.label} (seed {run.seed}, run {run.planned.fit}{under}): each query and its "
+        f"nearest gallery images by rank; ✓, green: same identity, ✗, red: another.{view.note}"
+    )
+    return ranked_panel(queries, path, run.planned.fit, caption, out, name)
+
+
+def ranked_panel(queries: Sequence[dict[str, Any]], path: Path, fit: str, caption: str, out: Copies, name: str) -> Html:
+    """Queries and their ranked lists as a figure, one line each.
+
+    Args:
+        queries: as in ``retrieval.json``; ``note`` of one stands before its list.
+        path: the file that they come from; its images lie beside it.
+        fit: id of the run.
+        caption: of the figure.
+        out: folder of copies.
+        name: of the figure.
+
+    Raises:
+        UserError: an image is not there.
+    """
     with styled():
         figure = new_figure(PAGE, 1.29 * len(queries) + 0.25)
         widths = [1.0, 0.22, *[1.0] * TOP]
         grid = figure.subplots(len(queries), TOP + 2, squeeze=False, gridspec_kw={"width_ratios": widths})
         for line, query in zip(grid, queries, strict=True):
-            _tile(line[0], path, query, run, None)
+            draw_tile(line[0], path, query, fit, None)
             line[1].set_axis_off()
+            if note := query.get("note"):
+                turn = 90 if len(note) > 1 else 0
+                line[1].text(0.5, 0.5, note, rotation=turn, ha="center", va="center", fontsize=SMALL)
             ranked = query["ranked"][:TOP]
             for axes, entry in zip(line[2:], ranked, strict=False):
-                _tile(axes, path, entry, run, bool(entry["correct"]))
+                draw_tile(axes, path, entry, fit, bool(entry["correct"]))
             for axes in line[2 + len(ranked) :]:
                 axes.set_axis_off()
         grid[0][0].set_title("query", fontsize=SMALL, loc="center")
         for rank, axes in enumerate(grid[0][2:], start=1):
             axes.set_title(str(rank), fontsize=SMALL, loc="center")
-        card = content.get("protocol")
-        under = f", {ProtocolCard.model_validate(card).full_title}" if card else ""
-        caption = (
-            f"Retrieval by {run.cell.label} (seed {run.seed}, run {run.planned.fit}{under}): each query and its "
-            f"nearest gallery images by rank; ✓, green: same identity, ✗, red: another.{view.note}"
-        )
         return publish(figure, name, caption, out)
 
 
-def _tile(axes: Axes, path: Path, entry: dict[str, Any], run: RunView, correct: bool | None) -> None:
+def draw_tile(axes: Axes, path: Path, entry: dict[str, Any], fit: str, correct: bool | None) -> None:
+    """One image in a frame that says whether it is right (None: a query), with identity and camera below it.
+
+    Raises:
+        UserError: the image is not there.
+    """
     file = path.parent / str(entry["image"])
     try:
         with Image.open(file) as image:
             pixels = image.convert("RGB").resize(_TILE, Image.Resampling.LANCZOS)
     except OSError as error:
         raise UserError(
-            f"{file}: missing or unreadable image; write the panel anew with `vireid explain {run.planned.fit}`"
+            f"{file}: missing or unreadable image; write the panel anew with `vireid explain {fit}`"
         ) from error
     axes.imshow(pixels, aspect="equal", interpolation="none")
     axes.set_xticks([])

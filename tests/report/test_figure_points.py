@@ -49,6 +49,14 @@ def test_lines_points_bars_intervals_and_bands_are_those_that_were_drawn() -> No
     assert set(points.y_name) == {"baseline"}
 
 
+def test_ticks_that_are_numbers_are_no_names() -> None:
+    figure = Figure()
+    axes = figure.subplots()
+    axes.bar([0, 1], [3.0, 4.0])
+    axes.set_xticks([0, 1], [101, 102])
+    assert "x_name" not in read(figure)
+
+
 def test_series_are_found_by_the_legend_and_points_by_what_stands_beside_them() -> None:
     from matplotlib.lines import Line2D
 

@@ -158,5 +158,6 @@ def _digits(value: object) -> object:
     return f"{value:.9g}" if isinstance(value, float) else value
 
 
-def _plain(text: str) -> str:
-    return " ".join(text.split())
+def _plain(text: object) -> str:
+    """In one line; matplotlib gives names of ticks back as they were given, which may be numbers."""
+    return " ".join(str(text).split())

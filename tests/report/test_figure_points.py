@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 from matplotlib.figure import Figure
 
 from vireid.report.copies import Copies, kinds_of
@@ -35,7 +36,7 @@ def test_lines_points_bars_intervals_and_bands_are_those_that_were_drawn() -> No
 
     line = table[(table.panel == "Curves") & (table.kind == "line") & (table.series == "IDKL")]
     assert line.x.tolist() == epochs.tolist()
-    assert line.y.tolist() == loss.tolist()  # at full precision
+    assert line.y.tolist() == pytest.approx(loss.tolist(), rel=1e-8)
     assert set(line.x_axis) == {"epoch"}
     assert table[table.series == "chance"].y.tolist() == [0.5]
     assert {1.5, 1.7} <= set(table[table.kind == "band"].y.round(12))

@@ -30,13 +30,21 @@ class Machines:
 
     cluster: Any
     scratch: Path
+    _nodes: int = 0
 
     @property
     def engine(self) -> list[str]:
         return ["--engine", "ray", "--address", self.cluster.address]
 
     def add(self, **node: Any) -> Any:
-        return self.cluster.add_node(num_cpus=1, object_store_memory=100 * MIB, **node)
+        """A node with a folder for code of its own, as a machine has it.
+
+        Ray's helpers fetch code anew wherever they start, over what lies there: the jobs of other nodes that share the
+        folder lose theirs for a second.
+        """
+        self._nodes += 1
+        own = f"runtime_resources_{self._nodes}"
+        return self.cluster.add_node(num_cpus=1, object_store_memory=100 * MIB, runtime_env_dir_name=own, **node)
 
     def job(self, known: set[int] = frozenset(), seconds: float = 400) -> psutil.Process:
         """A job's process that is not among the known ones, as soon as there is one."""

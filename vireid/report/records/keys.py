@@ -193,10 +193,11 @@ def runtime_label(runtime: Mapping[str, Any]) -> str:
 
 
 def _setting(value: Any) -> str:
-    """A setting; of settings of its own the names that are neither off nor usual: ``nncf symmetric``."""
+    """A setting; of settings of its own the names that are neither off nor usual: ``nncf symmetric 7-bit weights``."""
     if not isinstance(value, Mapping):
         return str(value)
-    return " ".join(text for _, text in sorted(value.items()) if isinstance(text, str) and text not in _USUAL)
+    names = [text for _, text in sorted(value.items()) if isinstance(text, str) and text not in _USUAL]
+    return " ".join([*names, *(f"{bits}-bit weights" for bits in [value.get("weight_bits", 8)] if bits != 8)])
 
 
 def seeds_phrase(n: int) -> str:

@@ -1,6 +1,6 @@
 """Models as they can be deployed: mAP against latency, what a toggle costs, and what quantisation changes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,18 +10,16 @@ from matplotlib.lines import Line2D
 
 from vireid.core.config import canonical_json
 from vireid.core.messages import DASH
-from vireid.core.processor import INTEGER_PRECISIONS
 from vireid.core.protocol_card import PLAIN
-from vireid.core.records import CostRecord, EvaluationRecord, FitRecord
+from vireid.core.records import CostRecord
 from vireid.report.copies import Copies
 from vireid.report.figures import canvas
 from vireid.report.figures.canvas import place_labels
-from vireid.report.html import Column, Html, bullets, join, paragraph, table, tag, unfilled
+from vireid.report.html import Column, Html, join, table, tag, unfilled
 from vireid.report.page import Report
 from vireid.report.records.choose import Deployable, candidates, find_accuracy_key, front
 from vireid.report.records.deployment import DeploymentView, describe
-from vireid.report.records.evaluated import NOT_RECORDED, evaluations_under
-from vireid.report.records.keys import AccuracyKey, TimingKey, as_sentence, grouped, runtime_label, signed
+from vireid.report.records.keys import AccuracyKey, TimingKey, as_sentence, grouped
 from vireid.report.records.timings import Timing
 from vireid.report.sections.scores import along, staircase
 from vireid.report.tables import csv_text
@@ -287,83 +285,3 @@ def _price_row(price: Price) -> list[str]:
         f"×{price.ratio:.2f}",
         DASH if macs is None else f"×{macs:.2f}",
     ]
-
-
-def render_quantisation(report: Report) -> Html:
-    """Files of less precision beside float32: accuracy, nearness of features, size; and what was tried on dev."""
-    deployment = report.deployment
-    key = find_accuracy_key(deployment)
-    rows = []
-    tried: dict[str, list[dict[str, Any]]] = {}
-    for model in deployment.models:
-        for fit in model.fits if key is not None else ():
-            assert key is not None
-            for whole, file in pairs(deployment, fit, key):
-                rows.append(_quantised_row(model.label, fit, whole, file))
-                if file.artefact is not None and file.artefact.candidates:
-                    name = f"{model.label}, seed {fit.seed}, {runtime_label(file.artefact.runtime)}"
-                    tried.setdefault(name, file.artefact.candidates)
-    if not rows or key is None:
-        return unfilled("No quantised file evaluated", "vireid quantise RUN --to DIR")
-    columns = [Column("Model", text=True), Column("Seed"), Column("File", text=True), Column("mAP", "%, fp32")]
-    columns += [Column("mAP", "%, file"), Column("Difference", "points"), Column("Interval", "of the file's mAP")]
-    columns += [Column("Cosine", "to fp32 features"), Column("Top 10", "% shared"), Column("Size", "MB")]
-    columns.append(Column("Int8 on", text=True))
-    caption = (
-        f"Files of less precision beside the networks that they were made from: {key.title}, {PLAIN}. Cosine: "
-        "mean over the evaluated images; top 10: mean share of the ten nearest gallery images that both have in "
-        f"common. Settings were chosen on dev identities. Int8 on: instructions that summed int8 products, whose "
-        f"accuracy this is.{as_sentence(key.note)}"
-    )
-    pieces = [table(columns, [("", rows)], caption)]
-    if tried:
-        pieces.append(paragraph("Settings that were compared on dev before one was taken:"))
-        listed = [tag("span", f"{name}: ", "; ".join(map(_setting_text, group))) for name, group in tried.items()]
-        pieces.append(bullets(listed))
-    return join(pieces)
-
-
-def pairs(
-    deployment: DeploymentView, fit: FitRecord, key: AccuracyKey
-) -> list[tuple[EvaluationRecord | None, EvaluationRecord]]:
-    """A fit's evaluated files, each with the evaluation of the model itself."""
-    evaluations = evaluations_under(deployment, fit, key)
-    whole = next((e for e in reversed(evaluations) if e.artefact is None), None)
-    return [(whole, evaluation) for evaluation in evaluations if evaluation.artefact is not None]
-
-
-def _quantised_row(label: str, fit: FitRecord, whole: EvaluationRecord | None, file: EvaluationRecord) -> list[str]:
-    artefact, score = file.artefact, file.metrics["mAP"]
-    assert artefact is not None
-    interval = file.intervals.get("mAP")
-    return [
-        label,
-        str(fit.seed),
-        _file_label(artefact.runtime, artefact.precision),
-        DASH if whole is None else f"{100 * whole.metrics['mAP']:.2f}",
-        f"{100 * score:.2f}",
-        DASH if whole is None else signed(100 * (score - whole.metrics["mAP"]), 2),
-        DASH if interval is None else f"[{100 * interval.low:.1f}, {100 * interval.high:.1f}]",
-        f"{artefact.cosine:.4f}",
-        f"{100 * artefact.overlap10:.1f}",
-        f"{artefact.size_bytes / 1e6:.1f}",
-        artefact.kernels or NOT_RECORDED if artefact.precision in INTEGER_PRECISIONS else DASH,
-    ]
-
-
-def _setting_text(setting: Mapping[str, Any]) -> str:
-    phrases = []
-    for key, value in setting.items():
-        if isinstance(value, Mapping):
-            phrases.append(_setting_text(value) or "defaults")
-        elif isinstance(value, float):
-            phrases.append(f"{key} {value:.4g}")
-        elif value not in (None, ""):
-            phrases.append(f"{key} {value}")
-    return ", ".join(phrases)
-
-
-def _file_label(runtime: Mapping[str, Any], precision: str) -> str:
-    """Runtime and precision; how it was quantised where that is not the usual mode."""
-    label = runtime_label({"name": runtime["name"], "quantisation": runtime.get("quantisation")})
-    return f"{runtime['name'] if label.endswith(' onnxruntime)') else label} {precision}"

@@ -8,6 +8,7 @@ driver) costs the job that was under way and no record. The suite's code travels
 import contextlib
 import os
 import shutil
+import socket
 import sys
 import tempfile
 import threading
@@ -34,6 +35,7 @@ _RETRIES = 3  # of a job whose machine or process was lost
 _POLL_SECONDS = 0.3
 _REPORT_SECONDS = 0.5  # between two words of a job on its progress
 _LOST_SECONDS = 60.0  # without any machine that could do a job, before it is given up
+_KNOCK_SECONDS = 10.0  # before the head of a cluster counts as absent
 _PROBE_SECONDS = 120.0
 
 
@@ -73,6 +75,7 @@ class RayEngine:
         ray = self._ray
         with tempfile.TemporaryDirectory(prefix="vireid-code-") as folder:
             copy_suite(Path(folder))
+            self._knock()
             variables = {COMMIT_VARIABLE: commit} if (commit := commit_variable()) else {}
             try:
                 ray.init(
@@ -82,11 +85,7 @@ class RayEngine:
                     logging_level="ERROR",
                 )
             except (ConnectionError, RuntimeError, ValueError) as error:
-                where = "on this machine" if self.config.address == "auto" else f"at {self.config.address}"
-                raise UserError(
-                    f"--engine ray: no Ray cluster {where} ({_first_line(error)}); start one with `ray start --head` "
-                    "and join other machines with `ray start --address=HOST:6379`"
-                ) from error
+                raise self._absent(error) from error
         try:
             self._check_packages()
             here = self._affinity(ray.get_runtime_context().get_node_id(), soft=True)
@@ -104,6 +103,26 @@ class RayEngine:
         """Leave the cluster, which ends whatever still runs there for this driver."""
         self._ray.shutdown()
         self._aside.__exit__(None, None, None)
+
+    def _knock(self) -> None:
+        """See that somebody listens there: Ray itself tries for minutes.
+
+        Raises:
+            UserError: nobody does.
+        """
+        host, _, port = self.config.address.rpartition(":")
+        if host and port.isdigit() and "/" not in host:
+            try:
+                socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_SECONDS).close()
+            except (OSError, OverflowError) as error:
+                raise self._absent(error) from error
+
+    def _absent(self, error: Exception) -> UserError:
+        where = "on this machine" if self.config.address == "auto" else f"at {self.config.address}"
+        return UserError(
+            f"--engine ray: no Ray cluster {where} ({_first_line(error)}); start one with `ray start --head` "
+            "and join other machines with `ray start --address=HOST:6379`"
+        )
 
     def default_jobs(self, wanted: int) -> int:
         """As many as wanted on every machine."""

@@ -2,6 +2,7 @@
 
 from vireid.config import ExperimentConfig, compose
 
+WIDTH = "model.width=0.125"
 TINY = (
     "data=sysu_quick",
     "data.synthetic.train_ids=6",
@@ -14,7 +15,7 @@ TINY = (
     "data.height=64",
     "data.width=32",
     "model=idkl_small",
-    "model.width=0.125",
+    WIDTH,
     "recipe=smoke",
     "profile.batches=[1]",
     "runtime.threads=1",
@@ -22,5 +23,6 @@ TINY = (
 )
 
 
-def tiny(*overrides: str) -> ExperimentConfig:
-    return compose([*TINY, *overrides], "test")
+def tiny(*overrides: str, scaled: bool = True) -> ExperimentConfig:
+    """The configuration with ``overrides``; ``scaled=False`` for a model whose channels no width scales."""
+    return compose([text for text in (*TINY, *overrides) if scaled or text != WIDTH], "test")

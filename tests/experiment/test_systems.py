@@ -27,6 +27,7 @@ SYSTEMS: dict[str, list[str]] = {
     "tskd_small": ["augmentation=tskd", "recipe.epochs=null", STAGES],
     "caj_small": ["augmentation=caj"],
     "deen_small": ["augmentation=deen"],
+    "vit_small": ["augmentation=crop_flip", "model.dim=48", "model.depth=2", "model.image_size=[64,32]"],
     "compact_small": [],
     "compact_mobilenet_small": [],
     "tvi_lfm_small": [
@@ -38,6 +39,7 @@ SYSTEMS: dict[str, list[str]] = {
     ],
 }
 NEEDS_TEXT = {"tvi_lfm_small"}
+NEEDS_TIMM = {"vit_small"}  # which has no width either
 LAYOUTS: dict[str, list[str]] = {
     "sysu": [],
     "regdb": ["data=regdb_synthetic", "data.synthetic.visible_per_camera=3", "data.synthetic.infrared_per_camera=3"],
@@ -83,8 +85,10 @@ def test_system_on_layout(roots: dict[str, Path], tmp_path: Path, system: str, l
         pytest.importorskip(
             "open_clip", reason="text needs open_clip and transformers, which belong to every installation"
         )
+    if system in NEEDS_TIMM:
+        pytest.importorskip("timm", reason="a vision transformer needs the extra: make install EXTRAS=backbones")
     settings = [*layout_settings(layout), f"data.root={roots[layout]}", f"model={system}", *SYSTEMS[system]]
-    config = tiny(*settings, "model.width=0.125")
+    config = tiny(*settings, "model.width=0.125", scaled=system not in NEEDS_TIMM)
     whole, parts = Store(tmp_path / "whole"), Store(tmp_path / "parts")
     fit = fit_step(RunContext(config, whole))
     assert fit.status == "ok"

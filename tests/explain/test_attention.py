@@ -9,6 +9,8 @@ from vireid.core.types import Batch
 from vireid.explain.attention import attention_maps
 from vireid.models.attention import CrossAttention, SelfAttention
 from vireid.models.two_stream import NonLocal
+from vireid.models.vit import ViT
+from vireid.models.vit_config import ViTConfig
 
 
 def batch_of(images: torch.Tensor) -> Batch:
@@ -60,6 +62,24 @@ def test_softmax_attention_is_what_positions_receive(twice: bool) -> None:
             else:
                 query, key, _ = part.query_key_value(part.norm(tokens)).chunk(3, -1)
         expected = softmax_by_loops(query, key, 2)
+        torch.testing.assert_close(found.received[row].flatten(), torch.tensor(expected), rtol=1e-4, atol=1e-5)
+
+
+def test_a_vision_transformer_is_read_from_its_class_token() -> None:
+    pytest.importorskip("timm", reason="a vision transformer needs the extra: make install EXTRAS=backbones")
+    torch.manual_seed(0)
+    config = ViTConfig(dim=32, depth=2, heads=2, patch=8, stride=6, image_size=(32, 20))
+    model = ViT(config, 3).eval()
+    images, inputs = torch.randn(2, 3, 32, 20), []
+    last = model.embedder.trunk.network.blocks[-1]
+    last.register_forward_pre_hook(lambda _, given: inputs.append(given[0].detach()))
+    (found,) = attention_maps(model, batch_of(images))
+    assert found.module == "embedder.trunk"
+    assert found.received.shape == (2, 5, 3)
+    for row in range(2):
+        with torch.no_grad():
+            query, key, _ = last.attn.qkv(last.norm1(inputs[0][row])).chunk(3, -1)
+        expected = softmax_by_loops(query[:1], key[1:], 2)
         torch.testing.assert_close(found.received[row].flatten(), torch.tensor(expected), rtol=1e-4, atol=1e-5)
 
 

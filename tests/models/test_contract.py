@@ -16,6 +16,7 @@ from vireid.models import MODELS
 from vireid.profiling.complexity import parameter_counts
 
 CLASSES = 11
+VIT = {"dim": 48, "depth": 2, "heads": 3, "image_size": (64, 32)}
 # Small settings for speed; a model that is not listed is tested at its defaults.
 SMALL: dict[str, list[dict[str, Any]]] = {
     "idkl": [
@@ -45,6 +46,10 @@ SMALL: dict[str, list[dict[str, Any]]] = {
         {"backbone": "resnet18", "width": 0.25},
         {"backbone": "resnet50", "width": 0.125, "position_step": "released", "layers": 3},
     ],
+    "vit": [
+        {**VIT, "dropout": 0.1, "drop_path": 0.2},
+        {**VIT, "image_size": (96, 48), "stride": 16, "weights": {"msel": 0.5, "dcl": 0.5}},
+    ],
     "compact": [
         {"backbone": "resnet18", "width": 0.25, "label_smoothing": 0.1},
         {"backbone": "resnet50", "width": 0.125, "last_stride": 2, "pool": "average"},
@@ -67,6 +72,8 @@ def model(request: pytest.FixtureRequest) -> Any:
     name, settings = request.param
     component = MODELS.load(name)
     config = component.Config.model_validate({"name": name, **settings})
+    if name == "vit":
+        pytest.importorskip("timm", reason="a vision transformer needs the extra: make install EXTRAS=backbones")
     if getattr(config, "uses_text", False):
         pytest.importorskip(
             "open_clip", reason="text needs open_clip and transformers, which belong to every installation"

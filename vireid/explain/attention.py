@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from vireid.core.types import Batch
 from vireid.models.attention import CrossAttention, SelfAttention
 from vireid.models.two_stream import NonLocal
+from vireid.models.vit_trunk import VisionTrunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +128,24 @@ class _NonLocalReader(_Reader):
         return affinity.abs().mean(1).reshape(len(phi), *self.seen["phi"].shape[2:])
 
 
+class _VisionReader(_Reader):
+    kind = "self-attention of the last block, from the class token"
+
+    def __init__(self, module: VisionTrunk) -> None:
+        super().__init__(module)
+        self.module = module.network.blocks[-1].attn
+        self.keep("projected", self.module.qkv)
+        self.keep("patches", module.network.patch_embed)
+
+    def received(self) -> Tensor:
+        """Among patches alone: what the class token gives itself is left out, so that the mean is 1 here too."""
+        query, key, _ = self.seen["projected"].chunk(3, dim=-1)
+        return self.softmax(query[:, :1], key[:, 1:], self.seen["patches"])
+
+
 _READERS: dict[type[nn.Module], Callable[[Any], _Reader]] = {
     SelfAttention: _SelfReader,
     CrossAttention: _CrossReader,
     NonLocal: _NonLocalReader,
+    VisionTrunk: _VisionReader,
 }

@@ -13,6 +13,7 @@ MODELS = Registry(
         "compact": "vireid.models.compact:Compact",
         "caj": "vireid.models.caj:CAJ",
         "deen": "vireid.models.deen:DEEN",
+        "vit": "vireid.models.vit:ViT",
     },
     {
         "idkl": "vireid.models.idkl_config:IDKLConfig",
@@ -23,5 +24,6 @@ MODELS = Registry(
         "compact": "vireid.models.compact_config:CompactConfig",
         "caj": "vireid.models.caj_config:CAJConfig",
         "deen": "vireid.models.deen_config:DEENConfig",
+        "vit": "vireid.models.vit_config:ViTConfig",
     },
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import torch
 from torch import nn
 
@@ -20,12 +21,17 @@ GRAPHS: dict[str, dict[str, Any]] = {
     "agw": {"name": "agw", "nonlocal_blocks": (0, 1, 1, 0)},
     "iv_reid": {"name": "iv_reid"},
     "deen": {"name": "deen"},
+    "vit": {"name": "vit", "dim": 48, "depth": 2, "heads": 3, "stride": 6, "patch": 8, "image_size": (HEIGHT, WIDTH)},
 }
 
 
 def graph(name: str, modality: Modality = Modality.INFRARED) -> nn.Module:
     """Deployed graph of ``GRAPHS[name]``, the same at every call, in evaluation mode."""
-    settings = {"backbone": "resnet18", "width": 0.125} | GRAPHS[name]
+    settings = GRAPHS[name]
+    if settings["name"] == "vit":
+        pytest.importorskip("timm", reason="a vision transformer needs the extra: make install EXTRAS=backbones")
+    else:
+        settings = {"backbone": "resnet18", "width": 0.125} | settings
     component = MODELS.load(settings["name"])
     with torch.random.fork_rng():
         torch.manual_seed(7)

@@ -60,6 +60,7 @@ SYSTEMS = (
     System("deen", "Zhang and Wang, CVPR 2023", (384, 144), "deen", "deen", ("augmentation=deen",)),
     System("deen_released", "code ZYK100/LLCM", (384, 144), "deen", "deen", ("augmentation=deen",)),
     System("deen_regdb", "code ZYK100/LLCM, RegDB", (384, 144), "deen_regdb", "deen", ("augmentation=deen",)),
+    System("vit", "trunk of TransReID, He et al., ICCV 2021", (256, 128)),
     System("compact", "plain ResNet-18 baseline, He et al., CVPR 2016", (384, 144)),
     System("compact_mobilenet_v3_small", "Howard et al., ICCV 2019", (384, 144)),
     System("compact_mobilenet_v3_large", "Howard et al., ICCV 2019", (384, 144)),

@@ -24,4 +24,5 @@ MODELS = Registry(
         "caj": "vireid.models.caj_config:CAJConfig",
         "deen": "vireid.models.deen_config:DEENConfig",
     },
+    {"shared_parameters": ("idkl", "iv_reid", "agw", "tskd", "tvi_lfm", "compact", "caj", "deen")},
 )

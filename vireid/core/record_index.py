@@ -112,7 +112,8 @@ class RecordIndex:
         known: dict[str, tuple[Stamp, RecordRow]] = {}
         with collector_paused():
             for name, stamp, digest, content, checksum in entries:
-                if digest in layouts and checksum == _checksum(name, stamp, digest, content):
+                whole = isinstance(content, bytes) and checksum == _checksum(name, stamp, digest, content)
+                if whole and digest in layouts:
                     known[name] = stamp, RecordRow(layouts[digest], pydantic_core.from_json(content))
         return known
 

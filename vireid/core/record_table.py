@@ -42,4 +42,3 @@ def record_table(rows: Sequence[RecordRow], samples: Callable[[RecordRow], Mappi
                 for number in numbers:
                     column[number] = rows[number].values[position]
     return pd.DataFrame(columns)
-

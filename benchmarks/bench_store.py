@@ -3,7 +3,8 @@
 ``pytest benchmarks/bench_store.py -s`` (VIREID_RECORDS=1250,2500,5000,10000 for other sizes). A store is made of copies
 of the committed records under other ids: fits, evaluations, costs and latencies in their proportions, and a study of
 about a hundred fits. Every figure is the processor time (user and system, which other processes change little) of a
-fresh process, start and imports included: first without an index, then with one. What a report takes beyond its data,
+fresh process, start and imports included: first without an index, then with one; the table of wall-clock times that
+pytest-benchmark prints is of all sizes together. What a report takes beyond its data,
 running its notebook and drawing, does not depend on the store's size.
 """
 
@@ -20,6 +21,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
 
 SIZES = [int(size) for size in os.environ.get("VIREID_RECORDS", "1250,2500,5000,10000").split(",")]
 COMMITTED = Path(__file__).parents[1] / "results"
@@ -72,7 +74,7 @@ def exponent(seconds: dict[int, float]) -> float:
     """Slope of a straight line through logarithms of time over size, by least squares."""
     points = [(math.log(size), math.log(value)) for size, value in seconds.items()]
     x, y = (sum(column) / len(points) for column in zip(*points, strict=True))
-    return sum((a - x) * (b - y) for a, b in points) / sum((a - x) ** 2 for a, _ in points)
+    return float(sum((a - x) * (b - y) for a, b in points)) / sum((a - x) ** 2 for a, _ in points)
 
 
 def make_store(root: Path, size: int) -> str:
@@ -103,21 +105,30 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[int, str]:
 
 
 @pytest.mark.parametrize("what", ["list", "query of all kinds", "query of evaluations", "report"])
-def test_store(what: str, stores: dict[int, str], tmp_path: Path) -> None:
+def test_store(what: str, stores: dict[int, str], tmp_path: Path, benchmark: BenchmarkFixture) -> None:
     code = {"list": LIST, "report": REPORT}.get(what, QUERY)
     kind = "evaluation" if what == "query of evaluations" else None
     first: dict[int, float] = {}
     seconds: dict[int, float] = {}
-    for size, store in stores.items():
-        filled = code.format(store=store, kind=kind, study=STUDY)
-        first[size] = processor_seconds(filled, tmp_path / str(size))
-        seconds[size] = min(processor_seconds(filled, tmp_path / str(size)) for _ in range(2))
+
+    def measure() -> None:
+        for size, store in stores.items():
+            filled = code.format(store=store, kind=kind, study=STUDY)
+            first[size] = processor_seconds(filled, tmp_path / str(size))
+            seconds[size] = min(processor_seconds(filled, tmp_path / str(size)) for _ in range(2))
+
+    benchmark.pedantic(measure, rounds=1)  # type: ignore[no-untyped-call]
     show(what, seconds, "records")
     show(f"{what}, when the index is made", first, "records")
 
 
-def test_plan(tmp_path: Path) -> None:
-    seconds = {2**factors: processor_seconds(PLAN.format(factors=factors), tmp_path) for factors in (7, 8, 9, 10)}
+def test_plan(tmp_path: Path, benchmark: BenchmarkFixture) -> None:
+    seconds: dict[int, float] = {}
+
+    def measure() -> None:
+        seconds.update({2**n: processor_seconds(PLAN.format(factors=n), tmp_path) for n in (7, 8, 9, 10)})
+
+    benchmark.pedantic(measure, rounds=1)  # type: ignore[no-untyped-call]
     show("plan", seconds, "cells")
 
 

@@ -140,9 +140,7 @@ def test_a_record_changed_in_place_with_size_and_time_kept_is_read_again(root: P
     assert_true(root)
 
 
-def test_a_record_that_was_just_written_is_not_relied_upon(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_record_that_was_just_written_is_not_relied_upon(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(record_index, "SETTLED_SECONDS", 3600.0)
     path = a_fit(root)
     change(path, seed=8)
@@ -231,7 +229,9 @@ def test_a_small_store_has_no_index(tmp_path: Path, cache: Path, monkeypatch: py
     assert list(Store(tmp_path / "nowhere").rows()) == []
 
 
-def test_records_are_chosen_by_their_fields_and_the_others_not_read(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_records_are_chosen_by_their_fields_and_the_others_not_read(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (root / "runs" / "ffffffffffff.json").write_text("{")
     store = Store(root)
     chosen = list(store.records(lambda row: row.kind == "evaluation"))

@@ -155,7 +155,7 @@ def _step_key(config: Mapping[str, object]) -> str:
 
 
 def telling(here: Environment) -> Callable[[RecordRow], bool]:
-    """Which records may tell something about fits of this process; whether the machine is this kind, the record says."""
+    """Which records may tell of fits of this process; whether of its kind of machine, the whole record says."""
     kernels = (here.device.get("kernel_isa"), here.accelerator, here.threads)
 
     def tells(row: RecordRow) -> bool:

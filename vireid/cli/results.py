@@ -26,13 +26,15 @@ def list_records(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """List records, oldest first; a record whose component source has changed since is marked as stale."""
+    from vireid.core.collector import collector_paused
     from vireid.core.record_row import RecordRow
     from vireid.experiment.sources import stale_parts
 
     kept = opened(store)
     every = map(RecordRow.of, kept.failures()) if failed else kept.rows()
-    rows = [row for row in every if kind in (None, row.kind)]
-    stale = stale_parts(rows)
+    with collector_paused():
+        rows = [row for row in every if kind in (None, row.kind)]
+        stale = stale_parts(rows)
     if as_json:
         entries = [record_entry(row, stale.get(row.id, [])) for row in rows]
         typer.echo(json.dumps(entries, indent=1, ensure_ascii=False))

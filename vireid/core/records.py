@@ -382,7 +382,8 @@ def read_samples(text: str | bytes, where: str) -> dict[str, list[Any]]:
     Raises:
         UserError: as ``read_record``.
     """
-    return dict(_read(_SAMPLES, text, where))
+    samples = _read(_SAMPLES, text, where)
+    return {"curves": samples.curves, "step_seconds": samples.step_seconds}
 
 
 def _read(schema: TypeAdapter[T], text: str | bytes, where: str) -> T:

@@ -6,7 +6,7 @@ choices, keys and values are named with the nearest valid one.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from types import UnionType
@@ -22,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_validator
 
+from vireid.core import plain_tree
 from vireid.core.config import Strict, component, parse
 from vireid.core.errors import UserError, did_you_mean
 from vireid.core.seeding import key_to_int
@@ -30,7 +31,7 @@ from vireid.data.captions import CaptionConfig
 from vireid.data.synthetic.config import SyntheticConfig
 from vireid.evaluation.test_time import MAP_WEIGHTS, ModelProtocol
 from vireid.models import MODELS
-from vireid.models.base import declared, has_method
+from vireid.models.base import declared
 from vireid.profiling import RUNTIMES
 from vireid.profiling.config import ProfileConfig
 from vireid.tracking import TRACKERS
@@ -200,7 +201,7 @@ class ExperimentConfig(Strict):
     @model_validator(mode="after")
     def _weighting_fits_model(self) -> Self:
         for method in WEIGHTINGS.declared(self.weighting.name, "model_methods", ()):
-            if not has_method(MODELS.load(self.model.name), method):
+            if not MODELS.has_method(self.model.name, method):
                 raise ValueError(
                     f"weighting '{self.weighting.name}' needs a model with the method {method}(), which "
                     f"'{self.model.name}' lacks; use another weighting, or give the model that method"
@@ -278,15 +279,25 @@ def compose(overrides: Sequence[str] = (), where: str = "command line") -> Exper
         UserError: what is wrong, where, and the nearest valid name.
     """
     groups, values = _split(overrides, where)
-    tree = OmegaConf.create(_compose_groups(tuple(f"{group}={choice}" for group, choice in groups.items())))
+    composed = _compose_groups(tuple(f"{group}={choice}" for group, choice in groups.items()))
+    plain = plain_tree.copied(composed)
+    if all(plain_tree.put(plain, *_read(text, plain, where)) for text in values):
+        whole = plain_tree.resolved(plain)
+        if whole is not None:
+            return parse(ExperimentConfig, whole, where)
+    return parse(ExperimentConfig, _with_values(composed, values, where), where)
+
+
+def _with_values(composed: dict[str, Any], values: Sequence[str], where: str) -> Any:
+    """The composed groups with values set and references resolved, whatever they are."""
+    tree = OmegaConf.create(composed)
     try:
         for text in values:
             key, value = _read(text, tree, where)
             OmegaConf.update(tree, key, value, force_add=True, merge=False)
-        resolved = OmegaConf.to_container(tree, resolve=True)
+        return OmegaConf.to_container(tree, resolve=True)
     except OmegaConfBaseException as error:
         raise UserError(f"{where}: {str(error).splitlines()[0]}") from error
-    return parse(ExperimentConfig, resolved, where)
 
 
 def choices(group: str) -> list[str]:
@@ -327,7 +338,7 @@ def _split(overrides: Sequence[str], where: str) -> tuple[dict[str, str], list[s
     return groups, values
 
 
-def _read(text: str, tree: DictConfig, where: str) -> tuple[str, Any]:
+def _read(text: str, tree: Mapping[str, Any] | DictConfig, where: str) -> tuple[str, Any]:
     """Key and value of an override: in Hydra's grammar, or as it stands where the key holds a path or a text."""
     key, given = override_key(text), text.partition("=")[2]
     types = _types_at(key, tree) if not text.startswith("~") else frozenset()
@@ -368,7 +379,7 @@ def _as_yaml(text: str) -> dict[str, Any] | list[Any] | None:
     return parsed if isinstance(parsed, dict | list) else None
 
 
-def _types_at(key: str, tree: DictConfig) -> frozenset[Any]:
+def _types_at(key: str, tree: Mapping[str, Any] | DictConfig) -> frozenset[Any]:
     """The types that the schema allows at a key; none where it has no such key."""
     schema: Any = ExperimentConfig
     keys = key.split(".")
@@ -382,7 +393,7 @@ def _types_at(key: str, tree: DictConfig) -> frozenset[Any]:
         schema = next((kind for kind in types if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
         if here in _COMPONENTS:
             try:
-                schema = _COMPONENTS[here].config(str(OmegaConf.select(tree, f"{here}.name")))
+                schema = _COMPONENTS[here].config(str(plain_tree.select(tree, *here.split("."), "name")))
             except UserError:
                 return frozenset()  # it is named when the whole is validated
     return types

@@ -21,14 +21,18 @@ import logging
 import os
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from vireid.core.collector import collector_paused
 from vireid.core.errors import UserError
 from vireid.core.files import file_digest
 from vireid.core.identity import is_run_id
-from vireid.core.records import Record, read_record
+from vireid.core.record_index import RecordIndex
+from vireid.core.record_row import RecordRow
+from vireid.core.record_table import record_table
+from vireid.core.records import Record, read_record, read_samples
 
 if TYPE_CHECKING:  # imported where they are asked for: listings and plans do without
     import pandas as pd
@@ -80,6 +84,7 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.runs = root / "runs"
+        self._index = RecordIndex(self.runs)
         self._told: set[str] = set()  # of what could not be read, so that a command says it once
 
     def prepare(self) -> None:
@@ -154,9 +159,28 @@ class Store:
         assert record is not None
         return record
 
-    def records(self) -> Iterator[Record]:
-        """All finished records, in order of id; those that cannot be read are left out with one word for all."""
-        return self._readable(path for path in sorted(self.runs.glob("*.json")) if is_run_id(path.stem))
+    def rows(self) -> Iterator[RecordRow]:
+        """Fields of all finished records, in order of id; those that cannot be read are left out with one word for all.
+
+        Of a large store only files that have changed since somebody asked are read (``vireid.core.record_index``).
+        """
+        refused: list[str] = []
+        for row in self._index.rows():
+            if isinstance(row, UserError):
+                refused.append(str(row))
+            else:
+                yield row
+        self._tell(refused)
+
+    def records(self, where: Callable[[RecordRow], bool] | None = None) -> Iterator[Record]:
+        """Finished records, in order of id; those that cannot be read are left out with one word for all.
+
+        Args:
+            where: which ones, by their fields; all by default. The others are not read.
+        """
+        if where is None:
+            return self._readable(path for path in sorted(self.runs.glob("*.json")) if is_run_id(path.stem))
+        return self._readable(self.runs / f"{row.id}.json" for row in self.rows() if where(row))
 
     def failures(self) -> Iterator[Record]:
         """All failed attempts; those that cannot be read are left out likewise."""
@@ -171,6 +195,9 @@ class Store:
                 refused.append(str(error))
                 continue
             yield record
+        self._tell(refused)
+
+    def _tell(self, refused: list[str]) -> None:
         if refused and refused[0] not in self._told:
             self._told.add(refused[0])
             plural = "1 record is" if len(refused) == 1 else f"{len(refused)} records are"
@@ -182,16 +209,18 @@ class Store:
         ``equal`` keeps rows whose column has that value; dots are written as double underscores
         (``protocol__name="sysu/official"``).
         """
-        import pandas as pd
-
-        rows = [r.model_dump(mode="json") for r in self.records() if kind in (None, r.kind)]
-        table = pd.json_normalize(rows, sep=".") if rows else pd.DataFrame()
+        with collector_paused():
+            table = record_table([row for row in self.rows() if kind in (None, row.kind)], self._samples)
         for name, value in equal.items():
             column = name.replace("__", ".")
             if column not in table.columns:
                 return table.iloc[0:0]
             table = table[table[column] == value]
         return table.reset_index(drop=True)
+
+    def _samples(self, row: RecordRow) -> dict[str, list[Any]]:
+        path = self.runs / f"{row.id}.json"
+        return read_samples(path.read_bytes(), str(path))
 
     def per_query(self, record: Record) -> pd.DataFrame | None:
         """The per-query table of an evaluation, checked against its digest.

@@ -41,7 +41,7 @@ class Study:
         from vireid.store import Store
 
         store = Store(self.root)
-        return StudyView(store, self.name, stale=stale_parts(store.records()))
+        return StudyView(store, self.name, stale=stale_parts(store.rows()))
 
     @property
     def title(self) -> str:

@@ -7,6 +7,7 @@ import pytest
 from vireid.core.registry import Registry
 from vireid.data import AUGMENTATIONS, DATASETS
 from vireid.models import MODELS
+from vireid.models.base import has_method
 from vireid.profiling import RUNTIMES
 from vireid.weighting import CURRICULA, WEIGHTINGS
 
@@ -31,12 +32,21 @@ def test_a_component_is_what_its_configuration_declares(registry: Registry, name
             assert declared == getattr(component, attribute)
 
 
+@pytest.mark.parametrize("name", MODELS.names())
+def test_a_model_has_the_methods_that_its_table_says(name: str) -> None:
+    for weighting in WEIGHTINGS.names():
+        for method in WEIGHTINGS.declared(weighting, "model_methods", ()):
+            assert MODELS.has_method(name, method) == has_method(MODELS.load(name), method)
+
+
 def test_a_plug_in_declares_in_its_class() -> None:
     name = "tests.core.test_declarations:Plugin"
     registry = Registry("model", {})
     assert registry.version(name) == "7"
     assert registry.config(name) is Plugin.Config
     assert registry.declared(name, "visible_views", 1) == 2
+    assert registry.has_method(name, "shared_parameters")
+    assert not registry.has_method(name, "end_epoch")
 
 
 class Plugin:
@@ -47,3 +57,7 @@ class Plugin:
 
     version = "7"
     visible_views = 2
+
+    def shared_parameters(self) -> list[object]:
+        """Of a method that some weightings need."""
+        return []

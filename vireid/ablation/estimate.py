@@ -1,7 +1,7 @@
 """What a study would take before it starts, from what records of this machine say of steps like its own."""
 
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -11,6 +11,7 @@ from vireid.core.config import canonical_json
 from vireid.core.environment import Environment
 from vireid.core.messages import counted
 from vireid.core.plan import Plan
+from vireid.core.record_row import RecordRow
 from vireid.core.records import EvaluationRecord, FitRecord, Record, RecordBase
 from vireid.experiment.context import RunContext
 from vireid.store import Store
@@ -77,7 +78,7 @@ def estimate(
         here: this process and machine: records of other machines, kernels or numbers of threads tell nothing.
         jobs: fits side by side. Records of fits that ran side by side hold what that costs them.
     """
-    records = [record for record in (*store.records(), *others) if _same_machine(record, here)]
+    records = [record for record in (*store.records(telling(here)), *others) if _same_machine(record, here)]
     fits = [record for record in records if isinstance(record, FitRecord) and record.step_seconds]
     evaluations: dict[str, list[float]] = {}
     for record in records:
@@ -151,6 +152,18 @@ def _step_key(config: Mapping[str, object]) -> str:
     """What two steps must have in common to be of the same kind; what a model begins with decides nothing here."""
     model = {**dict(config.get("model") or {}), "pretrained": None}  # type: ignore[call-overload]
     return canonical_json([model, config.get("weighting"), _size_key(config)])
+
+
+def telling(here: Environment) -> Callable[[RecordRow], bool]:
+    """Which records may tell of fits of this process; whether of its kind of machine, the whole record says."""
+    kernels = (here.device.get("kernel_isa"), here.accelerator, here.threads)
+
+    def tells(row: RecordRow) -> bool:
+        there = row.part("environment")
+        told = ((there.get("device") or {}).get("kernel_isa"), there.get("accelerator"), there.get("threads"))
+        return row.kind in ("fit", "evaluation") and told == kernels
+
+    return tells
 
 
 def _same_machine(record: RecordBase, here: Environment) -> bool:

@@ -67,8 +67,8 @@ def _records(store: Store, plan: Plan, *, part: bool) -> list[Record]:
     records = [record for record in stored.values() if record is not None]
     graphs = {record.artefact for record in records if record.kind == "cost"}
     fits = {run.fit for run in runs}
-    records += [r for r in store.records() if r.kind == "latency" and r.artefact in graphs]
-    records += [r for r in store.records() if r.kind == "evaluation" and r.artefact is not None and r.fit in fits]
+    records += store.records(lambda row: row.kind == "latency" and row.graph in graphs)
+    records += store.records(lambda row: row.kind == "evaluation" and row.graph is not None and row.fit in fits)
     if plan.study.get("report") == "hardware":
         records += [r for r in deployment_records(StudyView(store, plan.name)) if r.status != "failed"]
     return list({record.id: record for record in records}.values())

@@ -75,7 +75,8 @@ def check_file(path: Path, macs: Macs) -> Checked:
 
 def known_macs(store: Store) -> Macs:
     """Multiply-accumulates of an image by digest of the graph and resolution, of a store's cost records."""
-    costs = (record for record in store.records() if isinstance(record, CostRecord))
+    every = store.records(lambda row: row.kind == "cost")
+    costs = (record for record in every if isinstance(record, CostRecord))
     return {(cost.artefact, cost.resolution): cost.macs for cost in costs if cost.artefact is not None and cost.macs}
 
 

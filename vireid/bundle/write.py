@@ -18,7 +18,7 @@ from vireid.core.config import Strict, parse
 from vireid.core.errors import UserError
 from vireid.core.identity import run_id
 from vireid.core.processor import IntegerKernels
-from vireid.core.records import CostRecord, DataKind, LatencyRecord
+from vireid.core.records import DataKind, LatencyRecord
 from vireid.store import Store, unwritable, write_atomically
 
 MANIFEST = "bundle.json"
@@ -264,7 +264,7 @@ def add_records(store: Store, records: Sequence[LatencyRecord]) -> Added:
     added = Added()
     with store.lock("records"):
         failures = [failed.model_dump() for failed in store.failures()]
-        graphs = {record.artefact for record in store.records() if isinstance(record, CostRecord)}
+        graphs = {row.graph for row in store.rows() if row.kind == "cost"}
         for record in records:
             if record.status == "failed":
                 there, same = None, record.model_dump() in failures

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, get_args
@@ -195,16 +194,6 @@ def _rows(count: int) -> str:
         if count >= size and count % size == 0:
             return f"{count // size} {letter}"
     return str(count)
-
-
-def summary(record: GalleryRecord | SearchRecord) -> tuple[str, str]:
-    """What a record is of, and its result, for listings."""
-    if record.kind == "gallery":
-        label = show.protocol_label(record.card)
-        return f"{record.storage} of {record.fit}: {label}", f"mAP {100 * record.metrics.get('mAP', 0):.1f}"
-    middle = statistics.median(record.seconds) if record.seconds else float("nan")
-    what = f"{record.library}, {record.storage}, {record.rows} rows of {record.features} values"
-    return what, f"{1e3 * middle:.2f} ms"
 
 
 def numbers(record: GalleryRecord | SearchRecord) -> Table:

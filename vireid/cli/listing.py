@@ -4,99 +4,127 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from vireid.cli import gallery
 from vireid.cli.show import protocol_label
+from vireid.core.config import canonical_json
 from vireid.core.messages import DASH, counted
 from vireid.core.table import Table
 
 if TYPE_CHECKING:
     from vireid.core.plan import Plan
-    from vireid.core.records import EvaluationRecord, Record
+    from vireid.core.protocol_card import ProtocolCard
+    from vireid.core.record_row import RecordRow
 
 COLUMNS = ("id", "kind", "status", "data", "ended", "result", "what", "stale")
 
 
-def record_lines(records: Sequence[Record], stale: Mapping[str, list[str]], width: int | None) -> list[str]:
+def record_lines(rows: Sequence[RecordRow], stale: Mapping[str, list[str]], width: int | None) -> list[str]:
     """A listing of records, oldest first, a line each; ``stale`` names, by id, what has changed since.
 
     There may be thousands, so that these are lines and no table. On a terminal of ``width`` columns a line has what
     tells runs apart and is cut at its end; elsewhere (None) lines are whole, their cells separated by tabs.
     """
-    ordered = sorted(records, key=lambda record: record.ended)
-    entries = [record_entry(record, stale.get(record.id, [])) for record in ordered]
+    ordered = sorted(rows, key=lambda row: str(row.get("ended")))
+    entries = [record_entry(row, stale.get(row.id, [])) for row in ordered]
     if width is None:
-        rows = [["; ".join(v) if isinstance(v, list) else str(v) for v in entry.values()] for entry in entries]
-        return ["\t".join(row) for row in [list(COLUMNS), *rows]]
+        lines = [["; ".join(v) if isinstance(v, list) else str(v) for v in entry.values()] for entry in entries]
+        return ["\t".join(line) for line in [list(COLUMNS), *lines]]
     shown = [("id", "kind", "ended", "result", "what")]
-    for record, entry in zip(ordered, entries, strict=True):
-        what = _evaluated(record) if record.kind == "evaluation" and record.status == "ok" else entry["what"]
+    for row, entry in zip(ordered, entries, strict=True):
+        what = _evaluated(row) if row.kind == "evaluation" and row.status == "ok" else entry["what"]
         failed = "" if entry["status"] == "ok" else f"{entry['status']}: "
         mark = "*" if entry["stale"] else " "
         shown.append((entry["id"] + mark, entry["kind"], entry["ended"][:10], entry["result"], failed + what))
     widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
-    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in shown]
-    lines = [line if len(line) <= width else line[: width - 1] + "…" for line in lines]
+    texts = ["  ".join(map(str.ljust, cells, widths)).rstrip() for cells in shown]
+    texts = [text if len(text) <= width else text[: width - 1] + "…" for text in texts]
     if any(entry["stale"] for entry in entries):
-        lines.append("* stale: what made it has changed since; `vireid results show ID` says what")
-    return lines
+        texts.append("* stale: what made it has changed since; `vireid results show ID` says what")
+    return texts
 
 
-def record_entry(record: Record, stale: Sequence[str]) -> dict[str, Any]:
+def record_entry(row: RecordRow, stale: Sequence[str]) -> dict[str, Any]:
     """One record as a listing has it, by the names in ``COLUMNS``."""
-    what, result = _summary(record)
-    values = (record.id, record.kind, record.status, record.data_kind, record.ended, result, what, list(stale))
+    what, result = _summary(row)
+    values = (row.id, row.kind, row.status, row.get("data_kind"), row.get("ended"), result, what, list(stale))
     return dict(zip(COLUMNS, values, strict=True))
 
 
-def _evaluated(record: EvaluationRecord) -> str:
+def _evaluated(row: RecordRow) -> str:
     """An evaluation in few columns: what tells those of a fit apart comes first."""
-    card, settings = record.card, record.card.reranking_settings
-    again = "" if card.is_plain else f"re-ranked ({settings['name']})"
-    file = "" if record.artefact is None else f"{record.artefact.runtime['name']} {record.artefact.precision}"
-    shots = f"{card.shots}-shot" if card.shots else ""
-    text = f"text {card.text_label}" if card.reads_text else ""
-    method = record.source.method or ""
+    card = _card(canonical_json(row.part("protocol")))
+    settings = card.reranking_settings
     phrases = [
-        method,
-        file,
+        row.method,
+        _file(row),
         card.corruption_label,
         card.mode,
-        again,
-        text,
+        "" if card.is_plain else f"re-ranked ({settings['name']})",
+        f"text {card.text_label}" if card.reads_text else "",
         card.direction,
-        shots,
+        f"{card.shots}-shot" if card.shots else "",
         card.name,
         card.split,
     ]
-    return f"{record.fit[:6]}: {' · '.join(filter(None, phrases))}"
+    return f"{str(row.fit)[:6]}: {' · '.join(filter(None, phrases))}"
 
 
-def _summary(record: Record) -> tuple[str, str]:
+def _file(row: RecordRow) -> str:
+    """What ran the file that was evaluated, and its precision; empty of a trained model itself."""
+    runtime, precision = row.get("artefact", "runtime", "name"), row.get("artefact", "precision")
+    return "" if row.graph is None else f"{runtime} {precision}"
+
+
+@cache
+def _card(text: str) -> ProtocolCard:
+    """A protocol card; thousands of evaluations share a few."""
+    from vireid.core.protocol_card import ProtocolCard
+
+    return ProtocolCard.model_validate_json(text)
+
+
+def _summary(row: RecordRow) -> tuple[str, str]:
     """What a record is of, and its result."""
-    if record.status != "ok":
-        return record.reason or "", ""
-    if record.kind == "fit":
-        if record.source.method is not None and record.imported is not None:
-            return record.imported.source, record.imported.file
-        model = record.config["model"]["name"]
-        if record.imported is not None:
-            return f"{model}, weights of {record.imported.source}", record.imported.file
-        return f"{model}, seed {record.seed}, {counted(len(record.curves), 'epoch')}", f"{record.seconds or 0:.0f} s"
-    if record.kind == "evaluation":
-        file = "" if record.artefact is None else f"{record.artefact.runtime['name']} {record.artefact.precision} of "
-        label = protocol_label(record.card)
-        of = "" if record.source.method is None else f", {record.source.method}"
-        return f"{file}{record.fit}{of}: {label}", f"mAP {100 * record.metrics.get('mAP', 0):.1f}"
-    if record.kind == "cost":
-        macs = DASH if record.macs is None else f"{record.macs / 1e9:.3f} GMAC"
-        return f"{record.model['name']} {record.resolution[0]}×{record.resolution[1]}", macs
-    if record.kind == "gallery" or record.kind == "search":
-        return gallery.summary(record)
-    middle = statistics.median(record.seconds) if record.seconds else float("nan")
-    runtime = f"{record.runtime.get('name')} {record.precision}, {counted(record.threads, 'thread')}"
-    return f"{runtime}, batch {record.batch}", f"{1e3 * middle:.2f} ms"
+    get = row.get
+    if row.status != "ok":
+        return get("reason") or "", ""
+    if row.kind == "fit":
+        source, file = get("imported", "source"), get("imported", "file")
+        if row.method is not None and file is not None:
+            return source, file
+        model = get("config", "model", "name")
+        if file is not None:
+            return f"{model}, weights of {source}", file
+        return f"{model}, seed {get('seed')}, {counted(get('curves'), 'epoch')}", f"{get('seconds') or 0:.0f} s"
+    if row.kind == "evaluation":
+        of = "" if row.method is None else f", {row.method}"
+        file = "" if row.graph is None else f"{_file(row)} of "
+        return f"{file}{row.fit}{of}: {_protocol(row)}", _mean_ap(row)
+    if row.kind == "cost":
+        (height, width), macs = get("resolution"), get("macs")
+        return f"{get('model', 'name')} {height}×{width}", DASH if macs is None else f"{macs / 1e9:.3f} GMAC"
+    if row.kind == "gallery":
+        return f"{get('storage')} of {row.fit}: {_protocol(row)}", _mean_ap(row)
+    if row.kind == "search":
+        what = f"{get('library')}, {get('storage')}, {get('rows')} rows of {get('features')} values"
+        return what, _middle(row)
+    runtime = f"{get('runtime', 'name')} {get('precision')}, {counted(get('threads'), 'thread')}"
+    return f"{runtime}, batch {get('batch')}", _middle(row)
+
+
+def _protocol(row: RecordRow) -> str:
+    return protocol_label(_card(canonical_json(row.part("protocol"))))
+
+
+def _mean_ap(row: RecordRow) -> str:
+    return f"mAP {100 * (row.get('metrics', 'mAP') or 0):.1f}"
+
+
+def _middle(row: RecordRow) -> str:
+    seconds = row.get("seconds")
+    return f"{1e3 * (statistics.median(seconds) if seconds else float('nan')):.2f} ms"
 
 
 def plan_table(plan: Plan, *, terminal: bool) -> Table:

@@ -26,18 +26,22 @@ def list_records(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """List records, oldest first; a record whose component source has changed since is marked as stale."""
+    from vireid.core.collector import collector_paused
+    from vireid.core.record_row import RecordRow
     from vireid.experiment.sources import stale_parts
 
     kept = opened(store)
-    records = [r for r in (kept.failures() if failed else kept.records()) if kind in (None, r.kind)]
-    stale = stale_parts(records)
+    every = map(RecordRow.of, kept.failures()) if failed else kept.rows()
+    with collector_paused():
+        rows = [row for row in every if kind in (None, row.kind)]
+        stale = stale_parts(rows)
     if as_json:
-        entries = [record_entry(record, stale.get(record.id, [])) for record in records]
+        entries = [record_entry(row, stale.get(row.id, [])) for row in rows]
         typer.echo(json.dumps(entries, indent=1, ensure_ascii=False))
-    elif not records:
+    elif not rows:
         console.print(f"no records in {kept.runs}", soft_wrap=True)
     else:
-        for line in record_lines(records, stale, console.width if console.is_terminal else None):
+        for line in record_lines(rows, stale, console.width if console.is_terminal else None):
             typer.echo(line)
 
 

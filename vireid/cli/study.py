@@ -152,14 +152,15 @@ def _estimate(
     definition: Study, planned: Plan, configs: Mapping[str, ExperimentConfig], records: Store, jobs: int
 ) -> None:
     from vireid.ablation.engines.local import share_cores
-    from vireid.ablation.estimate import estimate, lines
+    from vireid.ablation.estimate import estimate, lines, telling
     from vireid.experiment.records import environment
     from vireid.store import Store
 
     config = share_cores(next(iter(configs.values())), jobs)
     published = Store(shipped("results"))
-    others = () if published.root.resolve() == records.root.resolve() else published.records()
-    for line in lines(definition, estimate(planned, configs, records, others, environment(config), jobs)):
+    here = environment(config)
+    others = () if published.root.resolve() == records.root.resolve() else published.records(telling(here))
+    for line in lines(definition, estimate(planned, configs, records, others, here, jobs)):
         console.print(line)
 
 
@@ -244,7 +245,7 @@ def report(
         from vireid.experiment.sources import stale_parts
         from vireid.report.index import write_index
 
-        console.print(f"studies: {write_index(records, list(stale_parts(records.records())))}", soft_wrap=True)
+        console.print(f"studies: {write_index(records, list(stale_parts(records.rows())))}", soft_wrap=True)
 
 
 @app.command("new-method")
@@ -276,7 +277,7 @@ def render(
 
     with bars() as progress:
         progress("render the report", 0, 1, template.name)
-        stale = list(stale_parts(store.records()))
+        stale = list(stale_parts(store.rows()))
         page = render_report(store.root, study, template, out, stale, columns, formats, runs)
         progress("render the report", 1, 1)
     return page

@@ -9,9 +9,9 @@ their ``source`` names the method.
 
 import statistics
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from vireid.core.config import Strict
 from vireid.core.environment import Environment
@@ -351,7 +351,20 @@ class SearchRecord(RecordBase):
 
 
 Record = FitRecord | EvaluationRecord | CostRecord | LatencyRecord | GalleryRecord | SearchRecord
+
+
+class _Samples(BaseModel):
+    """Fields of a fit that ``vireid.core.record_row.RecordRow`` lacks; the others are passed over."""
+
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
+
+    curves: list[dict[str, Any]] = []
+    step_seconds: list[float] = []
+
+
 _ADAPTER: TypeAdapter[Record] = TypeAdapter(Annotated[Record, Field(discriminator="kind")])
+_SAMPLES = TypeAdapter(_Samples)
+T = TypeVar("T")
 
 
 def read_record(text: str | bytes, where: str) -> Record:
@@ -360,8 +373,22 @@ def read_record(text: str | bytes, where: str) -> Record:
     Raises:
         UserError: not a record, or one of a schema that this version cannot read.
     """
+    return _read(_ADAPTER, text, where)
+
+
+def read_samples(text: str | bytes, where: str) -> dict[str, list[Any]]:
+    """Learning curves and step times of a fit's record, without the rest of it.
+
+    Raises:
+        UserError: as ``read_record``.
+    """
+    samples = _read(_SAMPLES, text, where)
+    return {"curves": samples.curves, "step_seconds": samples.step_seconds}
+
+
+def _read(schema: TypeAdapter[T], text: str | bytes, where: str) -> T:
     try:
-        return _ADAPTER.validate_json(text)
+        return schema.validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"])

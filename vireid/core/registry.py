@@ -11,7 +11,7 @@ import hashlib
 import importlib
 import importlib.util
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
@@ -48,12 +48,20 @@ class Registry:
         table: name -> ``module:Class``.
         configs: name -> ``module:Config`` of those whose ``Config`` is to be had without the class; it then has the
             ``version`` too, and what else others may ask before a component is built (``visible_views``).
+        methods: optional method of the contract -> names of the components in ``configs`` that have it.
     """
 
-    def __init__(self, kind: str, table: Mapping[str, str], configs: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        kind: str,
+        table: Mapping[str, str],
+        configs: Mapping[str, str] | None = None,
+        methods: Mapping[str, Collection[str]] | None = None,
+    ) -> None:
         self.kind = kind
         self._table = dict(table)
         self._configs = dict(configs or {})
+        self._methods = {method: frozenset(names) for method, names in (methods or {}).items()}
 
     def names(self) -> list[str]:
         """Registered names in table order."""
@@ -103,6 +111,16 @@ class Registry:
             UserError: as ``load``.
         """
         return getattr(self._declaring(name), attribute, default)
+
+    def has_method(self, name: str, method: str) -> bool:
+        """Whether a component has an optional method; of the suite's own without importing the component.
+
+        Raises:
+            UserError: as ``load``.
+        """
+        if name in self._configs and method in self._methods:
+            return name in self._methods[method]
+        return callable(getattr(self.load(name), method, None))
 
     def _declaring(self, name: str) -> Any:
         return self.config(name) if name in self._configs else self.load(name)
@@ -187,15 +205,23 @@ def _sources(module_name: str) -> frozenset[str]:
             continue
         files[name] = file
         package = name if Path(file).name == "__init__.py" else name.rpartition(".")[0]
-        for node in ast.walk(_parsed(file)):
-            if isinstance(node, ast.Import):
-                queue += [alias.name for alias in node.names if alias.name.partition(".")[0] == top]
-            elif isinstance(node, ast.ImportFrom):
-                base = ".".join([*package.split(".")[: len(package.split(".")) - node.level + 1], node.module or ""])
-                base = base.strip(".") if node.level else node.module or ""
-                if base.partition(".")[0] == top:
-                    queue += [base, *(f"{base}.{alias.name}" for alias in node.names)]
+        queue += _imported(file, Path(file).stat().st_mtime_ns, package, top)
     return frozenset(files.values())
+
+
+@cache
+def _imported(file: str, _changed: int, package: str, top: str) -> tuple[str, ...]:
+    """What a file may import from its own top-level package: modules, or names in them. Components share most files."""
+    imported: list[str] = []
+    for node in ast.walk(_parsed(file)):
+        if isinstance(node, ast.Import):
+            imported += [alias.name for alias in node.names if alias.name.partition(".")[0] == top]
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join([*package.split(".")[: len(package.split(".")) - node.level + 1], node.module or ""])
+            base = base.strip(".") if node.level else node.module or ""
+            if base.partition(".")[0] == top:
+                imported += [base, *(f"{base}.{alias.name}" for alias in node.names)]
+    return tuple(imported)
 
 
 def _file(module: str) -> str | None:

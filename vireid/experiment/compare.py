@@ -66,7 +66,7 @@ def _evaluations(store: Store, record: Record) -> dict[str, EvaluationRecord]:
         raise UserError(f"run {record.id} is a record of kind '{record.kind}'; name a fit or an evaluation")
     return {
         _key(other): other
-        for other in store.records()
+        for other in store.records(lambda row: row.kind == "evaluation" and row.fit == record.id)
         if isinstance(other, EvaluationRecord) and (other.status, other.fit, other.artefact) == ("ok", record.id, None)
     }
 

@@ -79,8 +79,8 @@ def environment(record: Record) -> dict[str, Any]:
 
 def evaluations_of(store: Store, fit: str) -> list[EvaluationRecord]:
     """A fit's finished evaluations, those of its files last."""
-    every = (record for record in store.records() if isinstance(record, EvaluationRecord) and record.fit == fit)
-    finished = [record for record in every if record.status == "ok"]
+    every = store.records(lambda row: row.kind == "evaluation" and row.fit == fit and row.status == "ok")
+    finished = [record for record in every if isinstance(record, EvaluationRecord)]
     return sorted(finished, key=lambda record: (record.artefact is not None, record.card.full_title, record.id))
 
 

@@ -100,7 +100,7 @@ def gallery_step(
 def _deployed(run: RunContext) -> Iterator[_Source]:
     """The files of a fit that have an evaluation, one for each runtime."""
     seen: set[str] = set()
-    for record in run.store.records():
+    for record in run.store.records(lambda row: row.kind == "evaluation" and row.fit == run.fit.id):
         if not isinstance(record, EvaluationRecord) or record.fit != run.fit.id or record.artefact is None:
             continue
         settings = {key: value for key, value in record.artefact.runtime.items() if key != "version"}

@@ -8,7 +8,8 @@ import yaml
 
 from vireid.core.config import Strict, parse
 from vireid.core.errors import UserError
-from vireid.core.records import ComponentStamp, EvaluationRecord, FitRecord, Record
+from vireid.core.record_row import RecordRow
+from vireid.core.records import ComponentStamp, Record
 from vireid.core.registry import source_digest
 from vireid.experiment.identity import REGISTRIES
 
@@ -63,17 +64,18 @@ def part_stamp(part: str) -> ComponentStamp:
     return ComponentStamp(name=part, version="1", digest=source_digest(*_PARTS[part]))
 
 
-def stale_parts(records: Iterable[Record]) -> dict[str, list[str]]:
+def stale_parts(records: Iterable[Record | RecordRow]) -> dict[str, list[str]]:
     """By the id of each stale record, its parts whose source differs now and is not declared equivalent.
 
     A model's cost and latency rest on the model alone. A record that does not name what trained or evaluated it is
-    stale in that, too, unless declared. Sources are read once for all records.
+    stale in that, too, unless declared. Sources are read once for all records, whose rows say enough.
     """
     same = cache(same_results)
     stale = {}
     for record in records:
-        if record.source.kind != "published":
-            stale[record.id] = [_label(*stamp) for stamp in _stamps(record) if not same(*stamp)]
+        row = record if isinstance(record, RecordRow) else RecordRow.of(record)
+        if not row.is_published:
+            stale[row.id] = [_label(*stamp) for stamp in _stamps(row) if not same(*stamp)]
     return {run: parts for run, parts in stale.items() if parts}
 
 
@@ -92,16 +94,15 @@ def same_results(kind: str, name: str, digest: str) -> bool:
     return digest in _as_good_as(f"{kind} {name}", now)
 
 
-def _stamps(record: Record) -> Iterator[tuple[str, str, str]]:
-    resting_on = isinstance(record, FitRecord | EvaluationRecord)
-    for kind, stamp in record.components.items():
+def _stamps(row: RecordRow) -> Iterator[tuple[str, str, str]]:
+    resting_on, components = row.kind in ("fit", "evaluation"), row.part("components")
+    for kind, stamp in components.items():
         if resting_on or kind == "model":
-            yield kind, stamp.name, stamp.digest
-    trained = resting_on and record.source.method is None
-    trained = trained and not (isinstance(record, FitRecord) and record.imported is not None)
-    needed = [*(["trainer"] if trained else []), *(["evaluator"] if isinstance(record, EvaluationRecord) else [])]
+            yield kind, stamp["name"], stamp["digest"]
+    trained = resting_on and row.method is None and not row.part("imported")
+    needed = [*(["trainer"] if trained else []), *(["evaluator"] if row.kind == "evaluation" else [])]
     for part in needed:
-        if part not in record.components:
+        if part not in components:
             yield part, part, _UNRECORDED
 
 

@@ -184,7 +184,8 @@ def _of_cost(store: Store, record: CostRecord) -> Remake:
 
 
 def _of_latency(store: Store, record: LatencyRecord) -> Remake:
-    costs = [c for c in store.records() if isinstance(c, CostRecord) and c.artefact == record.artefact]
+    every = store.records(lambda row: row.kind == "cost" and row.graph == record.artefact)
+    costs = [cost for cost in every if isinstance(cost, CostRecord)]
     if not costs:
         return Remake(None, f"no cost record in this store names its graph {record.artefact}")
     planned = (_planned_network(store, cost) for cost in costs)

@@ -58,7 +58,8 @@ def bundle_step(
     """
     models: list[BundledModel] = []
     files: dict[str, bytes] = {}
-    evaluations = [record for record in store.records() if isinstance(record, EvaluationRecord)]
+    every = store.records(lambda row: row.kind == "evaluation")
+    evaluations = [record for record in every if isinstance(record, EvaluationRecord)]
     contents = [*_export(runs), *((str(path), _read(path)) for path in exported)]
     if not contents:
         raise UserError("nothing to bundle: name fits, a configuration, or exported files with --file")

@@ -2,8 +2,9 @@
 
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from vireid.core.config import canonical_json
@@ -108,6 +109,7 @@ def store_deployment(store: Store) -> DeploymentView:
     """Every fit of a store that could be deployed, seeds of one configuration together; features have no network."""
     records, plans = {record.id: record for record in store.records()}, plans_of(store)
     costs = [record for record in records.values() if isinstance(record, CostRecord) and _is_result(record)]
+    cost_of = cost_finder(costs)
     planned = {run.fit: (with_level_names(plan), run) for plan in plans for run in plan.runs}
     groups: dict[str, list[FitRecord]] = {}
     for record in records.values():
@@ -118,7 +120,7 @@ def store_deployment(store: Store) -> DeploymentView:
     models: list[Model] = []
     for fits in groups.values():
         fits.sort(key=lambda fit: fit.seed)
-        label, cost = describe(fits[0].config["model"]), cost_of_fit(fits[0], costs)
+        label, cost = describe(fits[0].config["model"]), cost_of(fits[0].config)
         overrides: tuple[str, ...] = ()
         if fits[0].id in planned:
             plan, run = planned[fits[0].id]
@@ -130,12 +132,24 @@ def store_deployment(store: Store) -> DeploymentView:
     return _deployment(str(store.root.name), _with_unique_labels(models), records.values(), plans, store)
 
 
-def cost_of_fit(fit: FitRecord, costs: Iterable[CostRecord]) -> CostRecord | None:
-    """The cost of a fit's graph: same model configuration (its teacher is not deployed) at the same resolution."""
-    wanted = _without_teacher(fit.config.get("model", {}))
-    data = fit.config.get("data", {})
-    size = (data.get("height"), data.get("width"))
-    return next((c for c in costs if tuple(c.resolution) == size and _without_teacher(c.model) == wanted), None)
+def cost_finder(costs: Iterable[CostRecord]) -> Callable[[Mapping[str, Any]], CostRecord | None]:
+    """Finds the cost of a fit's graph by the fit's configuration.
+
+    It is of the same model configuration (its teacher is not deployed) at the same resolution. Each network is looked
+    for once: a store of thousands of fits has few.
+    """
+    known = [(tuple(cost.resolution), _without_teacher(cost.model), cost) for cost in costs]
+
+    @cache
+    def find(height: Any, width: Any, model: str) -> CostRecord | None:
+        wanted = json.loads(model)
+        return next((c for size, network, c in known if size == (height, width) and network == wanted), None)
+
+    def cost_of(config: Mapping[str, Any]) -> CostRecord | None:
+        data = config.get("data", {})
+        return find(data.get("height"), data.get("width"), canonical_json(_without_teacher(config.get("model", {}))))
+
+    return cost_of
 
 
 def describe(model: Mapping[str, Any]) -> str:
@@ -163,9 +177,10 @@ def _deployment(
     for model in models:
         sharing.setdefault(model.graph, []).append(model.label)
     labels = {graph: _together(names) for graph, names in sharing.items()}
-    fits = [record for record in everything if isinstance(record, FitRecord)]
+    cost_of = cost_finder(costs)
+    configurations = (row.part("config") for row in store.rows() if row.kind == "fit")
     trained = {run.cost for plan in plans for run in plan.runs}
-    trained |= {cost.id for fit in fits if (cost := cost_of_fit(fit, costs)) is not None}
+    trained |= {cost.id for config in configurations if (cost := cost_of(config)) is not None}
     for cost in costs:
         if cost.id not in trained and cost.artefact is not None and cost.artefact not in labels:
             labels[cost.artefact] = f"{describe(cost.model)} (untrained)"

@@ -15,6 +15,7 @@ import pandas as pd
 from vireid.core.config import parse
 from vireid.core.errors import UserError
 from vireid.core.plan import Cell, Plan, PlannedRun
+from vireid.core.record_row import RecordRow
 from vireid.core.records import CostRecord, EvaluationRecord, FitRecord, LatencyRecord, Record
 from vireid.report.records.keys import METRICS, AccuracyKey, as_sentence, data_label, data_note, grouped
 from vireid.report.records.timings import Timing, TimingBlock, timings
@@ -80,13 +81,24 @@ class StudyView:
     def __init__(self, store: Store, name: str, stale: Collection[str] | None = None, plan: Plan | None = None) -> None:
         self.store = store
         self.plan = with_level_names(read_plan(store, name) if plan is None else plan)
-        self.records: dict[str, Record] = {record.id: record for record in store.records()}
+        self.records: dict[str, Record] = {record.id: record for record in store.records(self._reads)}
         self._failures: dict[str, list[Record]] = {}
         for failure in store.failures():
             self._failures.setdefault(failure.id, []).append(failure)
         self.cells: dict[str, Cell] = {cell.name: cell for cell in self.plan.cells}
         self._stale_known = stale is not None
         self.runs = [self._join(run, frozenset(stale or ())) for run in self.plan.runs]
+
+    @cached_property
+    def _planned(self) -> frozenset[str]:
+        """Ids of the records that the plan names."""
+        return frozenset(n for r in self.plan.runs for n in (r.fit, r.cost, *r.evaluations, *r.deployed))
+
+    def _reads(self, row: RecordRow) -> bool:
+        """Whether a report may show a record: not other studies' fits, and of their evaluations none either."""
+        if row.kind not in ("fit", "evaluation") or row.id in self._planned:
+            return True
+        return row.is_published or row.method is not None or (row.graph is not None and row.fit in self._planned)
 
     def _join(self, run: PlannedRun, stale: frozenset[str]) -> RunView:
         problems: list[str] = []

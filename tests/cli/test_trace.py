@@ -30,9 +30,13 @@ def test_show_says_where_a_fit_comes_from(shell):
 
 def test_show_and_list_as_json(shell):
     shown = printed(shell.run("results", "show", FIT, "--json", "--store", RESULTS))
-    assert (shown["record"]["id"], len(shown["evaluations"])) == (FIT, 3)
+    assert (shown["record"]["id"], len(shown["evaluations"])) == (
+        FIT,
+        15,
+    )  # the model's three, and twelve of int8 files
     assert shown["command"].startswith("vireid train ")
-    assert shown["studies"] == [{"study": "optimized_idkl", "cell": "baseline", "seed": 101}]
+    named = ("int8_kernels", "optimized_idkl")
+    assert shown["studies"] == [{"study": study, "cell": "baseline", "seed": 101} for study in named]
     listed = printed(shell.run("results", "list", "--kind", "fit", "--json", "--store", RESULTS))
     assert FIT in [entry["id"] for entry in listed]
     assert {entry["kind"] for entry in listed} == {"fit"}

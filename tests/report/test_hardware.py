@@ -28,7 +28,7 @@ from vireid.core.records import CostRecord, FitRecord, LatencyRecord
 from vireid.experiment.compare import _evaluations
 from vireid.report.page import open_report
 from vireid.report.records.choose import Deployable, candidates, find_accuracy_key, front
-from vireid.report.records.deployment import DeploymentView, cost_of_fit, store_deployment, study_deployment
+from vireid.report.records.deployment import DeploymentView, cost_finder, store_deployment, study_deployment
 from vireid.report.records.keys import TimingKey
 from vireid.report.records.study import StudyView
 from vireid.report.records.timings import machine_names, timings
@@ -185,7 +185,7 @@ def test_a_store_joins_fits_to_costs_by_their_configuration(store: Store) -> Non
     costs = [r for r in store.records() if isinstance(r, CostRecord)]
     fits = [r for r in store.records() if isinstance(r, FitRecord)]
     for fit in fits:  # a student's teacher is no part of what is deployed
-        cost = cost_of_fit(fit, costs)
+        cost = cost_finder(costs)(fit.config)
         assert cost is not None
         assert cost.artefact == graph(fit.config["model"]["name"])
         assert tuple(cost.resolution) == SIZE

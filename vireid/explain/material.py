@@ -84,8 +84,8 @@ def _write_start(seen: Seen) -> dict[str, Any]:
     return {"images": len(rows), "weights": began}
 
 
-def _trunk(model: Any) -> str:
-    return "random weights" if getattr(model, "pretrained", None) is None else "a trunk, everything else random"
+def _trunk(settings: Any) -> str:
+    return "random weights" if getattr(settings, "pretrained", None) is None else "a trunk, everything else random"
 
 
 def _where_trunks_lie(config: ExperimentConfig) -> ExperimentConfig:

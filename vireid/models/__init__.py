@@ -26,5 +26,5 @@ MODELS = Registry(
         "deen": "vireid.models.deen_config:DEENConfig",
         "vit": "vireid.models.vit_config:ViTConfig",
     },
-    {"shared_parameters": ("idkl", "iv_reid", "agw", "tskd", "tvi_lfm", "compact", "caj", "deen")},
+    {"shared_parameters": ("idkl", "iv_reid", "agw", "tskd", "tvi_lfm", "compact", "caj", "deen", "vit")},
 )

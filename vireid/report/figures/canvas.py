@@ -147,18 +147,18 @@ def plain_logarithm(axis: Axis) -> None:
     axis.set_tick_params(which="minor", labelsize=SMALL)
 
 
-def publish(figure: Figure, name: str, caption: str, out: Copies) -> Html:
+def publish(figure: Figure, name: str, caption: str, out: Copies, *, numbers: bool = True) -> Html:
     """Save ``figures/<name>`` in the kinds that ``out`` keeps and return the figure for the page.
 
-    Beside them lie the numbers that it shows, as CSV. The page carries the SVG as a data address, so that it shows
-    wherever the file is taken.
+    Beside them lie the numbers that it shows, as CSV, unless these are raw samples, which the records have. The page
+    carries the SVG as a data address, so that it shows wherever the file is taken.
     """
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # laid out once, the same in every copy
     drawings = {kind: drawn(figure, kind, caption) for kind in FIGURES if kind == "svg" or kind in out.kinds}
     source = "data:image/svg+xml;base64," + base64.b64encode(drawings["svg"]).decode()
     kept = [kind for kind, content in drawings.items() if out.write(f"figures/{name}.{kind}", content)]
-    if (points := points_csv(figure)) and out.write(f"figures/{name}.csv", points):
+    if numbers and (points := points_csv(figure)) and out.write(f"figures/{name}.csv", points):
         kept.append("csv")
     files = join((link(f"figures/{name}.{kind}", kind.upper()) for kind in kept), " · ")
     below = tag("figcaption", caption, " ", tag("span", files, class_="files"))

@@ -92,7 +92,7 @@ def _samples_figure(view: StudyView, out: Copies) -> Html:
             "bar: median, line: 5th to 95th percentile; samples far beyond are counted at the edge. "
             f"Measured on {devices}.{view.note}"
         )
-        return canvas.publish(drawn.figure, "latency", caption, out)
+        return canvas.publish(drawn.figure, "latency", caption, out, numbers=False)
 
 
 GRAPH_LINE = 40  # characters of a graph's name before it goes on in the next line

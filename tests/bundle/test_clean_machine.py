@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from tests.tiny import tiny
-from vireid.core.records import LatencyRecord
 from vireid.experiment.context import RunContext
 from vireid.experiment.cost.profile import cost_step
 from vireid.experiment.deploy.bundle import bundle_step
@@ -81,8 +80,8 @@ def test_a_fit_is_measured_where_there_is_no_pytorch_and_its_records_come_back(c
     arguments = [str(device / "record.json"), "--store", str(store.root)]
     added = subprocess.run([*command, *arguments], capture_output=True, text=True, env=told, timeout=300)
     assert added.returncode == 0, added.stdout + added.stderr
-    assert "2 new, 0 known" in added.stdout
+    assert "2 measurements by somebody" in added.stdout
     assert "no cost record" not in added.stdout
-    records = [record for record in store.records() if isinstance(record, LatencyRecord)]
-    assert {record.artefact for record in records} == {cost.artefact}
-    assert all("torch" not in record.environment.packages for record in records)
+    ((_, contribution),) = store.contributions()
+    assert {entry.record.artefact for entry in contribution.records} == {cost.artefact}
+    assert "torch" not in contribution.device.packages

@@ -14,7 +14,7 @@ from vireid.explain.attention import attention_maps
 from vireid.explain.grad_cam import last_map, similarity_maps
 
 pytestmark = pytest.mark.check
-ATTENDING = {"agw", "tskd", "caj"}  # non-local blocks; IDKL's attention is a choice
+ATTENDING = {"agw", "tskd", "caj", "vit"}  # non-local blocks, tokens; IDKL's attention is a choice
 
 
 def test_similarity_can_be_followed_back_in_either_modality(model: Any) -> None:  # noqa: F811

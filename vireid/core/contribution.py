@@ -158,27 +158,6 @@ class StageSettings(Exact):
     top: Count
 
 
-class MachineDescription(Exact):
-    """``Environment.device`` of a bundle."""
-
-    cpu: Line
-    cpu_family_model_stepping: list[Line | None]
-    architecture: Line
-    isa: list[Line]
-    logical_cores: Count | None
-    physical_cores: Count | None
-    accelerators: Annotated[list[str], Field(max_length=0)]
-    affinity: list[Annotated[int, Field(ge=0)]] | None
-    memory_bytes: Bytes | None
-    os: Line
-    governor: Line | None
-    frequency_mhz: dict[Literal["min", "max", "current"], Megahertz] | None
-    threads: Count
-
-
-_RUNTIME: TypeAdapter[Any] = TypeAdapter(dict[Name, Setting | dict[Name, Setting]], config=ConfigDict(strict=True))
-
-
 class Identity(Exact):
     """What of a machine decides the id of its measurements."""
 
@@ -189,6 +168,21 @@ class Identity(Exact):
     logical_cores: Count | None
     physical_cores: Count | None
     accelerators: Annotated[list[str], Field(max_length=0)]
+
+
+class MachineDescription(Identity):
+    """``Environment.device`` of a bundle."""
+
+    cpu: Line
+    affinity: list[Annotated[int, Field(ge=0)]] | None
+    memory_bytes: Bytes | None
+    os: Line
+    governor: Line | None
+    frequency_mhz: dict[Literal["min", "max", "current"], Megahertz] | None
+    threads: Count
+
+
+_RUNTIME: TypeAdapter[Any] = TypeAdapter(dict[Name, Setting | dict[Name, Setting]], config=ConfigDict(strict=True))
 
 
 class MeasuringBudget(Exact):

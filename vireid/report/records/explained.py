@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -52,13 +52,7 @@ class Explained:
         Raises:
             UserError: it is there and not readable.
         """
-        path = self.folder / name
-        if not path.is_file():
-            return None
-        try:
-            content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise self.broken(path, error) from error
+        content: dict[str, Any] | None = self._part(name, lambda path: json.loads(path.read_text(encoding="utf-8")))
         return content
 
     def table(self, name: str) -> pd.DataFrame | None:
@@ -67,11 +61,15 @@ class Explained:
         Raises:
             UserError: it is there and not readable.
         """
+        frame: pd.DataFrame | None = self._part(name, pd.read_csv)
+        return frame
+
+    def _part(self, name: str, read: Callable[[Path], Any]) -> Any:
         path = self.folder / name
         if not path.is_file():
             return None
         try:
-            return pd.read_csv(path)
+            return read(path)
         except (OSError, ValueError) as error:
             raise self.broken(path, error) from error
 

@@ -6,9 +6,10 @@ import pytest
 
 from vireid.ablation.plan import make_plan
 from vireid.ablation.study import read_study
-from vireid.config import ExperimentConfig, compose
+from vireid.config import ExperimentConfig
 from vireid.core.errors import UserError
 from vireid.models import MODELS
+from vireid.overrides import compose
 
 PATHS = [
     "/data/数据/SYSU",

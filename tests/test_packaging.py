@@ -10,8 +10,8 @@ from pathlib import Path
 
 import yaml
 
-from vireid.config import compose
 from vireid.experiment.identity import RunIds
+from vireid.overrides import compose
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

@@ -1,6 +1,7 @@
 """The configuration of a few small rendered people, which tests share."""
 
-from vireid.config import ExperimentConfig, compose
+from vireid.config import ExperimentConfig
+from vireid.overrides import compose
 
 WIDTH = "model.width=0.125"
 TINY = (

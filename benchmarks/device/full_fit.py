@@ -11,10 +11,11 @@ from pathlib import Path
 
 from device.task import Row, Task, ok, out_of_time
 
-from vireid.config import ExperimentConfig, compose
+from vireid.config import ExperimentConfig
 from vireid.core.records import EvaluationRecord
 from vireid.experiment.context import RunContext
 from vireid.experiment.fit import evaluate_step, fit_step
+from vireid.overrides import compose
 from vireid.store import Store
 
 FULL = (

@@ -17,11 +17,11 @@ import torch
 from training.contestants import Size, make_batch, make_run
 from training.released import ReleasedStep
 
-from vireid.config import compose
 from vireid.core.seeding import seed_everything
 from vireid.core.types import Batch
 from vireid.models.idkl import IDKL
 from vireid.models.importers.load import convert_state
+from vireid.overrides import compose
 from vireid.training.allocator import keep_freed_memory
 
 SIZE = Size(identities=8, images=4, height=96, width=48, classes=395)

@@ -10,12 +10,12 @@ from tests.tiny import tiny
 from vireid.ablation.estimate import estimate, lines
 from vireid.ablation.plan import make_plan
 from vireid.ablation.study import Study
-from vireid.config import compose
 from vireid.core.config import parse
 from vireid.core.environment import Environment
 from vireid.core.records import FitRecord
 from vireid.experiment.context import RunContext
 from vireid.experiment.fit import evaluate_step, fit_step
+from vireid.overrides import compose
 from vireid.store import Store
 
 STEPS, EPOCHS = 30, 20

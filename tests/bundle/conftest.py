@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from vireid.config import compose
+from vireid.overrides import compose
 
 SMALL = ("model=idkl_small", "model.width=0.125", "data.height=48", "data.width=32")
 QUICK = ("--seconds", "0.05", "--threads", "1")

@@ -9,11 +9,11 @@ import pytest
 
 from tests.bundle.conftest import SMALL
 from vireid.bundle.write import BundledModel, DeviceCheck, device_code, write_bundle
-from vireid.config import compose
 from vireid.core.errors import UserError
 from vireid.core.processor import kernels_of_runtime
 from vireid.core.records import EvaluationRecord
 from vireid.experiment.context import RunContext
+from vireid.overrides import compose
 from vireid.store import Store
 
 onnx = pytest.importorskip("onnx")

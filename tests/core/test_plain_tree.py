@@ -2,11 +2,11 @@
 
 import pytest
 
-from vireid import config
 from vireid.ablation.plan import make_plan
 from vireid.ablation.study import read_study, study_files
 from vireid.core import plain_tree
 from vireid.core.errors import UserError
+from vireid.overrides import compose
 
 
 @pytest.mark.parametrize("name", ["optimized_idkl", "tvi_lfm", "smoke"])
@@ -33,7 +33,7 @@ def test_a_study_is_planned_as_by_omegaconf(name: str, monkeypatch: pytest.Monke
 def test_overrides_mean_what_they_mean_to_omegaconf(overrides: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     def composed() -> object:
         try:
-            return config.compose(overrides)
+            return compose(overrides)
         except UserError as error:
             return str(error)
 

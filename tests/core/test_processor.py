@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from vireid.config import ExperimentConfig, compose
+from vireid.config import ExperimentConfig
 from vireid.core import processor
 from vireid.core.errors import UserError
 from vireid.core.processor import cpu_flags, emulated, integer_kernels, kernel_flags, kernels_of_runtime
 from vireid.experiment import identity, records
 from vireid.experiment.identity import RunIds
 from vireid.experiment.records import check_precisions
+from vireid.overrides import compose
 from vireid.profiling.device import describe_device
 
 AVX2 = "sse4_2 avx avx2 fma f16c"

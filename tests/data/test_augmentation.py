@@ -252,7 +252,7 @@ def test_deen_s_gray_is_the_luminance_of_half_of_the_images():
 
 
 def test_caj_s_second_view_has_one_channel_and_infrared_one_luminance_or_its_own():
-    from vireid.config import compose
+    from vireid.overrides import compose
 
     config = compose(
         ["model=caj_small", "augmentation=caj", "augmentation.pad=1", "augmentation.erasing.probability=0"]

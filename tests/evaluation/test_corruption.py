@@ -6,7 +6,6 @@ from typing import Any, get_args
 
 import pytest
 
-from vireid.config import compose
 from vireid.core.config import deciding, parse
 from vireid.core.corruption import CORRUPTIONS, OF_COLOUR
 from vireid.core.errors import UserError
@@ -17,6 +16,7 @@ from vireid.evaluation.corruption import Corruption, Where
 from vireid.evaluation.protocols import ProtocolConfig, card
 from vireid.evaluation.test_time import ModelProtocol
 from vireid.experiment.identity import RunIds
+from vireid.overrides import compose
 
 VISIBLE, INFRARED = (Modality.VISIBLE,), (Modality.INFRARED,)
 

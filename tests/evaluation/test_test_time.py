@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vireid.config import compose
 from vireid.core.config import deciding, parse
 from vireid.core.errors import UserError
 from vireid.core.types import Modality
@@ -16,6 +15,7 @@ from vireid.evaluation.mirror import WithMirror
 from vireid.evaluation.protocols import ProtocolConfig
 from vireid.evaluation.scorers import cosine
 from vireid.evaluation.test_time import ModelProtocol
+from vireid.overrides import compose
 
 MAPS = ("pooled", "pooled", "neck", "neck")
 WIDTH = 3

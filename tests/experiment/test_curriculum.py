@@ -3,7 +3,6 @@
 import pytest
 
 from tests.tiny import tiny
-from vireid.config import choices, compose, group_names
 from vireid.core.errors import UserError
 from vireid.experiment.context import RunContext
 from vireid.experiment.data import training_loader
@@ -11,6 +10,7 @@ from vireid.experiment.fit import fit_step
 from vireid.experiment.identity import RunIds, component_stamps
 from vireid.experiment.reload import config_of_fit
 from vireid.experiment.sources import stale_parts
+from vireid.overrides import choices, compose, group_names
 from vireid.store import Store
 
 RAMP = ("curriculum=ramp", "curriculum.end=1.0", "recipe.epochs=3", "recipe.stages=null")

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from vireid.config import compose
 from vireid.experiment.context import RunContext
 from vireid.experiment.fit import evaluate_step, fit_step
+from vireid.overrides import compose
 from vireid.store import Store
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "training.json").read_text(encoding="utf-8"))

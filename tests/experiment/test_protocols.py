@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from vireid.config import compose
 from vireid.core.errors import UserError
+from vireid.overrides import compose
 
 PROTOCOLS = "evaluation.protocols=[{name: regdb/split1, cmc: dedup}]"
 BASE = ["data=regdb", "data.root=/data/RegDB", "model=idkl_small", "recipe=smoke", PROTOCOLS]

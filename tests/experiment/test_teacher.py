@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from tests.tiny import tiny
 from vireid.ablation.plan import check_earlier_fits, in_waves, make_plan
 from vireid.ablation.study import Study
-from vireid.config import ExperimentConfig, compose
+from vireid.config import ExperimentConfig
 from vireid.core.errors import UserError
 from vireid.core.files import file_digest
 from vireid.core.records import FitRecord
@@ -27,6 +27,7 @@ from vireid.experiment.start import check_teacher
 from vireid.external.audit import save_imported
 from vireid.models.idkl import IDKL, IDKLConfig
 from vireid.models.importers.load import Imported
+from vireid.overrides import compose
 from vireid.store import Store
 
 TRAINING = "{training: ['model=idkl_small', 'model.width=0.125', 'recipe=smoke'], height: 64, width: 32}"

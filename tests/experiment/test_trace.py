@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from vireid.config import compose
 from vireid.core.errors import UserError
 from vireid.core.records import CostRecord, EvaluationRecord, FitRecord, LatencyRecord
 from vireid.experiment.differences import ABSENT, changes, figures, flat
 from vireid.experiment.identity import RunIds
 from vireid.experiment.reload import protocol_mapping
 from vireid.experiment.trace import find_record, planned_in, remake
+from vireid.overrides import compose
 from vireid.report.records.study import read_plan
 from vireid.store import Store
 

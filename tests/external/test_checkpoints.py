@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import nn
 
-from vireid.config import compose
 from vireid.core.errors import UserError
 from vireid.core.types import Batch
 from vireid.experiment.identity import MODEL_CARD, ModelCard
@@ -22,6 +21,7 @@ from vireid.models.agw_config import AGWConfig
 from vireid.models.idkl import IDKL, IDKLConfig
 from vireid.models.importers import IMPORTERS
 from vireid.models.importers.load import Imported
+from vireid.overrides import compose
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 SMALL = IDKLConfig(backbone="resnet18", width=0.125)

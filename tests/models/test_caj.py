@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import torch
 
-from vireid.config import compose
 from vireid.core.config import parse
 from vireid.core.errors import UserError
 from vireid.core.types import Batch
@@ -16,6 +15,7 @@ from vireid.losses.numeric import euclidean
 from vireid.losses.squared_weighted_triplet import squared_weighted_triplet
 from vireid.models.caj import CAJ
 from vireid.models.caj_config import CAJConfig
+from vireid.overrides import compose
 
 MakeBatch = Callable[..., Batch]
 SMALL = {"name": "caj", "backbone": "resnet18", "width": 0.125, "nonlocal_blocks": (0, 2, 2, 0)}

@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from tests.models.public_state import GOLDEN, drawn
-from vireid.config import compose
 from vireid.core.config import parse
 from vireid.core.errors import UserError
 from vireid.core.types import Batch, Modality
@@ -22,6 +21,7 @@ from vireid.models.deen import DEEN, EMBEDDINGS
 from vireid.models.deen_blocks import ChannelStep, Expansion, PositionStep
 from vireid.models.deen_config import DEENConfig
 from vireid.models.resnet import Branch, Stem
+from vireid.overrides import compose
 
 MakeBatch = Callable[..., Batch]
 SMALL = {"name": "deen", "backbone": "resnet18", "width": 0.125}

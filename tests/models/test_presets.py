@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 
-from vireid.config import compose
 from vireid.core.types import Batch
 from vireid.losses.terms import evaluate_terms
 from vireid.models.idkl import IDKL, IDKLConfig
+from vireid.overrides import compose
 from vireid.training.schedules import lr_factor
 
 MakeBatch = Callable[..., Batch]

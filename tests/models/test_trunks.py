@@ -12,7 +12,6 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from vireid.ablation.study import read_study
-from vireid.config import compose
 from vireid.core.errors import UserError
 from vireid.core.records import FitRecord, read_record
 from vireid.core.shipped import shipped
@@ -20,6 +19,7 @@ from vireid.experiment.fit import build_model
 from vireid.experiment.identity import RunIds, component_specification
 from vireid.models import trunk
 from vireid.models.trunk import TRUNKS, TrunkSpec, trunk_file
+from vireid.overrides import compose
 
 FILES = sorted(TRUNKS.glob("*.safetensors"))
 BASE = ["data=sysu_quick", "recipe=from_trunk", "model.pretrained=trunk"]

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from tests.losses.test_mmd import naive as naive_mmd
-from vireid.config import compose
 from vireid.core.config import parse
 from vireid.core.errors import UserError
 from vireid.core.seeding import key_to_int
 from vireid.core.types import Batch
 from vireid.models.tskd import TSKD, Prototypes
 from vireid.models.tskd_config import TSKDConfig
+from vireid.overrides import compose
 from vireid.training.config import RecipeConfig
 from vireid.training.loop import fit
 from vireid.weighting.config import FixedConfig

@@ -11,13 +11,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vireid.config import compose
 from vireid.core.config import parse
 from vireid.core.errors import UserError
 from vireid.core.types import Modality
 from vireid.models.vit import ViT
 from vireid.models.vit_config import ViTConfig
 from vireid.models.vit_trunk import resize_positions
+from vireid.overrides import compose
 from vireid.profiling.complexity import complexity
 from vireid.training.schedules import lr_factor
 

@@ -31,7 +31,6 @@ from vireid.ablation.plan import make_plan
 from vireid.ablation.study import read_study
 from vireid.bundle.contributed import check_file
 from vireid.bundle.write import FORMAT, SPECIFIED, VERSION, digest_of, read_records
-from vireid.config import compose
 from vireid.core.errors import UserError
 from vireid.core.identity import run_id
 from vireid.core.published import published_records
@@ -40,6 +39,7 @@ from vireid.data.images import read_header, read_image
 from vireid.evaluation.features import evaluate_set, read_feature_set
 from vireid.external.features import loss_terms_of_file
 from vireid.models.pretrained import read_state
+from vireid.overrides import compose
 from vireid.report.page import open_report
 from vireid.store import Store
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from tests.experiment.test_runs import tiny
-from vireid.config import compose
 from vireid.core.errors import UserError
 from vireid.experiment.context import RunContext
 from vireid.experiment.fit import evaluate_step, fit_step
 from vireid.experiment.identity import RunIds
+from vireid.overrides import compose
 from vireid.store import Store
 
 pytest.importorskip("tensorboard")

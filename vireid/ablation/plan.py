@@ -6,11 +6,12 @@ from itertools import product
 from vireid.ablation.fractions import alias_groups, fraction
 from vireid.ablation.references import find_cell, resolve
 from vireid.ablation.study import Study
-from vireid.config import ExperimentConfig, compose, group_names, override_key
+from vireid.config import ExperimentConfig
 from vireid.core.errors import UserError
 from vireid.core.plan import Cell, Plan, PlannedRun
 from vireid.experiment.context import RunContext
 from vireid.experiment.identity import RunIds, deployed_protocols, teacher_of
+from vireid.overrides import compose, group_names, override_key
 from vireid.store import Store
 
 Levels = dict[str, str]  # factor -> level

@@ -10,9 +10,9 @@ from typing import Any
 import yaml
 
 from vireid.ablation.study import Study, level_name
-from vireid.config import override_key
 from vireid.core.errors import UserError, did_you_mean
 from vireid.core.plan import Cell
+from vireid.overrides import override_key
 
 _ID_KEY = {"start_from": None, "model.teacher": "run"}  # what takes the id: the key itself, or a key of its mapping
 

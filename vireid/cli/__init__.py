@@ -151,8 +151,8 @@ def writable(root: Path) -> Store:
 @contextmanager
 def composed_run(overrides: Sequence[str], store: Path) -> Iterator[RunContext]:
     """The run of a configuration in a store, whose progress is shown for the time of the block."""
-    from vireid.config import compose
     from vireid.experiment.context import RunContext
+    from vireid.overrides import compose
 
     config, records = compose(overrides), writable(store)
     with bars() as progress:
@@ -198,9 +198,9 @@ def runs_named(
 
     Where nothing is named there is none, or with ``default`` that of the configuration without overrides.
     """
-    from vireid.config import compose
     from vireid.experiment.context import RunContext
     from vireid.experiment.reload import config_of_fit
+    from vireid.overrides import compose
 
     records = opened(store)
     overrides = [argument for argument in arguments if "=" in argument]

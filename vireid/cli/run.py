@@ -41,7 +41,8 @@ def config(
     """Print the resolved configuration, or its JSON Schema."""
     import yaml
 
-    from vireid.config import ExperimentConfig, choices, compose, group_names
+    from vireid.config import ExperimentConfig
+    from vireid.overrides import choices, compose, group_names
 
     if schema:
         typer.echo(json.dumps(ExperimentConfig.model_json_schema(), indent=2))
@@ -235,7 +236,7 @@ def _to_profile(arguments: list[str], store: Path, progress: ProgressCallback) -
     overrides = [text for text in arguments if "=" in text]
     if len(overrides) == len(arguments):
         return run_named(arguments, store, progress)
-    from vireid.config import compose, override_key
+    from vireid.overrides import compose, override_key
 
     if settled := [text for text in overrides if override_key(text).partition(".")[0] not in _OF_A_PROFILE]:
         raise UserError(f"'{settled[0]}': a fit has settled that; beside its id only profile and runtime can be set")

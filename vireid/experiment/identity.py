@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from vireid import evaluation
-from vireid.config import ExperimentConfig, compose, override_key
+from vireid.config import ExperimentConfig
 from vireid.core import corruption
 from vireid.core.config import Component, Strict, canonical_json, component, deciding, parse, resolved
 from vireid.core.environment import package_version
@@ -28,6 +28,7 @@ from vireid.evaluation.protocols import ProtocolConfig
 from vireid.evaluation.test_time import ModelProtocol
 from vireid.models import MODELS
 from vireid.models.base import TeacherConfig, declared
+from vireid.overrides import compose, override_key
 from vireid.profiling import RUNTIMES
 from vireid.training import WEIGHTS
 from vireid.weighting import CURRICULA, WEIGHTINGS

@@ -14,7 +14,7 @@ from typing import Any
 from safetensors.torch import load_file
 from torch import Tensor
 
-from vireid.config import ExperimentConfig, ImportedConfig, compose, override_key
+from vireid.config import ExperimentConfig, ImportedConfig
 from vireid.core.config import Component, parse
 from vireid.core.errors import UserError
 from vireid.core.files import file_digest
@@ -25,6 +25,7 @@ from vireid.experiment.identity import other_data, rendered
 from vireid.experiment.reload import kept_weights, remember_root
 from vireid.models.importers import IMPORTERS
 from vireid.models.importers.load import Imported, Importer
+from vireid.overrides import compose, override_key
 from vireid.store import write_atomically
 from vireid.training import WEIGHTS
 from vireid.training.checkpoint import save_weights

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from vireid.config import ExperimentConfig, choices, compose
+from vireid.config import ExperimentConfig
 from vireid.core.config import parse
 from vireid.core.errors import UserError
 from vireid.core.files import without_digest
@@ -15,6 +15,7 @@ from vireid.core.records import FitRecord, Record
 from vireid.experiment.context import RunContext
 from vireid.experiment.identity import REGISTRIES, RunIds, other_data
 from vireid.models.base import declared
+from vireid.overrides import choices, compose
 from vireid.store import Store, write_atomically
 from vireid.training import WEIGHTS
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import yaml
 
-from vireid.config import ExperimentConfig, compose
+from vireid.config import ExperimentConfig
 from vireid.core.config import deciding
 from vireid.core.errors import UserError
 from vireid.core.identity import is_run_id
@@ -23,6 +23,7 @@ from vireid.core.records import (
 from vireid.experiment.differences import evaluations_of
 from vireid.experiment.identity import RunIds, hydra_text
 from vireid.experiment.reload import config_of_fit, weights_file
+from vireid.overrides import compose
 from vireid.report.records.choose import key_for, measuring
 from vireid.report.records.deployment import plans_of
 from vireid.store import Store

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from vireid.config import compose
 from vireid.core.errors import UserError
 from vireid.core.seeding import generator
 from vireid.core.types import ImageIndex, Modality
@@ -21,6 +20,7 @@ from vireid.data.layout import fingerprint
 from vireid.experiment.context import RunContext
 from vireid.experiment.identity import hydra_text
 from vireid.experiment.progress import ProgressCallback, silent
+from vireid.overrides import compose
 from vireid.report.dataset import DatasetFacts, DatasetReport, Tile
 from vireid.report.page import passing_folder
 from vireid.report.render import check_template, render_notebook

@@ -18,7 +18,6 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from vireid.config import compose
 from vireid.core.config import Component
 from vireid.core.errors import UserError
 from vireid.core.files import file_digest
@@ -42,6 +41,7 @@ from vireid.external.features import ImageArray, official_layout
 from vireid.models import MODELS
 from vireid.models.importers import IMPORTERS
 from vireid.models.importers.load import Imported, import_state, without_memory
+from vireid.overrides import compose
 from vireid.store import Store, write_atomically
 from vireid.training import WEIGHTS
 from vireid.training.checkpoint import save_weights

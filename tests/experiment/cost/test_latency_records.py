@@ -12,7 +12,6 @@ from PIL import Image
 from torch import Tensor, nn
 
 from tests.tiny import tiny
-from vireid.config import choices, compose
 from vireid.core.errors import UserError
 from vireid.core.records import LatencyRecord
 from vireid.core.types import Modality
@@ -25,6 +24,7 @@ from vireid.experiment.cost import profile
 from vireid.experiment.cost.profile import forward_combinations, is_profiled, latency_step, query_combinations
 from vireid.experiment.cost.query_pipeline import gallery_of, preprocess, search
 from vireid.experiment.fit import build_model
+from vireid.overrides import choices, compose
 from vireid.profiling.config import EagerConfig, ProfileConfig
 from vireid.store import Store
 

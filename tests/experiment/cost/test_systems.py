@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from vireid.config import choices, compose
 from vireid.core.errors import UserError
 from vireid.core.records import CostRecord, read_record
 from vireid.experiment.cost.systems import (
@@ -22,6 +21,7 @@ from vireid.experiment.cost.systems import (
 from vireid.experiment.identity import RunIds
 from vireid.models import MODELS
 from vireid.models.importers import IMPORTERS
+from vireid.overrides import choices, compose
 from vireid.store import Store
 
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from vireid.config import compose
 from vireid.core.errors import UserError
+from vireid.overrides import compose
 from vireid.profiling import RUNTIMES
 from vireid.profiling.complexity import example_images
 from vireid.profiling.config import QuantisationConfig

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from vireid.config import ExperimentConfig, compose
+from vireid.config import ExperimentConfig
 from vireid.core.errors import UserError
 from vireid.core.published import PUBLISHED, method, published_records
 from vireid.core.records import CostRecord, EvaluationRecord, read_record
@@ -11,6 +11,7 @@ from vireid.core.shipped import shipped
 from vireid.experiment.context import RunContext
 from vireid.experiment.progress import ProgressCallback, silent
 from vireid.models.importers import IMPORTERS
+from vireid.overrides import compose
 from vireid.store import Store, write_atomically
 
 COUNTED = shipped("results/systems")  # cost records of the systems, one file each, named by preset

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from vireid.report.latex import PaperColumn, PaperTable
+from vireid.statistics.seeds import Summary
+
 ROOT = Path(__file__).parents[2]
 STUDIES = ROOT / "results/studies"
 PAPER = ROOT / "docs/paper/paper.tex"
@@ -60,6 +63,31 @@ def test_a_table_that_does_not_fit_is_seen(tmp_path: Path) -> None:
     table = tmp_path / "wide.tex"
     table.write_text(r"\begin{table}\begin{tabular}{l}\rule{4in}{1pt}\end{tabular}\end{table}", encoding="utf-8")
     assert len(overfull(document([table], tmp_path), tmp_path)) == 1
+
+
+@needs_tex
+@pytest.mark.parametrize("wide", [False, True])
+@pytest.mark.parametrize("head", [HEAD, HEAD.replace("times,", "")], ids=["Times", "Computer Modern"])
+def test_long_names_in_several_columns_are_broken_until_they_fit(wide: bool, head: str, tmp_path: Path) -> None:
+    texts = ("MACs and MMs", "Main weight", "System")[: 3 if wide else 2]
+    scores = tuple(PaperColumn(f"Δ mAP {number}", "score") for number in range(6 if wide else 2))
+    named = (
+        "WWW AMM " * 9,
+        "distillation three times, within and across modalities",
+        "optimized_fork of quarter width",
+    )
+    row = named[: len(texts)]
+    table = PaperTable(
+        "Long names.",
+        (*map(PaperColumn, texts), *scores),
+        ((*row, *[Summary(0.512, 0.083, 6)] * len(scores)),),
+        wide=wide,
+    )
+    path = tmp_path / "long.tex"
+    path.write_text(table.latex("long"), encoding="utf-8")
+    source = document([path], tmp_path)
+    source.write_text(source.read_text(encoding="utf-8").replace(HEAD, head), encoding="utf-8")
+    assert overfull(source, tmp_path) == []
 
 
 @needs_tex

@@ -17,7 +17,9 @@ Mark = Literal["best", "second", ""]
 
 PACKAGES = r"\usepackage{amssymb,booktabs,graphicx,siunitx}"
 COLUMN, PAGE = 234.0, 497.0  # points: a column and a page of the two-column styles of CVPR, ICCV, WACV and IEEE
-_SIZES = {"small": 9.0, "footnotesize": 8.0, "scriptsize": 7.0}  # points, in a paper of 10
+# Points that a digit of Computer Modern takes in a paper of 10: wider for its size the smaller. Times is narrower.
+_SIZES = {"small": 4.63, "footnotesize": 4.25, "scriptsize": 3.98}
+_NARROW, _BROAD, _WIDE = "fijlrt.,:;'!|()[]/- ", "w&+=<>~×±−÷→λΔ", "mMW%"
 _GAP = 3.0  # points on either side of a column
 _NONE = "{--}"
 
@@ -32,6 +34,11 @@ _CHARACTERS = {
 def escape(text: str) -> str:
     """Text as LaTeX prints it."""
     return "".join(_CHARACTERS.get(character, character) for character in text)
+
+
+def _width(text: str) -> float:
+    """What a text takes in print, in digits: a little too much, as Computer Modern is wider than Times."""
+    return sum(0.6 if c in _NARROW else 1.75 if c in _WIDE else 1.5 if c in _BROAD or c.isupper() else 1 for c in text)
 
 
 def standings(values: Sequence[float | None], digits: int = 1) -> list[Mark]:
@@ -106,44 +113,59 @@ class PaperTable:
             for parts in (upright, turned):
                 if self._room(parts, size) >= 0:
                     return name, parts
-        texts = [number for number, column in enumerate(self.columns) if column.kind == "text"]
-        if texts:
-            smallest = _SIZES["scriptsize"]
-            longest = max(texts, key=lambda number: turned[number].characters)
-            left = turned[longest].characters * smallest / 2 + self._room(turned, smallest)
-            broken = rf">{{\raggedright\arraybackslash}}p{{{max(left, 60):.0f}pt}}"
-            turned[longest] = replace(turned[longest], columns=broken)
-        return "scriptsize", turned
+        return "scriptsize", self._broken(turned, _SIZES["scriptsize"])
+
+    def _broken(self, parts: Sequence["_Set"], size: float) -> list["_Set"]:
+        """The same with texts broken into lines: as many columns of them as must, all of those equally wide at most."""
+        texts = [part for part, column in zip(parts, self.columns, strict=True) if column.kind == "text"]
+        left = self._room(parts, size) + sum(part.room for part in texts) * size
+        limit = 0.0
+        for count, part in enumerate(sorted(texts, key=lambda part: part.room)):
+            limit = left / (len(texts) - count)
+            if part.room * size > limit:
+                break
+            left -= part.room * size
+        return [
+            part.broken(max(limit, part.word * size)) if column.kind == "text" and part.room * size > limit else part
+            for part, column in zip(parts, self.columns, strict=True)
+        ]
 
     def _room(self, parts: Sequence["_Set"], size: float) -> float:
-        """Points that are left of the line, at half the size a character, which is a little too much."""
+        """Points that are left of the line."""
         gaps = 2 * _GAP * (sum(part.gaps for part in parts) - 1)
-        return (PAGE if self.wide else COLUMN) - sum(part.characters for part in parts) * size / 2 - gaps
+        return (PAGE if self.wide else COLUMN) - sum(part.room for part in parts) * size - gaps
 
 
 @dataclass(frozen=True)
 class _Set:
-    """A column as LaTeX sets it: specification, heading, entries, and what it takes of the line."""
+    """A column as LaTeX sets it: specification, heading, entries, and what it takes of the line, in digits."""
 
     columns: str
     head: str
     cells: list[str]
-    characters: float
+    room: float
     gaps: int = 1
+    word: float = 0  # of the longest word of a text, which is never broken
+
+    def broken(self, points: float) -> "_Set":
+        """The same in lines that are so long."""
+        return replace(self, columns=rf">{{\raggedright\arraybackslash}}p{{{points:.0f}pt}}")
 
 
 def _set(column: PaperColumn, entries: Sequence[Entry]) -> _Set:
     head = escape(column.head)
     if column.kind == "text":
         texts = [entry if isinstance(entry, str) else "–" for entry in entries]
-        return _Set("l", head, [escape(text) for text in texts], max(map(len, [column.head, *texts])))
+        words = [word for text in (column.head, *texts) for word in text.split()]
+        widest, longest = (max(map(_width, parts)) for parts in ((column.head, *texts), words or [""]))
+        return _Set("l", head, [escape(text) for text in texts], widest, word=longest)
     if column.kind == "check":
-        return _Set("c", head, [r"\checkmark" if entry else "" for entry in entries], len(column.head))
+        return _Set("c", head, [r"\checkmark" if entry else "" for entry in entries], _width(column.head))
     if column.kind == "number":
         values = [entry if isinstance(entry, float) else None for entry in entries]
         form, width = _format(values, column.digits)
         cells = [_NONE if value is None else f"{value:.{column.digits}f}" for value in values]
-        return _Set(form, f"{{{head}}}", cells, max(width, len(column.head)))
+        return _Set(form, f"{{{head}}}", cells, max(width, _width(column.head)))
     if column.kind == "score":
         return _scores(column, [entry if isinstance(entry, Summary) else None for entry in entries])
     return _changes(column, [entry if isinstance(entry, Effect) else None for entry in entries])
@@ -151,14 +173,14 @@ def _set(column: PaperColumn, entries: Sequence[Entry]) -> _Set:
 
 def _turned(part: _Set) -> _Set:
     """The same with its heading upwards."""
-    return replace(part, head=rf"\rotatebox{{90}}{{{part.head}}}", characters=2)
+    return replace(part, head=rf"\rotatebox{{90}}{{{part.head}}}", room=2)
 
 
 def _format(values: Sequence[float | None], digits: int, *, sign: bool = False) -> tuple[str, int]:
-    """An ``S`` column for these numbers, and its width in characters."""
+    """An ``S`` column for these numbers, and its width in digits."""
     whole = max([len(str(int(abs(round(value, digits))))) for value in values if value is not None] or [1])
     plus = "+" if sign else ""
-    return f"S[table-format={plus}{whole}.{digits}]", whole + bool(digits) + digits + sign
+    return f"S[table-format={plus}{whole}.{digits}]", whole + bool(digits) + digits + 2 * sign
 
 
 def _scores(column: PaperColumn, scores: Sequence[Summary | None]) -> _Set:
@@ -170,12 +192,12 @@ def _scores(column: PaperColumn, scores: Sequence[Summary | None]) -> _Set:
     cells = [_marked(value, mark, whole, column.digits) for value, mark in zip(means, standings(means), strict=True)]
     head = escape(column.head)
     if all(spread is None for spread in spreads):
-        return _Set(form, f"{{{head}}}", cells, max(width, len(column.head)))
+        return _Set(form, f"{{{head}}}", cells, max(width, _width(column.head)))
     below, narrow = _format(spreads, column.digits)
     beside = [_NONE if spread is None else f"{spread:.{column.digits}f}" for spread in spreads]
     pairs = [f"{mean} & {spread}" for mean, spread in zip(cells, beside, strict=True)]
     columns = rf"{form}@{{\,{{\scriptsize$\pm$}}\,}}>{{\scriptsize}}{below}"
-    return _Set(columns, rf"\multicolumn{{2}}{{c}}{{{head}}}", pairs, max(width + narrow + 3, len(column.head)))
+    return _Set(columns, rf"\multicolumn{{2}}{{c}}{{{head}}}", pairs, max(width + narrow + 3, _width(column.head)))
 
 
 def _marked(value: float | None, mark: Mark, whole: int, digits: int) -> str:
@@ -203,12 +225,12 @@ def _changes(column: PaperColumn, effects: Sequence[Effect | None]) -> _Set:
         intervals.append(f"[{', '.join(signed)}]" if signed else "")
     head = escape(column.head)
     if not any(intervals):
-        return _Set(form, f"{{{head}}}", cells, max(width, len(column.head)))
+        return _Set(form, f"{{{head}}}", cells, max(width, _width(column.head)))
     pairs = [f"{cell} & {escape(interval)}" for cell, interval in zip(cells, intervals, strict=True)]
-    wide = width + 2 + max(map(len, intervals))
+    wide = width + 1 + max(map(_width, intervals))
     return _Set(
         rf"{form}@{{\enspace}}>{{\scriptsize}}r",
         rf"\multicolumn{{2}}{{c}}{{{head}}}",
         pairs,
-        max(wide, len(column.head)),
+        max(wide, _width(column.head)),
     )

@@ -7,6 +7,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from vireid.core.no_telemetry import no_telemetry
+
 if TYPE_CHECKING:
     from vireid.core.errors import UserError
     from vireid.evaluation.features import FeatureResult, evaluate_features
@@ -23,6 +25,8 @@ _HOME = {
     "Study": "vireid.study",
     "UserError": "vireid.core.errors",
 }
+
+no_telemetry()  # before any part is imported, and for every child process
 
 
 def __getattr__(name: str) -> Any:

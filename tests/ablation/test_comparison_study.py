@@ -12,7 +12,8 @@ from vireid.config import ExperimentConfig
 from vireid.experiment.identity import data_specification
 
 STUDY = Path(__file__).parents[2] / "ablations" / "comparison.yaml"
-SYSTEMS = ["idkl", "idkl_released", "optimized", "optimized_fork", "iv_reid", "agw", "tskd", "tvi_lfm"]
+TUNING = STUDY.with_name("tuning.yaml")
+SYSTEMS = ["idkl", "idkl_released", "optimized", "optimized_fork", "iv_reid", "agw", "tskd", "tvi_lfm", "caj", "deen"]
 
 
 @pytest.fixture(scope="module")
@@ -24,21 +25,40 @@ def configs() -> dict[str, ExperimentConfig]:
     return {levels[run.cell]: found[run.fit] for run in first}
 
 
-def test_all_systems_are_there_with_three_seeds_that_development_did_not_use(configs) -> None:
-    assert list(configs) == SYSTEMS
-    assert read_study(STUDY).seeds == [201, 202, 203]
-    assert read_study(STUDY).report == "comparison"
+@pytest.fixture(scope="module")
+def tried() -> dict[str, list[ExperimentConfig]]:
+    """What every system was tuned over, its own settings first."""
+    plan, found = make_plan(read_study(TUNING))
+    levels = {cell.name: cell.factors["system"] for cell in plan.cells}
+    settings: dict[str, list[ExperimentConfig]] = {name: [] for name in SYSTEMS}
+    for run in plan.runs:
+        settings[levels[run.cell]].append(found[run.fit])
+    return settings
 
 
-def test_budgets_agree_to_half_a_percent(configs) -> None:
-    drawn = {}
+def test_all_systems_are_there_with_six_seeds_that_tuning_did_not_use(configs) -> None:
+    study, tuning = read_study(STUDY), read_study(TUNING)
+    assert list(configs) == SYSTEMS == list(tuning.factors["system"])
+    assert len(study.seeds) == 6
+    assert not set(study.seeds) & set(tuning.seeds)
+    assert study.report == "comparison"
+
+
+def test_every_fit_draws_as_many_images(configs) -> None:
+    recipes = [config.recipe for config in configs.values()]
+    assert {r.total_epochs * (r.steps_per_epoch or 0) * r.batch_size for r in recipes} == {76_800}
+
+
+def test_every_system_has_one_of_its_six_settings_of_the_tuning(configs, tried) -> None:
+    """The same but for whose people it sees, and the protocols that are only for the final number."""
+    assert {len(settings) for settings in tried.values()} == {6}
     for name, config in configs.items():
-        recipe = config.recipe
-        assert recipe.steps_per_epoch is not None
-        drawn[name] = recipe.total_epochs * recipe.steps_per_epoch * recipe.batch_size
-    assert drawn["idkl"] == 69_440
-    assert {name for name, images in drawn.items() if images != 69_440} == {"idkl_released", "optimized_fork"}
-    assert max(drawn.values()) - min(drawn.values()) <= 0.005 * max(drawn.values())
+        assert _trained(config) in [_trained(setting) for setting in tried[name]], name
+
+
+def _trained(config: ExperimentConfig) -> object:
+    recipe = config.recipe.model_copy(update={"evaluate_every": 0})
+    return config.model, config.augmentation, config.weighting, config.curriculum, recipe
 
 
 def test_data_and_image_only_protocols_agree(configs) -> None:
@@ -59,12 +79,17 @@ def test_text_is_the_query_s_witness_or_named_an_oracle(configs) -> None:
     assert not any(said.values())
 
 
-def test_systems_keep_batches_and_augmentation_of_their_own(configs) -> None:
+def test_tuning_begins_with_batches_of_their_own(tried) -> None:
     """Of METHODS: 12 × 10 is the batch of the released weights, 8 × (4 + 4) that of the baselines, 8 × 4 the fork's."""
-    batches = {name: (c.recipe.identities, c.recipe.images_per_identity) for name, c in configs.items()}
+    own = {name: configs[0].recipe for name, configs in tried.items()}
+    batches = {name: (recipe.identities, recipe.images_per_identity) for name, recipe in own.items()}
     assert batches["idkl_released"] == (12, 10)
     assert batches["optimized_fork"] == (8, 4)
-    assert {batches[name] for name in ("iv_reid", "agw", "tskd", "tvi_lfm")} == {(8, 8)}
+    assert {batches[name] for name in ("iv_reid", "agw", "tskd", "tvi_lfm", "caj")} == {(8, 8)}
+    assert batches["deen"] == (6, 8)
+
+
+def test_systems_keep_augmentation_and_stages_of_their_own(configs) -> None:
     augmentation = {name: config.augmentation for name, config in configs.items()}
     assert augmentation["optimized_fork"].name == "fork"
     assert augmentation["agw"] == augmentation["iv_reid"]

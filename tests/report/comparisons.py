@@ -26,6 +26,7 @@ SYSTEMS = {
 }
 SEEDS = (201, 202, 203)
 ALL, INDOOR, RERANKED = card(PLAIN), card(PLAIN, mode="indoor"), card(ZHONG)
+CORRUPTED = card(PLAIN, corruption={"where": "gallery", "kind": "drawn", "severity": "drawn", "seed": 0})
 WITNESS = card(PLAIN, text="query", captions="Witness_IR")
 ORACLE = card(PLAIN, text="oracle", captions="Blip_RGB")
 LIFT = {"Witness_IR": 0.05, "Blip_RGB": 0.12, "Blip_IR": 0.0}  # of mAP, over infrared alone
@@ -47,6 +48,8 @@ def score(cell: str, seed: int, protocol: dict[str, object]) -> float:
     truth = SYSTEMS[cell][0] if cell in SYSTEMS else 0.22
     found = truth + 0.02 * np.sin(seed) + float(rng.normal(0, 0.004))
     found += 0.1 * (protocol["mode"] == "indoor") + 0.06 * (protocol["reranking"] != PLAIN)
+    if protocol.get("corruption"):
+        found *= 0.6 + 0.01 * np.cos(5.0 * seed)
     if protocol["text"] != "none":
         found += LIFT[str(protocol["captions"])] + 0.003 * np.cos(3.0 * seed)
     return float(found)
@@ -101,8 +104,9 @@ def build_comparison(
     lost: Collection[str] = (),
     untimed: Collection[str] = (),
     short: Collection[str] = (),
+    corrupted: bool = False,
 ) -> Store:
-    """A study of eight systems named ``comparison``.
+    """A study of eight systems named ``comparison``; ``corrupted``: under one more protocol.
 
     ``failed`` (system, seed) have no result, ``lost`` evaluations are missing, ``untimed`` systems have no latency,
     ``short`` ones trained for half of the budget.
@@ -123,7 +127,13 @@ def build_comparison(
         cost = write.cost(name, artefact, macs, deployed=deployed, training_only=extra)
         if name not in untimed:
             write.latency(artefact, macs / 0.0482e9)
-        planned = [ALL, INDOOR, RERANKED, *([WITNESS, ORACLE] if name == "tvi_lfm" else [])]
+        planned = [
+            ALL,
+            INDOOR,
+            RERANKED,
+            *([CORRUPTED] if corrupted else []),
+            *([WITNESS, ORACLE] if name == "tvi_lfm" else []),
+        ]
         own = recipe(name)
         if name in short:
             own = {**own, "stages": [{"name": "main", "epochs": 15}]}

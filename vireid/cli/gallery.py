@@ -11,7 +11,7 @@ import typer
 
 from vireid.cli import DEFAULT_STORE, StoreOption, app, finished_run, show
 from vireid.core.errors import UserError, did_you_mean
-from vireid.core.messages import DASH
+from vireid.core.messages import DASH, file_name
 from vireid.core.table import Either, Table
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def _grouped(records: Sequence[GalleryRecord]) -> dict[str, list[GalleryRecord]]
     groups: dict[str, list[GalleryRecord]] = {}
     for record in records:
         file = record.artefact
-        made = "trained model" if file is None else f"{file.runtime['name']} {file.precision} file"
+        made = "trained model" if file is None else f"{file_name(file)} file"
         label = record.card.model_copy(update={"split": "test"}).title  # which names no split
         groups.setdefault(f"fit {record.fit[:6]}, {made}, {record.features} values: {label}", []).append(record)
     return groups

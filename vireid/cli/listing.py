@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from vireid.cli.show import protocol_label
 from vireid.core.config import canonical_json
-from vireid.core.messages import DASH, counted
+from vireid.core.messages import DASH, counted, precision_name
 from vireid.core.table import Table
 
 if TYPE_CHECKING:
@@ -73,8 +73,9 @@ def _evaluated(row: RecordRow) -> str:
 
 def _file(row: RecordRow) -> str:
     """What ran the file that was evaluated, and its precision; empty of a trained model itself."""
-    runtime, precision = row.get("artefact", "runtime", "name"), row.get("artefact", "precision")
-    return "" if row.graph is None else f"{runtime} {precision}"
+    runtime = row.part("artefact").get("runtime", {})
+    precision = precision_name(str(row.get("artefact", "precision")), runtime)
+    return "" if row.graph is None else f"{runtime['name']} {precision}"
 
 
 @cache

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from vireid.core.messages import DASH, NOT_COMPARABLE, counted, printer
+from vireid.core.messages import DASH, NOT_COMPARABLE, counted, file_name, precision_name, printer
 from vireid.core.table import Either, Table
 
 if TYPE_CHECKING:  # every command imports this module, and most need neither schemas nor NumPy
@@ -76,7 +76,7 @@ def deployed_table(records: Iterable[EvaluationRecord]) -> Table:
         on = f" on {file.kernels}" if file.kernels else ""
         table.add_row(
             protocol_label(record.card),
-            Either(f"{file.runtime['name']}, {file.precision}{on}", f"{file.runtime['name']}, {file.precision}"),
+            Either(f"{file_name(file)}{on}", file_name(file)),
             *(f"{100 * record.metrics[metric]:.1f}" for metric in ("r1", "mAP")),
             f"{file.cosine:.4f}",
             f"{file.overlap10:.3f}",
@@ -140,7 +140,7 @@ def latency_tables(records: Iterable[LatencyRecord]) -> list[Table]:
     table.add_columns("runtime", "threads", "batch", "p50 ms", "p90 ms", "p99 ms", "images/s", "n", wrap=("runtime",))
     shown = list(records)
     for record in shown:
-        head = (f"{latency_condition(record)}, {record.precision}", str(record.threads), str(record.batch))
+        head = (latency_condition(record), str(record.threads), str(record.batch))
         if record.status != "ok":
             table.add_row(*head, *[DASH] * 5)
             continue
@@ -170,7 +170,7 @@ def _footprint(shown: Sequence[LatencyRecord]) -> list[Table]:
     table.add_columns("runtime", "threads", "batch", *(name for name, *_ in filled), wrap=("runtime",))
     for record in shown:
         values = [(read(record), decimals) for _, decimals, read in filled]
-        head = (f"{latency_condition(record)}, {record.precision}", str(record.threads), str(record.batch))
+        head = (latency_condition(record), str(record.threads), str(record.batch))
         table.add_row(*head, *(DASH if value is None else f"{value:.{decimals}f}" for value, decimals in values))
     table.caption = "RSS: highest resident memory of the process, interpreter and libraries included"
     if any(name == "memory MB" for name, *_ in filled):
@@ -204,14 +204,14 @@ def stages_settings(record: LatencyRecord) -> str:
 
 
 def latency_condition(record: LatencyRecord) -> str:
-    """Runtime, and under what it was measured where that is not the whole machine."""
+    """Runtime, under what it was measured where that is not the whole machine, and precision."""
     conditions = [str(record.runtime.get("name"))]
     conditions += ["isolated"] if record.isolated and record.limit is None else []
     conditions += [] if record.limit is None else [str(record.limit["name"])]
     conditions += ["sustained"] if record.windows else []
     if record.stage_settings:
         conditions.append("from JPEG" if "image" in record.stage_settings else "with search")
-    return ", ".join(conditions)
+    return ", ".join([*conditions, precision_name(record.precision, record.runtime)])
 
 
 def latency_remarks(records: Iterable[LatencyRecord]) -> list[str]:
@@ -227,7 +227,7 @@ def latency_remarks(records: Iterable[LatencyRecord]) -> list[str]:
 def latency_label(record: LatencyRecord) -> str:
     """Condition, precision, threads and batch of a record, on one line."""
     threads = counted(record.threads, "thread")
-    return f"{latency_condition(record)}, {record.precision}, {threads}, batch {record.batch}"
+    return f"{latency_condition(record)}, {threads}, batch {record.batch}"
 
 
 def metrics_table(title: str, results: Sequence[FeatureResult], notes: Iterable[str] = ()) -> Table:

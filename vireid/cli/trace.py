@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from vireid.cli import gallery, show
-from vireid.core.messages import DASH, NOT_COMPARABLE, counted
+from vireid.core.messages import DASH, NOT_COMPARABLE, counted, file_name
 from vireid.core.table import Table
 
 if TYPE_CHECKING:
@@ -145,8 +145,7 @@ def _evaluations(store: Store, record: FitRecord) -> Iterator[Table | str]:
     table = Table("Evaluations (%)")
     table.add_columns("id", "protocol", "r1", "mAP", "mINP", text=("id",), wrap=("protocol",))
     for evaluation in evaluations:
-        file = "" if evaluation.artefact is None else f", {evaluation.artefact.runtime['name']} "
-        file += "" if evaluation.artefact is None else f"{evaluation.artefact.precision} file"
+        file = "" if evaluation.artefact is None else f", {file_name(evaluation.artefact)} file"
         scores = (_percent(evaluation.metrics.get(name)) for name in ("r1", "mAP", "mINP"))
         table.add_row(evaluation.id, evaluation.card.full_title + file, *scores)
     yield table

@@ -43,6 +43,10 @@ class ProtocolCard(BaseModel):
     valid_queries: int | str | None = None
     gallery: int | str | None = None
 
+    def __hash__(self) -> int:
+        """Of entries that have one: others, such as ``corruption``, may be mappings; equality tells those apart."""
+        return hash((self.name, self.split, self.mode, self.direction, self.shots, self.text, self.captions))
+
     @property
     def entries(self) -> dict[str, Any]:
         """The entries that were given."""

@@ -8,6 +8,7 @@ import numpy as np
 
 from vireid.core.config import canonical_json
 from vireid.core.errors import UserError
+from vireid.core.messages import file_name
 from vireid.core.protocol_card import COUNTS
 from vireid.core.records import CostRecord, EvaluationRecord, FitRecord, GalleryRecord, Record, SearchRecord
 from vireid.store import Store
@@ -136,6 +137,6 @@ def _training(record: FitRecord) -> dict[Named, float]:
 
 
 def _scores(record: EvaluationRecord) -> dict[Named, float]:
-    file = "" if record.artefact is None else f", {record.artefact.runtime['name']} {record.artefact.precision} file"
+    file = "" if record.artefact is None else f", {file_name(record.artefact)} file"
     group = record.card.full_title + file
     return {(group, name, "%"): 100 * value for name, value in record.metrics.items()}

@@ -120,12 +120,15 @@ class Report(Page):
         return [copy for copy in links if copy]
 
     def tables(self, *, text: bool = True) -> list[ScoreTable]:
-        """Accuracy and cost of every cell, a table per protocol; without ``text`` of image-only ones."""
+        """Accuracy and cost of every cell, a table per protocol; without ``text`` of image-only ones.
+
+        Corrupted images have a section of their own.
+        """
         return [table for table in self._tables if text or not table.key.card.reads_text]
 
     @cached_property
     def _tables(self) -> list[ScoreTable]:
-        return score_tables(self.view)
+        return [table for table in score_tables(self.view) if table.key.card.corruption is None]
 
     @cached_property
     def deployment(self) -> DeploymentView:

@@ -14,8 +14,11 @@ if sys.version_info < (3, 9):
 import hashlib
 import importlib.util
 import json
+import os
 import runpy
 from pathlib import Path
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else it reports graphs and machine to its maker while measured
 
 here = Path(__file__).resolve().parent
 fault = ""

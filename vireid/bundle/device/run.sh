@@ -2,6 +2,7 @@
 # Measures the models of this bundle: ./run --record out.json; ./run --help lists the options of measure.py.
 # NumPy and ONNX Runtime are brought into env/ beside this file where Python lacks them.
 set -e
+export ORT_DISABLE_TELEMETRY="${ORT_DISABLE_TELEMETRY:-1}"
 here=$(cd "$(dirname "$0")" && pwd)
 python=${PYTHON:-python3}
 if [ -x "$here/env/bin/python" ]; then python=$here/env/bin/python; fi

@@ -17,6 +17,7 @@ from vireid.profiling.runtimes.base import FileRuntime, PoolSession, missing_pac
 
 GRAPH, WEIGHTS = "model.param", "model.bin"
 _INPUT, _OUTPUT = "in0", "out0"  # as pnnx names them
+_REMEDY = "pnnx has no right form of this graph, or ncnn not its layers: use another runtime"
 _HALF = ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_storage")
 
 
@@ -52,8 +53,7 @@ class Ncnn(FileRuntime[NcnnConfig]):
         if done.returncode != 0 or not (folder / WEIGHTS).is_file():
             output = (done.stderr or done.stdout).strip()[-300:]
             raise UserError(f"pnnx could not convert {type(module).__name__} (exit status {done.returncode}): {output}")
-        remedy = "pnnx has no right form of this graph: use another runtime"
-        check_equal(NcnnSession(folder, 1), module, height, width, "ncnn", remedy=remedy, batches=[2])
+        check_equal(NcnnSession(folder, 1), module, height, width, "ncnn", remedy=_REMEDY, batches=[2])
         return folder
 
     def load(self, file: Path, example: Tensor) -> PoolSession:  # noqa: ARG002 - made for one size
@@ -70,8 +70,9 @@ class NcnnSession:
         self._net.opt.num_threads = threads
         for name in _HALF:
             setattr(self._net.opt, name, False)
-        self._net.load_param(str(folder / GRAPH))
-        self._net.load_model(str(folder / WEIGHTS))
+        for load, file in ((self._net.load_param, folder / GRAPH), (self._net.load_model, folder / WEIGHTS)):
+            if (status := load(str(file))) != 0:
+                raise UserError(f"ncnn could not read {file} (status {status}): {_REMEDY}")
 
     def __call__(self, images: Tensor) -> Tensor:
         """One forward per image."""
@@ -82,5 +83,5 @@ class NcnnSession:
             extractor.input(_INPUT, self._library.Mat(image))
             status, embedding = extractor.extract(_OUTPUT)
             if status != 0:
-                raise RuntimeError(f"ncnn could not compute '{_OUTPUT}' (status {status})")
+                raise UserError(f"ncnn could not compute '{_OUTPUT}' (status {status}): {_REMEDY}")
             return np.array(embedding)  # a copy: the extractor's memory goes with it

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from vireid.core.config import canonical_json
 from vireid.core.environment import Environment
 from vireid.core.identity import run_id
-from vireid.core.messages import DASH, NOT_COMPARABLE
+from vireid.core.messages import DASH, NOT_COMPARABLE, quantisation_name
 from vireid.core.protocol_card import ProtocolCard
 from vireid.core.records import EvaluationRecord, FitRecord, GalleryRecord, LatencyRecord
 
@@ -128,7 +128,6 @@ def machine_digest(environment: Environment) -> str:
 METRICS = ("r1", "r5", "r10", "r20", "mAP", "mINP")
 SCORES = {"r1": "R1", "r10": "R10", "r20": "R20", "mAP": "mAP", "mINP": "mINP"}  # as tables print them
 MAIN_SCORES = {"r1": "R1", "mAP": "mAP"}  # of which differences are tested
-_USUAL = ("none", "minmax", "asymmetric")
 
 
 def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
@@ -183,21 +182,16 @@ def device_label(environment: Environment) -> str:
 
 def runtime_label(runtime: Mapping[str, Any]) -> str:
     """A runtime's name with its settings, precision and version left out."""
-    settings = ", ".join(
-        key.replace("_", " ") if value is True else f"{key.replace('_', ' ')} {_setting(value)}"
+    said = {
+        key.replace("_", " "): quantisation_name(value) if isinstance(value, Mapping) else value
         for key, value in sorted(runtime.items())
-        if key not in ("name", "precision", "version") and value not in (None, False, "")
+        if key not in ("name", "precision", "version")
+    }
+    settings = ", ".join(
+        key if value is True else f"{key} {value}" for key, value in said.items() if value not in (None, False, "")
     )
     name = str(runtime.get("name", "unnamed runtime"))
     return f"{name} ({settings})" if settings else name
-
-
-def _setting(value: Any) -> str:
-    """A setting; of settings of its own the names that are neither off nor usual: ``nncf symmetric 7-bit weights``."""
-    if not isinstance(value, Mapping):
-        return str(value)
-    names = [text for _, text in sorted(value.items()) if isinstance(text, str) and text not in _USUAL]
-    return " ".join([*names, *(f"{bits}-bit weights" for bits in [value.get("weight_bits", 8)] if bits != 8)])
 
 
 def seeds_phrase(n: int) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from vireid.core.contribution import Contribution
 from vireid.core.environment import MACHINE_IDENTITY
 from vireid.core.identity import run_id
+from vireid.core.messages import file_name
 from vireid.core.records import LatencyRecord
 from vireid.report.records.keys import OWN_PROCESS, TimingKey, device_label, grouped, machine_digest, runtime_label
 
@@ -60,8 +61,8 @@ class Timing:
 
     @property
     def short(self) -> str:
-        """Runtime and precision, without settings."""
-        return f"{self.runtime_name} {self.precision}"
+        """Runtime and precision, without settings but those of int8."""
+        return file_name(self.first)
 
     @property
     def runtime_in_mode(self) -> str:

@@ -12,6 +12,7 @@ _NAMES = {
     "ranks": ("ranks",),
     "scatter": ("scatter",),
     "text": ("text",),
+    "corruptions": ("corruptions",),
     "costs": ("costs", "roofline"),
     "training": ("budget", "training"),
     "latency": ("latency", "latency_by_machine", "query_pipeline"),

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vireid.core.contribution import Contribution, DeviceCard
-from vireid.core.messages import DASH
+from vireid.core.messages import DASH, precision_name
 from vireid.report.html import Column, Html, bullets, join, table, tag
 from vireid.report.records.deployment import DeploymentView
 from vireid.report.records.keys import threads_label
@@ -64,7 +64,9 @@ def _findings(contribution: Contribution) -> list[str]:
         record = entry.record
         if record.status != "ok":
             continue
-        label = f"{record.precision}, {threads_label(record.threads)}, batch {record.batch}"
+        label = (
+            f"{precision_name(record.precision, record.runtime)}, {threads_label(record.threads)}, batch {record.batch}"
+        )
         label += ", with a search" if record.stages else ""
         sensors = entry.sensors
         if (lasting := sensors.sustained) is not None:

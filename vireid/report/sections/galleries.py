@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 
 from vireid.bundle.device.choice import pareto_front
-from vireid.core.messages import DASH
+from vireid.core.messages import DASH, file_name
 from vireid.core.protocol_card import COUNTS
 from vireid.core.records import FitRecord, GalleryRecord
 from vireid.report.copies import Copies
@@ -86,7 +86,7 @@ def _stored(model: Model, galleries: Sequence[GalleryRecord]) -> list[Stored]:
 
 def _made_by(record: GalleryRecord) -> str:
     file = record.artefact
-    return "trained model" if file is None else f"{file.runtime.get('name')} {file.precision} file"
+    return "trained model" if file is None else f"{file_name(file)} file"
 
 
 def _accuracies(group: Sequence[Stored], protocol: str, note: str, copy: str) -> Html:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vireid.core.environment import Environment
-from vireid.core.messages import DASH
+from vireid.core.messages import DASH, file_name
 from vireid.core.records import FitRecord, LatencyRecord
 from vireid.report.html import Column, Html, absent, bullets, join, paragraph, table, tag, unfilled
 from vireid.report.page import Report
@@ -20,7 +20,7 @@ def render_machines(report: Report) -> Html:
     """One row per machine, mode of measuring and threads; below what was skipped or failed, with the reason."""
     deployment = report.deployment
     skipped = [
-        f"{record.runtime.get('name')} {record.precision}, {record.status}: {record.reason or 'no reason recorded'}"
+        f"{file_name(record)}, {record.status}: {record.reason or 'no reason recorded'}"
         for record in deployment.latencies
         if record.status != "ok" and record.artefact in deployment.labels
     ]

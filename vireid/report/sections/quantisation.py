@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from vireid.core.messages import DASH
+from vireid.core.messages import DASH, file_name
 from vireid.core.processor import INTEGER_PRECISIONS
 from vireid.core.protocol_card import PLAIN
 from vireid.core.records import EvaluatedFile, EvaluationRecord, FitRecord
@@ -36,10 +36,7 @@ class Quantised:
     @property
     def label(self) -> str:
         """Runtime and precision; how it was quantised where that is not the usual mode."""
-        runtime = self.artefact.runtime
-        label = runtime_label({"name": runtime["name"], "quantisation": runtime.get("quantisation")})
-        usual = label.replace(" (quantisation onnxruntime)", "").replace("quantisation onnxruntime ", "")
-        return f"{usual} {self.artefact.precision}"
+        return file_name(self.artefact)
 
     @property
     def kernels(self) -> str:

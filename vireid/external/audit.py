@@ -83,10 +83,10 @@ class Reading:
 
 
 def protocols_of(dataset: str, *, regdb_split: int = 1) -> list[ProtocolConfig]:
-    """Every protocol of a dataset with every mode, direction and number of shots that it offers."""
+    """Every protocol of a dataset that public code evaluates, with every mode, direction and number of shots."""
     protocols = []
     for name, spec in PROTOCOLS.items():
-        if name.partition("/")[0] != dataset or (name == "regdb/split1" and regdb_split != 1):
+        if name.partition("/")[0] != dataset or (name == "regdb/split1" and regdb_split != 1) or not spec.of_the_field:
             continue
         for mode, direction, shots in product(spec.cameras, spec.directions, spec.shots):
             protocols.append(ProtocolConfig(name=name, mode=mode, direction=direction, shots=shots))

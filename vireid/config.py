@@ -263,6 +263,8 @@ class ExperimentConfig(Strict):
 
     @model_validator(mode="after")
     def _augmentation_gives_the_views(self) -> Self:
+        if self.imported is not None:
+            return self  # its weights are met with images as they are
         needed = MODELS.declared(self.model.name, "visible_views", 1)
         given = getattr(self.augmentation, "visible_views", 1)
         if given < needed:

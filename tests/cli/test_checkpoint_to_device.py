@@ -53,6 +53,10 @@ RELEASED = {
     "caj": Released("sysu_caj_best.t", scored, SYSU, "code of AGW, CAJ, DEEN"),
     "deen": Released("sysu_deen_best.t", scored, SYSU, "code of AGW, CAJ, DEEN"),
     "deen_regdb": Released("regdb_deen_best.t", scored, REGDB, "code of IDKL, with CMC dedup"),
+    "tvi_lfm": Released(
+        "model_Fusion_96.pth", dict, (*SYSU, "data.captions={captioner: Blip}"), "code of AGW, CAJ, DEEN"
+    ),
+    "tvi_lfm_base": Released("VI_sysu_BASE.pth", dict, SYSU, "code of AGW, CAJ, DEEN"),
 }
 
 

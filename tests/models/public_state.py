@@ -35,14 +35,14 @@ def shapes(arch: str) -> dict[str, tuple[int, ...]]:
 
 
 # Whose file of names and shapes an architecture has: CAJ's network and its names are AGW's.
-_FILES = {"idkl": "idkl", "idkl_fork": "fork", "agw": "caj", "caj": "caj", "deen": "deen"}
+_FILES = {"idkl": "idkl", "idkl_fork": "fork", "agw": "caj", "caj": "caj", "deen": "deen", "tvi_lfm": "tvi_lfm"}
 
 
 def public_shapes(arch: str) -> dict[str, tuple[int, ...]]:
     """Names and shapes of an architecture of ``IMPORTERS`` at 20 classes.
 
     From a file of the public code's own where there is one; else as its importer knows them, which other tests hold to
-    the public code (IV-REID by a digest, DEEN for RegDB by that for SYSU-MM01).
+    the public code (IV-REID by a digest; DEEN for RegDB and TVI-LFM's base network by the other of theirs).
     """
     if arch in _FILES:
         return shapes(_FILES[arch])
@@ -56,11 +56,13 @@ def filled(shape_of: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
 
 
 def drawn(key: str, shape: tuple[int, ...]) -> Tensor:
-    """The tensor of a key with which the golden values of CAJ and DEEN (``model_*.npz``) were made."""
+    """The tensor of a key with which the golden values of CAJ, DEEN and TVI-LFM (``model_*.npz``) were made."""
     leaf = key.rpartition(".")[2]
     if leaf == "num_batches_tracked":
         return torch.tensor(0)
-    value = np.random.default_rng(zlib.crc32(key.encode())).standard_normal(shape)
+    value = np.asarray(np.random.default_rng(zlib.crc32(key.encode())).standard_normal(shape))
+    if leaf == "p":  # exponent of a pooling
+        return torch.from_numpy(3 + 0.05 * value).float()
     if leaf == "running_var":
         return torch.from_numpy(0.5 + np.abs(value)).float()
     if leaf == "running_mean":
@@ -73,7 +75,7 @@ def drawn(key: str, shape: tuple[int, ...]) -> Tensor:
         value = 0.1 * value
     if key.endswith(("bn3.weight", "downsample.1.weight")):
         value = 0.5 * value
-    return torch.from_numpy(value).float()
+    return torch.from_numpy(np.asarray(value)).float()
 
 
 def _fill(key: str, shape: tuple[int, ...]) -> Tensor:

@@ -41,7 +41,7 @@ from vireid.experiment.reload import config_of_fit
 from vireid.external.features import ImageArray, official_layout
 from vireid.models import MODELS
 from vireid.models.importers import IMPORTERS
-from vireid.models.importers.load import Imported, import_state, without_memory
+from vireid.models.importers.load import Imported, build_masks, import_state, without_memory
 from vireid.store import Store, write_atomically
 from vireid.training import WEIGHTS
 from vireid.training.checkpoint import save_weights
@@ -314,6 +314,7 @@ def load_imported(path: Path) -> Model:
         raise UserError(
             f"{weights}: missing, corrupt or not of the model in {MODEL_CARD} ({reason}); import the checkpoint again"
         ) from error
+    build_masks(model)
     loaded: Model = model.eval()
     return loaded
 

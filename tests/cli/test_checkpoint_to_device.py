@@ -103,6 +103,7 @@ def test_a_released_checkpoint_reaches_a_device(shell, arch):
     files = sorted((shell.folder / "deployed").glob("*-int8.onnx"))  # of two stems that for queries comes first
     bundled = done(shell, "bundle", fit, "--file", f"deployed/{files[0].name}", "--to", "board", "--references", "4")
     assert f"fit {fit}" in bundled
+    assert "not known" not in bundled  # of either file's accuracy
     chosen = done(shell, "choose", "--max-ms", "10000", "--threads", "1")
     assert "onnxruntime" in chosen
     refused = shell.run("profile", fit, "model.width=0.5")

@@ -145,7 +145,7 @@ class EvaluatedFile(Strict):
     digest: str
     """SHA-256 of the file's content; of several files, of their names and digests."""
     parts: dict[str, str] = {}
-    """SHA-256 of each file by its name, where there are several. Empty in older records."""
+    """SHA-256 of each file by graph and name, where there are several. Empty in older records."""
     size_bytes: int
     """Of the file, or the folder of files."""
     calibration: dict[str, Any] | None = None

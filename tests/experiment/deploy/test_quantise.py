@@ -53,13 +53,14 @@ def test_a_float_file_is_as_accurate_as_the_model(trained):
 
 
 def test_a_file_is_known_by_its_digest_also_as_one_of_two(tmp_path):
-    for name in ("model-visible.onnx", "model-infrared.onnx"):
-        (tmp_path / name).write_bytes(name.encode())
-    files = {path.stem: path for path in sorted(tmp_path.iterdir())}
+    files = {graph: tmp_path / graph / "model.onnx" for graph in ("model-visible", "model-infrared")}
+    for graph, path in files.items():  # as a runtime stores them: alike by name
+        path.parent.mkdir()
+        path.write_bytes(graph.encode())
     both = Deployment({}, files, {}, "int8", None)
-    assert both.parts == {path.name: file_digest(path) for path in files.values()}
+    assert both.parts == {f"{graph}/model.onnx": file_digest(path) for graph, path in files.items()}
     alone = Deployment({}, {"model": files["model-infrared"]}, {}, "int8", None)
-    assert (alone.parts, alone.digest) == ({}, both.parts["model-infrared.onnx"])
+    assert (alone.parts, alone.digest) == ({}, both.parts["model-infrared/model.onnx"])
     assert both.digest not in both.parts.values()
 
 

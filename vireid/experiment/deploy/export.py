@@ -158,9 +158,9 @@ class Deployment:
 
     @property
     def parts(self) -> dict[str, str]:
-        """SHA-256 of each file by its name where there are several."""
-        digests = {path.name: file_digest(path) for file in self.files.values() for path in _files_of(file)}
-        return digests if len(digests) > 1 else {}
+        """SHA-256 of each file by graph and name, as ``model-infrared/int8.onnx``, where there are several."""
+        listed = [(f"{graph}/{path.name}", path) for graph, file in self.files.items() for path in _files_of(file)]
+        return {name: file_digest(path) for name, path in listed} if len(listed) > 1 else {}
 
     @property
     def size_bytes(self) -> int:

@@ -13,6 +13,7 @@ from vireid.core.seeding import key_to_int
 from vireid.data import AUGMENTATIONS, DATASETS
 from vireid.data.captions import CaptionConfig
 from vireid.data.synthetic.config import SyntheticConfig
+from vireid.evaluation.protocols import each_of_both
 from vireid.evaluation.test_time import MAP_WEIGHTS, ModelProtocol
 from vireid.models import MODELS
 from vireid.models.base import declared
@@ -72,7 +73,8 @@ class GateConfig(Strict):
 class EvaluationConfig(Strict):
     """Protocols to evaluate a fit under; each gives a record of its own."""
 
-    protocols: list[ModelProtocol] = Field(min_length=1)
+    protocols: Annotated[list[ModelProtocol], BeforeValidator(each_of_both)] = Field(min_length=1)
+    """``direction: both`` and, of a gallery of both modalities, ``matches: both`` stand for two protocols."""
     deployed: list[component(RUNTIMES)] = []  # type: ignore[valid-type]
     """Runtimes (as in profile.runtimes) whose file of the fit is evaluated too, as it would be deployed: the accuracy
     of another precision, such as {name: openvino, precision: int8}."""
@@ -235,6 +237,8 @@ class ExperimentConfig(Strict):
 
     @model_validator(mode="after")
     def _augmentation_gives_the_views(self) -> Self:
+        if self.imported is not None:
+            return self  # its weights are met with images as they are
         needed = MODELS.declared(self.model.name, "visible_views", 1)
         given = getattr(self.augmentation, "visible_views", 1)
         if given < needed:

@@ -171,6 +171,9 @@ def test_accuracies_are_those_of_the_file_or_of_its_fit(tmp_path, pytestconfig):
     (of_file,) = found("d" * 64, "int8", of_fit.fit)
     assert (of_file.evaluation, of_file.kernels, of_file.runtime_version) == ("1" * 12, "avx2", "1.32.0")
     assert found("", "int8", of_fit.fit) == []
+    two = {**artefact, "digest": "e" * 64, "parts": {"model-visible.onnx": "f" * 64, "model-infrared.onnx": "a" * 64}}
+    records.append(_evaluation(historic, id="7" * 12, artefact=two))
+    assert [known.evaluation for known in found("a" * 64, "int8", of_fit.fit)] == ["7" * 12]
     assert found("", "fp32", "") == []
     (known,) = found("", "fp32", of_fit.fit)
     assert (known.mAP, known.low, known.high) == (of_fit.metrics["mAP"], 0.1, 0.9)

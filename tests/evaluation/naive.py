@@ -7,13 +7,26 @@ import numpy as np
 from vireid.core.types import FloatArray
 from vireid.evaluation.metrics import Labels
 
+REASONS = {
+    "none": (),
+    "same_id_same_cam": ("own camera",),
+    "same_id_same_cam_other": ("own camera", "own modality"),
+    "sysu_two_way": ("of one place",),
+    "sysu_mixed": ("of one place", "own camera"),
+    "sysu_mixed_other": ("of one place", "own camera", "own modality"),
+}
+
 
 def removed(rule: str, query: Labels, q: int, gallery: Labels, g: int) -> bool:
     if rule == "sysu":
         return bool(query.camera[q] == 3 and gallery.camera[g] == 2)
-    if rule == "same_id_same_cam":
-        return bool(query.identity[q] == gallery.identity[g] and query.camera[q] == gallery.camera[g])
-    return False
+    own = bool(query.identity[q] == gallery.identity[g])
+    reasons = {
+        "of one place": {int(query.camera[q]), int(gallery.camera[g])} == {2, 3},
+        "own camera": own and query.camera[q] == gallery.camera[g],
+        "own modality": own and query.modality is not None and query.modality[q] == gallery.modality[g],
+    }
+    return any(reasons[reason] for reason in REASONS[rule])
 
 
 def rank(

@@ -29,16 +29,17 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 @pytest.mark.parametrize("rule", list(CAMERA_RULES))
 def test_counts_left_by_a_rule_equal_a_naive_loop(rule):
     rng = np.random.default_rng(5)
-    query, gallery = (Labels(rng.integers(0, 7, n), rng.integers(1, 7, n)) for n in (40, 60))
+    query, gallery = (Labels(*(rng.integers(*ends, n) for ends in ((0, 7), (1, 7), (0, 2)))) for n in (40, 60))
     candidates, matches = filtered_counts(query, gallery, rule)
-    for n, (identity, camera) in enumerate(zip(query.identity, query.camera, strict=True)):
-        left = [
-            i
-            for i, c in zip(gallery.identity, gallery.camera, strict=True)
-            if not (rule == "sysu" and camera == 3 and c == 2)
-            and not (rule == "same_id_same_cam" and (i, c) == (identity, camera))
-        ]
+    for n, identity in enumerate(query.identity):
+        left = [i for g, i in enumerate(gallery.identity) if not naive.removed(rule, query, n, gallery, g)]
         assert (candidates[n], matches[n]) == (len(left), left.count(identity))
+
+
+def test_matches_of_the_other_modality_need_modalities():
+    query, gallery = labels([1, 2]), labels([1, 2])
+    with pytest.raises(ValueError, match="need labels with modalities"):
+        rank_queries(np.eye(2), query, gallery, rule="sysu_mixed_other")
 
 
 @pytest.mark.parametrize("case", ["a", "b"])
@@ -73,7 +74,7 @@ def problems(draw):
     dtype = draw(st.sampled_from([np.float16, np.float32, np.float64]))
 
     def labels(n):
-        return Labels(random.integers(0, identities, n), random.integers(1, 7, n))
+        return Labels(random.integers(0, identities, n), random.integers(1, 7, n), random.integers(0, 2, n))
 
     return scores.astype(dtype), labels(queries), labels(images)
 

@@ -18,6 +18,7 @@ from vireid.experiment.reload import config_of_fit, weights_file
 from vireid.experiment.sources import stale_parts
 from vireid.experiment.trace import remake
 from vireid.models.idkl import IDKL, IDKLConfig
+from vireid.models.importers import IMPORTERS
 from vireid.models.importers.load import Imported
 from vireid.store import Store
 
@@ -104,6 +105,14 @@ def test_imported_weights_are_never_trained(tmp_path, checkpoint):
     with pytest.raises(UserError, match=r"nothing to train; run `vireid import` on the checkpoint again"):
         fit_step(elsewhere)
     assert not list(Store(tmp_path).failures())
+
+
+@pytest.mark.parametrize("arch", IMPORTERS.names())
+def test_every_importers_model_is_met_with_images_whatever_its_training_needs(arch):
+    text = ["data.captions={captioner: Blip}"] if arch == "tvi_lfm" else []
+    images = compose_images(["data=sysu_quick", *text])
+    origin = ImportedConfig(arch=arch, weights="0" * 64)
+    assert imported_config(images, IMPORTERS.load(arch)().config(), origin).imported == origin
 
 
 def test_training_settings_are_refused():

@@ -204,6 +204,16 @@ def test_the_command_that_makes_it_again_names_the_file_and_the_protocol(store, 
     assert remake(store, fit).command.startswith("vireid score images.npz")
 
 
+def test_a_score_under_a_gallery_of_both_modalities_is_traced_and_never_reranked(store, write, keep):
+    (record,) = keep(write(), protocol="{name: sysu/mixed, direction: v2m, matches: other, trials: 2}")
+    assert (protocol_of(record).matches, protocol_of(record).direction) == ("other", "v2m")
+    command = remake(store, record).command
+    assert "name: sysu/mixed" in command
+    assert "matches: other" in command
+    with pytest.raises(UserError, match="sysu/mixed cannot be re-ranked"):
+        keep(write(), protocol="sysu/mixed", again=reranking_config("zhong", 4, 2, 0.3))
+
+
 def test_other_gallery_lists_are_refused(store, write, keep):
     record = keep(write())[0]
     assert isinstance(record, EvaluationRecord)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from vireid.core.seeding import key_to_int
+from vireid.models.importers import IMPORTERS
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -33,17 +34,35 @@ def shapes(arch: str) -> dict[str, tuple[int, ...]]:
     return {key: tuple(shape) for key, shape in keys.items()}
 
 
+# Whose file of names and shapes an architecture has: CAJ's network and its names are AGW's.
+_FILES = {"idkl": "idkl", "idkl_fork": "fork", "agw": "caj", "caj": "caj", "deen": "deen", "tvi_lfm": "tvi_lfm"}
+
+
+def public_shapes(arch: str) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of an architecture of ``IMPORTERS`` at 20 classes.
+
+    From a file of the public code's own where there is one; else as its importer knows them, which other tests hold to
+    the public code (IV-REID by a digest; DEEN for RegDB and TVI-LFM's base network by the other of theirs).
+    """
+    if arch in _FILES:
+        return shapes(_FILES[arch])
+    layout = IMPORTERS.load(arch)().layout(20)
+    return {key: entry.shape for key, entry in layout.items()}
+
+
 def filled(shape_of: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
     """Random weights with which activations stay of order one through all layers, in training and in evaluation."""
     return {key: _fill(key, shape) for key, shape in shape_of.items()}
 
 
 def drawn(key: str, shape: tuple[int, ...]) -> Tensor:
-    """The tensor of a key with which the golden values of CAJ and DEEN (``model_*.npz``) were made."""
+    """The tensor of a key with which the golden values of CAJ, DEEN and TVI-LFM (``model_*.npz``) were made."""
     leaf = key.rpartition(".")[2]
     if leaf == "num_batches_tracked":
         return torch.tensor(0)
-    value = np.random.default_rng(zlib.crc32(key.encode())).standard_normal(shape)
+    value = np.asarray(np.random.default_rng(zlib.crc32(key.encode())).standard_normal(shape))
+    if leaf == "p":  # exponent of a pooling
+        return torch.from_numpy(3 + 0.05 * value).float()
     if leaf == "running_var":
         return torch.from_numpy(0.5 + np.abs(value)).float()
     if leaf == "running_mean":
@@ -56,7 +75,7 @@ def drawn(key: str, shape: tuple[int, ...]) -> Tensor:
         value = 0.1 * value
     if key.endswith(("bn3.weight", "downsample.1.weight")):
         value = 0.5 * value
-    return torch.from_numpy(value).float()
+    return torch.from_numpy(np.asarray(value)).float()
 
 
 def _fill(key: str, shape: tuple[int, ...]) -> Tensor:

@@ -155,6 +155,15 @@ def test_commands_make_the_artefact(store: Store) -> None:
     assert found["compact", "openvino int8"].commands == [f"vireid quantise {fit} --to deployed"]
 
 
+def test_of_two_graphs_the_bundle_takes_the_one_for_queries(store: Store) -> None:
+    parts = {"model-visible/model.onnx": "1" * 64, "model-infrared/model.onnx": "2" * 64}
+    write, runtime = Deployed(store), {**INT8, "name": "onnxruntime_other"}
+    write.time(graph("compact"), [0.002], runtime)
+    write.score("compact", 1, 0.25, int8_file("compact", runtime=runtime, parts=parts))
+    (two,) = [c for c in every(store) if c.accuracy is not None and c.accuracy.graph == "model-infrared"]
+    assert two.commands[1] == "vireid bundle --file deployed/model-infrared-int8.onnx --to deployed-bundle"
+
+
 def test_a_bundle_of_another_runtime_says_what_it_takes(store: Store) -> None:
     write = Deployed(store)
     write.time(graph("idkl"), [0.02], {"name": "openvino", "precision": "fp32"}, size_bytes=90_000_000)

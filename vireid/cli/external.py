@@ -25,7 +25,11 @@ if TYPE_CHECKING:
 dev = typer.Typer(help="For developers: compare with other implementations.", no_args_is_help=True)
 app.add_typer(dev, name="dev")
 ArchOption = Annotated[
-    str, typer.Option("--arch", help="Public implementation: idkl, idkl_fork, agw, iv_reid, caj, deen or deen_regdb.")
+    str,
+    typer.Option(
+        "--arch",
+        help="Public implementation: idkl, idkl_fork, agw, iv_reid, caj, deen, deen_regdb, tvi_lfm or tvi_lfm_base.",
+    ),
 ]
 Dataset = Literal["sysu", "regdb", "llcm"]
 OF_CHECKPOINTS = ("data", "split", "regdb_split", "height", "width")

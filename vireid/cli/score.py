@@ -70,7 +70,9 @@ class Options:
         Path | None, typer.Option("--root", help="Where the dataset lies.", rich_help_panel=BY_PROTOCOL)
     ] = None
     mode: Annotated[str | None, typer.Option(help="all or indoor.", rich_help_panel=BY_PROTOCOL)] = None
-    direction: Annotated[str | None, typer.Option(help="i2v, v2i, v2t or t2v.", rich_help_panel=BY_PROTOCOL)] = None
+    direction: Annotated[
+        str | None, typer.Option(help="i2v, v2i, v2t, t2v; i2m, v2m, t2m.", rich_help_panel=BY_PROTOCOL)
+    ] = None
     shots: Annotated[
         int | None, typer.Option(help="Gallery images per identity and camera.", rich_help_panel=BY_PROTOCOL)
     ] = None

@@ -27,6 +27,8 @@ def protocol_label(card: ProtocolCard) -> str:
 
     labels = [card.name, card.mode, card.direction, f"{card.shots}-shot" if card.shots else ""]
     labels += [reranking_label(card.reranking_settings, PLAIN), f"text {card.text_label}" if card.reads_text else ""]
+    labels += ["matches of the other modality" if card.matches == "other" else ""]
+    labels += [f"test-time augmentation {card.test_time_augmentation}" if card.augments else ""]
     labels += [card.corruption_label, f"trained on {card.transfer}" if card.transfer else ""]
     return " · ".join(filter(None, [*labels, card.split]))
 

@@ -36,6 +36,7 @@ class ProtocolCard(BaseModel):
     score: str | None = None
     text: Entry = None
     captions: str | None = None
+    matches: str | None = None  # of a gallery of both modalities: "any", or the "other" modality's alone
     corruption: dict[str, Any] | None = None  # which images are corrupted, and how; as they are where there is none
     selection: str | None = None
     transfer: str | None = None  # what other data the weights were trained on, where the suite knows that they were
@@ -134,6 +135,8 @@ class ProtocolCard(BaseModel):
         phrases = [self.name, self.mode, self.direction]
         if isinstance(self.shots, int):
             phrases.append("single-shot" if self.shots == 1 else f"{self.shots}-shot")
+        if self.matches == "other":
+            phrases.append("matches of the other modality")
         if self.split != "test":
             phrases.append(f"{self.split} split")
         if self.transfer:

@@ -143,7 +143,9 @@ class EvaluatedFile(Strict):
     resolution: tuple[int, int]
     """Height, width in pixels."""
     digest: str
-    """SHA-256 of the file's content."""
+    """SHA-256 of the file's content; of several files, of their names and digests."""
+    parts: dict[str, str] = {}
+    """SHA-256 of each file by graph and name, where there are several. Empty in older records."""
     size_bytes: int
     """Of the file, or the folder of files."""
     calibration: dict[str, Any] | None = None

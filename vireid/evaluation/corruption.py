@@ -30,20 +30,25 @@ class Corruption(Strict):
     """The same for every image; null draws 1 to 5."""
 
     def modalities(self, protocol: ProtocolConfig) -> tuple[Modality, ...]:
-        """Which images these are under a protocol, whose sides are of one modality each."""
-        query, gallery = protocol.stated_modalities
-        if protocol.swapped:
-            query, gallery = gallery, query
-        return {"query": (query,), "gallery": (gallery,), "both": (query, gallery)}[self.where]
+        """Which images these are under a protocol; where a side is of both modalities, all images are."""
+        sides = (protocol.query_modality,), protocol.gallery_modalities
+        query, gallery = reversed(sides) if protocol.swapped else sides
+        return {"query": query, "gallery": gallery, "both": (*query, *gallery)}[self.where]
 
     def require_possible(self, protocol: ProtocolConfig) -> None:
         """Refuse what no image of a protocol can be given.
 
         Raises:
-            ValueError: text, which is read beside images as they are; a change of colours, of infrared images.
+            ValueError: text, which is read beside images as they are; a change of colours, of infrared images; one side
+                of a gallery that holds the query images too.
         """
         if protocol.text != "none":
             raise ValueError(f"corruption is of images alone; with text {protocol.text} set it to null")
+        if protocol.spec.mixed and self.where != "both":
+            raise ValueError(
+                f"corruption with where={self.where}: the gallery of {protocol.name} holds query images too, and a "
+                "corrupted image is so on both sides: use where=both"
+            )
         if self.kind in OF_COLOUR and Modality.INFRARED in self.modalities(protocol):
             raise ValueError(
                 f"corruption {self.kind} changes colours, and with where={self.where} infrared images, which have "

@@ -78,7 +78,7 @@ def evaluate(
             protocol says so.
         index: all images of the split, both modalities.
         config: the protocol.
-        permutations: ``(camera, identity) -> trials × n`` image numbers; needed by ``sysu/official``.
+        permutations: ``(camera, identity) -> trials × n`` image numbers; for protocols whose ``sampling`` they are.
         listed: file names that the data set's test lists name, for ``llcm/full``; None where all images count.
         split: goes on the card.
         selection: how the weights were chosen; goes on the card.
@@ -91,7 +91,7 @@ def evaluate(
             ``Scorer.unusable``); see also ``plan_trials``.
     """
     rows = _checked(features, index)
-    labels = Labels(index.identity, index.camera)
+    labels = Labels.of(index)
     trials = plan_trials(config, index, permutations, listed)
     _require_comparable(rows, index, trials, config)
     measured: list[list[QueryMetrics]] = [[] for _ in trials]
@@ -99,7 +99,7 @@ def evaluate(
     recalls: list[float] = []
     top = []
     for number, at, by_image in _scores(rows, trials, config, recalls):
-        trial, rule = trials[number], config.spec.rule
+        trial, rule = trials[number], config.rule
         query, gallery = labels[trial.query[at]], labels[trial.gallery]
         positions[number].append(at)
         if number == 0 and top_k > 0:
@@ -111,7 +111,7 @@ def evaluate(
         for pieces, at in zip(measured, positions, strict=True)
     ]
     for trial, metrics in zip(trials, per_query, strict=True):
-        require_matches(metrics, labels[trial.query], labels[trial.gallery], config.spec.rule)
+        require_matches(metrics, labels[trial.query], labels[trial.gallery], config.rule)
     per_trial = [metrics.aggregate() for metrics in per_query]
     sizes = {
         "queries": len(trials[0].query),
@@ -241,7 +241,7 @@ def _intervals(labels: Labels, trials: list[Trial], per_query: list[QueryMetrics
 def _query_frame(
     index: ImageIndex, trials: list[Trial], metrics: list[QueryMetrics], config: ProtocolConfig
 ) -> pd.DataFrame:
-    labels, rule = Labels(index.identity, index.camera), config.spec.rule
+    labels, rule = Labels.of(index), config.rule
     counts = [filtered_counts(labels[trial.query], labels[trial.gallery], rule) for trial in trials]
     queries = np.concatenate([trial.query for trial in trials])
     joined = QueryMetrics.concatenate(metrics)

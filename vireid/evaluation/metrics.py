@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor
 
 from vireid.core.errors import UserError, did_you_mean
-from vireid.core.types import BoolArray, FloatArray, IntArray
+from vireid.core.types import BoolArray, FloatArray, ImageIndex, IntArray
 from vireid.evaluation.neighbours import blocks, in_threads
 from vireid.evaluation.protocols import CameraRule, CmcConvention
 from vireid.evaluation.ranks import GalleryLayout, rank_hits
@@ -99,16 +100,25 @@ def metric_units() -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """Identity and camera of each image of one side (query or gallery)."""
+    """Identity and camera of each image of one side (query or gallery), and its modality where a rule asks for it."""
 
     identity: IntArray
     camera: IntArray
+    modality: IntArray | None = None  # values of Modality
+
+    @staticmethod
+    def of(index: ImageIndex) -> Labels:
+        """Labels of all images of an index."""
+        return Labels(index.identity, index.camera, index.modality)
 
     def __len__(self) -> int:
         return len(self.identity)
 
     def __getitem__(self, rows: Any) -> Labels:
-        return Labels(self.identity[rows], self.camera[rows])
+        return Labels(self.identity[rows], self.camera[rows], None if self.modality is None else self.modality[rows])
+
+
+Rule = Callable[[Labels, Labels], BoolArray | None]
 
 
 def _nothing(query: Labels, gallery: Labels) -> BoolArray | None:  # noqa: ARG001 - every rule has this signature
@@ -125,11 +135,40 @@ def _same_id_same_cam(query: Labels, gallery: Labels) -> BoolArray | None:
     return np.asarray(same_identity & (gallery.camera[:, None] == query.camera))
 
 
-# A camera rule tells which gallery images do not exist for a query (G×B); None where it removes nothing at all.
-CAMERA_RULES: Mapping[str, Callable[[Labels, Labels], BoolArray | None]] = {
+def _sysu_two_way(query: Labels, gallery: Labels) -> BoolArray | None:
+    # The same place, whichever of its cameras the query is from.
+    from_2, from_3 = gallery.camera[:, None] == 2, gallery.camera[:, None] == 3
+    return np.asarray((from_2 & (query.camera == 3)) | (from_3 & (query.camera == 2)))
+
+
+def _sysu_mixed(query: Labels, gallery: Labels) -> BoolArray | None:
+    return _either(_sysu_two_way, _same_id_same_cam, query, gallery)
+
+
+def _same_id_same_modality(query: Labels, gallery: Labels) -> BoolArray | None:
+    if query.modality is None or gallery.modality is None:
+        raise ValueError("matches of the other modality need labels with modalities")
+    same_identity = gallery.identity[:, None] == query.identity
+    return np.asarray(same_identity & (gallery.modality[:, None] == query.modality))
+
+
+def _either(one: Rule, other: Rule, query: Labels, gallery: Labels) -> BoolArray:
+    removed, further = one(query, gallery), other(query, gallery)
+    assert removed is not None
+    assert further is not None
+    return removed | further
+
+
+# A camera rule tells which gallery images do not exist for a query (G×B); None where it removes nothing at all. Those
+# that end in ``_other`` leave its identity's images of the other modality alone.
+CAMERA_RULES: Mapping[str, Rule] = {
     "none": _nothing,
     "sysu": _sysu,
     "same_id_same_cam": _same_id_same_cam,
+    "sysu_two_way": _sysu_two_way,
+    "sysu_mixed": _sysu_mixed,
+    "sysu_mixed_other": partial(_either, _sysu_mixed, _same_id_same_modality),
+    "same_id_same_cam_other": partial(_either, _same_id_same_cam, _same_id_same_modality),
 }
 
 
@@ -230,10 +269,11 @@ def rank_block(
 def filtered_counts(query: Labels, gallery: Labels, rule: CameraRule) -> tuple[IntArray, IntArray]:
     """Per query, the gallery images that a rule leaves it, and how many of these are of its identity.
 
-    Queries of one identity and camera share both, so each such pair is counted once.
+    Queries of one identity, camera and modality share both, so each such kind is counted once.
     """
-    pairs, back = np.unique(np.stack([query.identity, query.camera]), axis=1, return_inverse=True)
-    distinct = Labels(pairs[0], pairs[1])
+    columns = [query.identity, query.camera, *([] if query.modality is None else [query.modality])]
+    kinds, back = np.unique(np.stack(columns), axis=1, return_inverse=True)
+    distinct = Labels(*kinds)
     removed = removed_images(distinct, gallery, rule)
     same = gallery.identity[:, None] == distinct.identity
     left = np.ones_like(same) if removed is None else ~removed
@@ -243,6 +283,13 @@ def filtered_counts(query: Labels, gallery: Labels, rule: CameraRule) -> tuple[I
 _RULE_WORDS = {
     "sysu": ("sysu (camera 2, for queries of camera 3)", "these are camera numbers of SYSU-MM01"),
     "same_id_same_cam": ("same-id-same-cam (same camera)", "every image needs the number of the camera that took it"),
+    "sysu_two_way": ("of one place (cameras 2 and 3)", "these are camera numbers of SYSU-MM01"),
+    "sysu_mixed": ("of one place or camera", "these are camera numbers of SYSU-MM01"),
+    "sysu_mixed_other": ("of one place, camera or modality", "these are camera numbers of SYSU-MM01"),
+    "same_id_same_cam_other": (
+        "of one camera or modality",
+        "every image needs the number of the camera that took it",
+    ),
 }
 
 

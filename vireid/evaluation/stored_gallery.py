@@ -75,7 +75,7 @@ def evaluate_stored(
         )
     if len(features) != len(index):
         raise UserError(f"{len(features)} features of {len(index)} images of {index.root}; extract one row per image")
-    labels, rule = Labels(index.identity, index.camera), config.spec.rule
+    labels, rule = Labels.of(index), config.rule
     trials, nearest, row, scanned = [], [], 0.0, 0.0
     for trial in plan_trials(config, index, permutations, listed):
         gallery = Gallery.of(codec, features[trial.gallery])

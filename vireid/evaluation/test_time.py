@@ -41,6 +41,11 @@ class ModelProtocol(ProtocolConfig):
                 f"test_time {self.test_time} gives similarities between modalities, re-ranking needs distances within "
                 "one too; set reranking to none, or test_time to flip"
             )
+        if self.test_time != "flip" and self.spec.mixed:
+            raise ValueError(
+                f"test_time {self.test_time} gives similarities between modalities, and the gallery of {self.name} has "
+                "both; set test_time to flip or none"
+            )
         return self
 
     @model_validator(mode="after")

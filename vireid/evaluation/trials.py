@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vireid.core.errors import UserError
-from vireid.core.types import BoolArray, ImageIndex, IntArray
+from vireid.core.types import BoolArray, ImageIndex, IntArray, Modality
 from vireid.evaluation.protocols import ProtocolConfig
 
 # (camera, identity) -> trials × n image numbers, 1-based, as rand_perm_cam.mat of SYSU-MM01 holds them
@@ -30,13 +30,14 @@ def plan_trials(
 ) -> list[Trial]:
     """Return the trials of a protocol on the images of ``index`` (of any split).
 
-    Gallery rows come by ascending identity, then camera; query rows in index order. Where a protocol swaps the sides
-    (``llcm/deen-released``), this holds for the sides as the direction names them.
+    Gallery rows come by ascending identity, then camera, of both modalities the visible ones first; query rows in index
+    order. Where a protocol swaps the sides (``llcm/deen-released``), this holds for the sides as the direction names
+    them.
 
     Args:
         config: the protocol.
         index: all images of the split, both modalities.
-        permutations: for ``sysu/official``.
+        permutations: for protocols whose ``sampling`` they are, such as ``sysu/official``.
         listed: file names that the data set's test lists name, for ``llcm/full``; None where all images count.
 
     Raises:
@@ -46,30 +47,39 @@ def plan_trials(
     kept = np.ones(len(index), dtype=np.bool_)
     if config.spec.listed and listed is not None:
         kept = _in_lists(config, index, listed)
-    query_modality, gallery_modality = config.stated_modalities
-    query = np.flatnonzero(kept & (index.modality == int(query_modality)))
-    in_gallery = kept & (index.modality == int(gallery_modality))
-    cameras = config.gallery_cameras
-    if cameras is not None:
-        in_gallery &= np.isin(index.camera, cameras)
-    among = "" if cameras is None else f" from cameras {', '.join(map(str, cameras))}"
-    for role, modality, rows, where in (
-        ("query", query_modality, query, ""),
-        ("gallery", gallery_modality, np.flatnonzero(in_gallery), among),
-    ):
-        if len(rows) == 0:
-            raise UserError(
-                f"{config.name} ({config.mode}, {config.direction}): {index.root} has no {modality.name.lower()} "
-                f"image{where} for the {role}; check the data root, the split and the protocol's mode"
-            )
-    groups = _group(index, np.flatnonzero(in_gallery))
-    if config.spec.sampling == "permutation":
-        galleries = _by_permutation(config, index, groups, permutations)
-    elif config.spec.sampling == "seeded":
-        galleries = [_by_seed(trial, groups) for trial in range(config.trials)]
-    else:
-        galleries = [np.concatenate(list(groups.values()))] * config.trials
+    query = np.flatnonzero(kept & (index.modality == int(config.query_modality)))
+    _require_images(config, index, query, "query", config.query_modality)
+    halves = [_galleries(config, index, kept, modality, permutations) for modality in config.gallery_modalities]
+    galleries = [np.concatenate(parts) for parts in zip(*halves, strict=True)]
     return [Trial(gallery, query) if config.swapped else Trial(query, gallery) for gallery in galleries]
+
+
+def _galleries(
+    config: ProtocolConfig, index: ImageIndex, kept: BoolArray, modality: Modality, permutations: Permutations | None
+) -> list[IntArray]:
+    """The gallery images of one modality in each trial."""
+    inside = kept & (index.modality == int(modality))
+    cameras = config.gallery_cameras(modality)
+    if cameras is not None:
+        inside &= np.isin(index.camera, cameras)
+    among = "" if cameras is None else f" from cameras {', '.join(map(str, cameras))}"
+    _require_images(config, index, np.flatnonzero(inside), "gallery", modality, among)
+    groups = _group(index, np.flatnonzero(inside))
+    if config.spec.sampling == "permutation":
+        return _by_permutation(config, index, groups, permutations, cameras or ())
+    if config.spec.sampling == "seeded":
+        return [_by_seed(trial, groups) for trial in range(config.trials)]
+    return [np.concatenate(list(groups.values()))] * config.trials
+
+
+def _require_images(
+    config: ProtocolConfig, index: ImageIndex, rows: IntArray, role: str, modality: Modality, among: str = ""
+) -> None:
+    if len(rows) == 0:
+        raise UserError(
+            f"{config.name} ({config.mode}, {config.direction}): {index.root} has no {modality.name.lower()} "
+            f"image{among} for the {role}; check the data root, the split and the protocol's mode"
+        )
 
 
 def _in_lists(config: ProtocolConfig, index: ImageIndex, listed: Collection[str]) -> BoolArray:
@@ -106,13 +116,14 @@ def _by_permutation(
     index: ImageIndex,
     groups: Mapping[tuple[int, int], IntArray],
     permutations: Permutations | None,
+    cameras: Collection[int],
 ) -> list[IntArray]:
     if permutations is None:
         raise UserError(
             f"{config.name} needs the data set's permutations (exp/rand_perm_cam.mat under {index.root}); "
             "put the file there or evaluate with sysu/seeded"
         )
-    _require_folders(config, index, groups, permutations)
+    _require_folders(cameras, index, groups, permutations)
     shots = config.shots or 1
     chosen: list[list[IntArray]] = [[] for _ in range(config.trials)]
     for (identity, camera), rows in groups.items():
@@ -145,14 +156,14 @@ def _by_permutation(
 
 
 def _require_folders(
-    config: ProtocolConfig,
+    cameras: Collection[int],
     index: ImageIndex,
     groups: Mapping[tuple[int, int], IntArray],
     permutations: Permutations,
 ) -> None:
     """Refuse a gallery that would shrink in silence because a folder was not copied."""
     for identity in np.unique(index.identity).tolist():
-        for camera in config.gallery_cameras or ():
+        for camera in cameras:
             permutation = permutations.get((camera, identity))
             if permutation is not None and permutation.size and (identity, camera) not in groups:
                 raise UserError(

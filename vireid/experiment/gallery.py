@@ -204,7 +204,7 @@ class _Galleries:
             else:
                 if self._embedders is None:
                     deployment = self._trained.deploy(runtime, self._folder)
-                    made = {"digest": deployment.digest, "size_bytes": deployment.size_bytes}
+                    made = {name: getattr(deployment, name) for name in ("digest", "parts", "size_bytes")}
                     known = {"runtime_version": runtime_version(runtime), **computed_with(runtime)}
                     self._embedders, self._file = deployment.embedders, file.model_copy(update={**made, **known})
                 self._features[part] = extract(self._embedders, loader)

@@ -141,6 +141,7 @@ def protocol_of(record: EvaluationRecord) -> ModelProtocol | None:
             "normalise": entries.get("feature_normalisation") == "L2",
             "reranking": _reranking(record.card.reranking_settings),
             "test_time": entries.get("test_time_augmentation"),
+            "matches": entries.get("matches", "any"),
         }
         if not str(entries.get("direction")).startswith(words):
             continue

@@ -64,7 +64,7 @@ def camera_table(
     Rows: query_camera, gallery_camera (a number, or ``ALL`` for the whole gallery over all trials), queries (valid
     ones), r1, mAP. Single gallery cameras are searched in one trial, by the plain similarity.
     """
-    rows = []
+    rows, labels = [], Labels.of(index)
     for camera, part in per_query[per_query["valid"]].groupby("camera"):
         hits = part["first_hit_rank"] <= 1
         rows.append((camera, ALL, part["query"].nunique(), hits.mean(), part["ap"].mean()))
@@ -74,9 +74,9 @@ def camera_table(
             ranked = rank_features(
                 features[queries],
                 features[gallery],
-                Labels(index.identity[queries], index.camera[queries]),
-                Labels(index.identity[gallery], index.camera[gallery]),
-                rule=config.spec.rule,
+                labels[queries],
+                labels[gallery],
+                rule=config.rule,
                 cmc=config.cmc,
                 normalise=config.normalise,
             )
@@ -108,11 +108,11 @@ def best_matches(
     The rank counts every image that the rule leaves (plain), by the similarity before any re-ranking.
     """
     matches = {}
-    rows, labels = unit_rows(features, config.normalise), Labels(index.identity, index.camera)
+    rows, labels = unit_rows(features, config.normalise), Labels.of(index)
     gallery = labels[trial.gallery]
     for query in queries:
         distance = ((rows[trial.gallery] - rows[query]) ** 2).sum(1)
-        removed = removed_images(labels[[query]], gallery, config.spec.rule)
+        removed = removed_images(labels[[query]], gallery, config.rule)
         if removed is not None:
             distance[removed[:, 0]] = np.inf
         best = int(np.where(gallery.identity == index.identity[query], distance, np.inf).argmin())

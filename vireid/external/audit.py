@@ -40,7 +40,7 @@ from vireid.experiment.reload import config_of_fit
 from vireid.external.features import ImageArray, official_layout
 from vireid.models import MODELS
 from vireid.models.importers import IMPORTERS
-from vireid.models.importers.load import Imported, import_state, without_memory
+from vireid.models.importers.load import Imported, build_masks, import_state, without_memory
 from vireid.overrides import compose
 from vireid.store import Store, write_atomically
 from vireid.training import WEIGHTS
@@ -83,10 +83,10 @@ class Reading:
 
 
 def protocols_of(dataset: str, *, regdb_split: int = 1) -> list[ProtocolConfig]:
-    """Every protocol of a dataset with every mode, direction and number of shots that it offers."""
+    """Every protocol of a dataset that public code evaluates, with every mode, direction and number of shots."""
     protocols = []
     for name, spec in PROTOCOLS.items():
-        if name.partition("/")[0] != dataset or (name == "regdb/split1" and regdb_split != 1):
+        if name.partition("/")[0] != dataset or (name == "regdb/split1" and regdb_split != 1) or not spec.of_the_field:
             continue
         for mode, direction, shots in product(spec.cameras, spec.directions, spec.shots):
             protocols.append(ProtocolConfig(name=name, mode=mode, direction=direction, shots=shots))
@@ -314,6 +314,7 @@ def load_imported(path: Path) -> Model:
         raise UserError(
             f"{weights}: missing, corrupt or not of the model in {MODEL_CARD} ({reason}); import the checkpoint again"
         ) from error
+    build_masks(model)
     loaded: Model = model.eval()
     return loaded
 

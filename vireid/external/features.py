@@ -238,7 +238,9 @@ def by_protocol(
     index = layout.evaluation(split)
     listed = layout.test_list() if config.spec.listed and split == "test" else None
     permutations = layout.permutations()
-    configs = [config] if reranking is None else [config, config.model_copy(update={"reranking": reranking})]
+    configs = [config]
+    if reranking is not None:
+        configs.append(parse(ProtocolConfig, {**config.model_dump(), "reranking": reranking}, "--rerank"))
 
     def results(path: Path) -> list[EvaluationResult]:
         features = _features_of(path, index, plan_trials(config, index, permutations, listed), config.name)

@@ -14,7 +14,7 @@ from vireid.experiment.context import RunContext
 from vireid.experiment.cost.profile import measure_latencies
 from vireid.experiment.deploy import evaluate
 from vireid.experiment.deploy.evaluate import CANDIDATES, deployed_step, is_deployed, quantise_step, settings_for
-from vireid.experiment.deploy.export import export_step
+from vireid.experiment.deploy.export import Deployment, export_step
 from vireid.experiment.fit import evaluate_step, fit_step
 from vireid.store import Store
 
@@ -50,6 +50,18 @@ def test_a_float_file_is_as_accurate_as_the_model(trained):
     before = (store.runs / f"{records[0].id}.json").read_bytes()
     assert deployed_step(RunContext(config, store)) == records
     assert (store.runs / f"{records[0].id}.json").read_bytes() == before
+
+
+def test_a_file_is_known_by_its_digest_also_as_one_of_two(tmp_path):
+    files = {graph: tmp_path / graph / "model.onnx" for graph in ("model-visible", "model-infrared")}
+    for graph, path in files.items():  # as a runtime stores them: alike by name
+        path.parent.mkdir()
+        path.write_bytes(graph.encode())
+    both = Deployment({}, files, {}, "int8", None)
+    assert both.parts == {f"{graph}/model.onnx": file_digest(path) for graph, path in files.items()}
+    alone = Deployment({}, {"model": files["model-infrared"]}, {}, "int8", None)
+    assert (alone.parts, alone.digest) == ({}, both.parts["model-infrared/model.onnx"])
+    assert both.digest not in both.parts.values()
 
 
 def test_latencies_are_found_by_what_the_record_says(trained):

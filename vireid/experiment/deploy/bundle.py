@@ -181,11 +181,13 @@ def _people(count: int) -> list[Image.Image]:
 def known_accuracies(
     digest: str, metadata: Mapping[str, str], evaluations: Sequence[EvaluationRecord], store: Store
 ) -> list[KnownAccuracy]:
-    """Evaluations of the file with that SHA-256; of a float32 file also those of the fit whose features it has.
+    """Evaluations of the file with that SHA-256, or of two files of which it is one, each for one modality's images.
+
+    Of a float32 file also those of the fit whose features it has.
 
     Those of one forward per image alone: text, re-ranking and averaged views cost what a bundle does not measure.
     """
-    of_file = [e for e in evaluations if e.artefact is not None and e.artefact.digest == digest]
+    of_file = [e for e in evaluations if e.artefact and digest in (e.artefact.digest, *e.artefact.parts.values())]
     of_fit = [
         e for e in evaluations if e.artefact is None and e.fit == metadata["run"] and metadata["precision"] == "fp32"
     ]

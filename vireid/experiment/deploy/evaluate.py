@@ -85,6 +85,7 @@ class Trained:
             precision=deployment.precision,
             resolution=(self.run.config.data.height, self.run.config.data.width),
             digest=deployment.digest,
+            parts=deployment.parts,
             size_bytes=deployment.size_bytes,
             calibration=deployment.calibration,
             candidates=list(candidates),

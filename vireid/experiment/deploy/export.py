@@ -151,11 +151,16 @@ class Deployment:
     @property
     def digest(self) -> str:
         """SHA-256 of the file; of several, of their names and digests."""
-        paths = [path for file in self.files.values() for path in _files_of(file)]
-        if len(paths) == 1:
-            return file_digest(paths[0])
-        listed = "\n".join(f"{path.name} {file_digest(path)}" for path in paths)
-        return hashlib.sha256(listed.encode()).hexdigest()
+        listed = [(path.name, file_digest(path)) for file in self.files.values() for path in _files_of(file)]
+        if len(listed) == 1:
+            return listed[0][1]
+        return hashlib.sha256("\n".join(map(" ".join, listed)).encode()).hexdigest()
+
+    @property
+    def parts(self) -> dict[str, str]:
+        """SHA-256 of each file by graph and name, as ``model-infrared/int8.onnx``, where there are several."""
+        listed = [(f"{graph}/{path.name}", path) for graph, file in self.files.items() for path in _files_of(file)]
+        return {name: file_digest(path) for name, path in listed} if len(listed) > 1 else {}
 
     @property
     def size_bytes(self) -> int:

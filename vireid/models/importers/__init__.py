@@ -12,5 +12,7 @@ IMPORTERS = Registry(
         "caj": "vireid.models.importers.caj:CAJImporter",
         "deen": "vireid.models.importers.deen:DEENImporter",
         "deen_regdb": "vireid.models.importers.deen:DEENRegDBImporter",
+        "tvi_lfm": "vireid.models.importers.tvi_lfm:TVILFMImporter",
+        "tvi_lfm_base": "vireid.models.importers.tvi_lfm:TVILFMBaseImporter",
     },
 )

@@ -90,6 +90,18 @@ def without_memory() -> Iterator[None]:
         yield
 
 
+def build_masks(model: nn.Module) -> None:
+    """Build the causal mask of CLIP's text tower, which no state dict holds, in a model that was built without memory.
+
+    Without it captions would be read with whatever memory happens to hold, and nothing would say so.
+    """
+    parts: Iterator[Any] = model.modules()
+    for part in parts:
+        mask = getattr(part, "attn_mask", None)
+        if isinstance(mask, Tensor) and mask.is_meta:
+            part.attn_mask = part.build_causal_mask()
+
+
 def renamed(module: nn.Module, ours: str, theirs: str) -> dict[str, Entry]:
     """Entries of a part that both sides name alike below its own name; ``module`` may live on the meta device."""
     return {f"{theirs}.{key}": Entry(tuple(value.shape), f"{ours}.{key}") for key, value in module.state_dict().items()}
@@ -160,6 +172,7 @@ def convert_state(state: Mapping[str, Tensor], arch: str, where: str) -> Importe
         model = MODELS.load(config.name)(config, num_classes)
     weights = _rename(where, state, layout, model)
     model.load_state_dict(weights, strict=True, assign=True)
+    build_masks(model)
     model.eval()
     return Imported(model, num_classes or 1, *_count(layout, model))
 
@@ -198,7 +211,8 @@ def _rename(where: str, state: Mapping[str, Tensor], layout: Layout, model: nn.M
             raise UserError(f"{where}: '{key}' holds {value.dtype}, expected {dtype}; save it as it was trained")
         if not bool(torch.isfinite(value).all()):
             raise UserError(f"{where}: '{key}' holds NaN or infinity; the training that wrote it diverged")
-        weights[entry.target] = value.to(dtype).contiguous()
+        # One number may be a vector of one there: shapes are the layout's, which _check has held them to.
+        weights[entry.target] = value.to(dtype).reshape(expected[entry.target].shape).contiguous()
     return weights
 
 

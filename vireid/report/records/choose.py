@@ -39,6 +39,7 @@ class Accuracy:
     overlap10: float | None = None
     size_bytes: int | None = None  # of the file
     kernels: str = ""  # that an integer file was evaluated with, "not recorded" of older records; empty of others
+    graph: str = "model"  # of its files, the one that queries go through
 
     @property
     def interval(self) -> str:
@@ -86,11 +87,9 @@ class Deployable:
             export = [f"vireid export {run} --to deployed --format openvino"] if openvino else []
             return [*export, f"vireid bundle {run} --to deployed-bundle"]
         if self.precision == "int8":
-            quantise = f"vireid quantise {run} --to deployed"
-            return [
-                quantise,
-                *([] if openvino else ["vireid bundle --file deployed/model-int8.onnx --to deployed-bundle"]),
-            ]
+            quantise, graph = f"vireid quantise {run} --to deployed", self.accuracy.graph if self.accuracy else "model"
+            bundle = f"vireid bundle --file deployed/{graph}-int8.onnx --to deployed-bundle"
+            return [quantise, *([] if openvino else [bundle])]
         return [f"vireid export {run} --to deployed" + (" --format openvino" if openvino else "")]
 
     @property
@@ -195,6 +194,7 @@ def _mean(matching: Sequence[tuple[FitRecord, EvaluationRecord]]) -> Accuracy:
         overlap10=float(np.mean([f.overlap10 for f in files])) if files else None,
         size_bytes=max((f.size_bytes for f in files), default=None),
         kernels=" and ".join(sorted({f.kernels or NOT_RECORDED for f in files if f.precision in INTEGER_PRECISIONS})),
+        graph="model-infrared" if any(p.startswith("model-infrared/") for f in files for p in f.parts) else "model",
     )
 
 

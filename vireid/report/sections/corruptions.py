@@ -91,7 +91,7 @@ def _entries(row: CorruptedRow) -> list[str]:
     seeds = max((score.n for score in row.clean.values()), default=0)
     few = seeds < MIN_SEEDS
     note = seeds_phrase(seeds) if few else f"{seeds} seeds"
-    entries = [tag("span", row.label, tag("small", note, class_="unclaimed" if few else "seeds"))]
+    entries: list[str] = [tag("span", row.label, tag("small", note, class_="unclaimed" if few else "seeds"))]
     for metric in MAIN_SCORES:
         change = row.drop.get(metric)
         lost = DASH if change is None else f"{100 * change.mean:.1f} {interval(change)}".rstrip()

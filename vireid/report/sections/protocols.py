@@ -35,6 +35,7 @@ CARD = {
     "feature_normalisation": "Feature normalisation",
     "text": "Text source",
     "captions": "Captions",
+    "matches": "Modality of matches",
     "corruption": "Corrupted images",
     "selection": "Checkpoint selection",
     "transfer": "Trained on other data",

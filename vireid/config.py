@@ -35,7 +35,7 @@ from vireid.models.base import declared
 from vireid.profiling import RUNTIMES
 from vireid.profiling.config import ProfileConfig
 from vireid.tracking import TRACKERS
-from vireid.training.config import RecipeConfig
+from vireid.training.config import BatchNorm, RecipeConfig
 from vireid.weighting import CURRICULA, WEIGHTINGS
 from vireid.weighting.patterns import fitting
 
@@ -129,12 +129,16 @@ def _by_name(value: Any) -> Any:
 
 
 class RuntimeConfig(Strict):
-    """How a run is carried out. Decides no result: none of it is part of a run's identity."""
+    """How a run is carried out. Decides no result, and is no part of a run's identity, but for several processes."""
 
     device: str = "auto"
     """``auto``, cpu, cuda, cuda:1 …."""
-    threads: int | None = Field(default=None, ge=1, description="CPU threads; all cores when null")
+    threads: int | None = Field(default=None, ge=1, description="CPU threads of a process; all cores when null")
     workers: int | None = Field(default=None, ge=1, description="processes that render and threads that decode")
+    processes: int = Field(default=1, ge=1, description="that train one fit together, each with a device of its own")
+    """Above 1 it is part of the identity, with ``batch_norm``: each process draws its own augmentation and dropout."""
+    batch_norm: BatchNorm = "synchronised"
+    """What a batch norm in training sees of several processes: the batch of all, or its own process's share."""
     emulate: bool = Field(
         default=False,
         description="compute in bf16 or fp16 on a processor without instructions for it: slower than fp32",
@@ -185,6 +189,23 @@ class ExperimentConfig(Strict):
             raise ValueError(
                 "recipe.evaluate_every needs data.split=dev, or data.hold_out_dev=true: with split=test the dev "
                 "identities are trained on, and test identities are for the final number"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _identities_are_shared_out(self) -> Self:
+        processes, identities = self.runtime.processes, self.recipe.identities
+        if processes > 1 and self.imported is None and self.data.captions is not None:
+            raise ValueError(
+                f"runtime.processes={processes}: what is learned with text is not gathered from several processes: set "
+                "runtime.processes=1, or data.captions=null"
+            )
+        if processes > 1 and identities % processes:
+            near = [n for n in (identities // processes * processes, -(-identities // processes) * processes) if n]
+            raise ValueError(
+                f"runtime.processes={processes} shares out the {identities} identities of a batch, whole ones each: "
+                f"set recipe.identities={' or '.join(map(str, near))} with a batch_size that fits, or another number "
+                "of processes"
             )
         return self
 

@@ -5,7 +5,7 @@ Several drivers may work on one study in one store: a fit is done by whoever tak
 
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -74,10 +74,9 @@ def run_study(
     """
     engine = engine or LocalEngine()
     check_earlier_fits(configs, store)
-    processes = max((config.runtime.processes for config in configs.values()), default=1)
-    if processes > 1 and not engine.at_home:
+    if (most := most_processes(configs.values())) > 1 and not engine.at_home:
         raise UserError(
-            f"runtime.processes={processes}: a job of this engine is one process on one device; run the study with "
+            f"runtime.processes={most}: a job of this engine is one process on one device; run the study with "
             "--engine local on the machine that has several, or set runtime.processes=1"
         )
     for tracker in {
@@ -93,10 +92,15 @@ def run_study(
     with store.agreed(f"study-{plan.name}", store.study(plan.name) / "plan.json", text), engine:
         engine.check(["fit", *(["latency"] if study.measure.latency else [])])
         slots = jobs or engine.default_jobs(study.jobs)
-        driver = _Driver(study, plan, configs, store, max(1, slots // processes), engine)
+        driver = _Driver(study, plan, configs, store, max(1, slots // most), engine)
         with study_display(printer(stderr=True), driver.rows()) as shown:
             driver.run(shown)
     return driver.failures
+
+
+def most_processes(configs: Iterable[ExperimentConfig]) -> int:
+    """Processes of the fit that has most: so many of the slots for jobs one fit takes."""
+    return max((config.runtime.processes for config in configs), default=1)
 
 
 def is_finished(run: RunContext, *, images_here: bool = True) -> bool:

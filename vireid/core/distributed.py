@@ -37,6 +37,6 @@ def mean_over_processes(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
         joined = torch.cat([tensors[position].detach().reshape(-1) for position in positions])
         torch.distributed.all_reduce(joined)
         joined /= count
-        parts = joined.split([tensors[position].numel() for position in positions])
+        parts = torch.split(joined, [tensors[position].numel() for position in positions])
         means |= {position: part.view(tensors[position].shape) for position, part in zip(positions, parts, strict=True)}
     return [means[position] for position in range(len(tensors))]

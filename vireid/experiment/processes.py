@@ -47,7 +47,7 @@ def check_processes(config: ExperimentConfig) -> None:
     count, device = config.runtime.processes, device_of(config)
     if count == 1 or device.type == "cpu":
         return
-    if device.type != "cuda" or device.index is not None:
+    if str(device) != "cuda":
         raise UserError(
             f"runtime.processes={count}: device '{device}' is a single one; set runtime.device=cuda "
             "(CUDA_VISIBLE_DEVICES says which) or cpu, or runtime.processes=1"

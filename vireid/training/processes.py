@@ -123,7 +123,7 @@ class Processes:
         return replace(batch, **values, captions=None), order
 
     def _gather(self, own: Tensor, counts: Sequence[int]) -> Tensor:
-        rows: Tensor = _Gather.apply(own, tuple(counts), self.index)  # type: ignore[no-untyped-call]
+        rows: Tensor = _Gather.apply(own, tuple(counts), self.index)
         return rows
 
 
@@ -144,4 +144,4 @@ class _Gather(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         """Of every loss the same in all processes."""
-        return grad.split(ctx.counts)[ctx.index] * len(ctx.counts), None, None
+        return torch.split(grad, ctx.counts)[ctx.index] * len(ctx.counts), None, None

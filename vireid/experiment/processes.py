@@ -166,8 +166,9 @@ def _listen(processes: Sequence[_Process], run: RunContext) -> dict[str, Any]:
 
 def _read(process: _Process, lines: "queue.SimpleQueue[tuple[_Process, bytes | None]]") -> None:
     assert process.popen.stdout is not None
-    for line in process.popen.stdout:
-        lines.put((process, line))
+    with process.popen.stdout as said:
+        for line in said:
+            lines.put((process, line))
     lines.put((process, None))
 
 

@@ -20,7 +20,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
 from vireid.core import plain_tree
 from vireid.core.config import Strict, component, parse
@@ -34,8 +34,8 @@ from vireid.models import MODELS
 from vireid.models.base import declared
 from vireid.profiling import RUNTIMES
 from vireid.profiling.config import ProfileConfig
-from vireid.tracking import TRACKERS
-from vireid.training.config import BatchNorm, RecipeConfig
+from vireid.runtime import RuntimeConfig
+from vireid.training.config import RecipeConfig
 from vireid.weighting import CURRICULA, WEIGHTINGS
 from vireid.weighting.patterns import fitting
 
@@ -124,31 +124,6 @@ class ImportedConfig(Strict):
         return self
 
 
-def _by_name(value: Any) -> Any:
-    return {"name": value} if isinstance(value, str) else value
-
-
-class RuntimeConfig(Strict):
-    """How a run is carried out. Decides no result, and is no part of a run's identity, but for several processes."""
-
-    device: str = "auto"
-    """``auto``, cpu, cuda, cuda:1 …."""
-    threads: int | None = Field(default=None, ge=1, description="CPU threads of a process; all cores when null")
-    workers: int | None = Field(default=None, ge=1, description="processes that render and threads that decode")
-    processes: int = Field(default=1, ge=1, description="that train one fit together, each with a device of its own")
-    """Above 1 it is part of the identity, with ``batch_norm``: each process draws its own augmentation and dropout."""
-    batch_norm: BatchNorm = "synchronised"
-    """What a batch norm in training sees of several processes: the batch of all, or its own process's share."""
-    emulate: bool = Field(
-        default=False,
-        description="compute in bf16 or fp16 on a processor without instructions for it: slower than fp32",
-    )
-    tracker: Annotated[component(TRACKERS) | None, BeforeValidator(_by_name)] = None  # type: ignore[valid-type]
-    """Where learning curves go while a fit runs, beside its record: ``tensorboard``, or {name: …} with its settings."""
-    title: str | None = None
-    """What a tracker calls the fit, a path; a study names study, cell and seed."""
-
-
 class ExperimentConfig(Strict):
     """Everything that a run needs to know."""
 
@@ -193,20 +168,9 @@ class ExperimentConfig(Strict):
         return self
 
     @model_validator(mode="after")
-    def _identities_are_shared_out(self) -> Self:
-        processes, identities = self.runtime.processes, self.recipe.identities
-        if processes > 1 and self.imported is None and self.data.captions is not None:
-            raise ValueError(
-                f"runtime.processes={processes}: what is learned with text is not gathered from several processes: set "
-                "runtime.processes=1, or data.captions=null"
-            )
-        if processes > 1 and identities % processes:
-            near = [n for n in (identities // processes * processes, -(-identities // processes) * processes) if n]
-            raise ValueError(
-                f"runtime.processes={processes} shares out the {identities} identities of a batch, whole ones each: "
-                f"set recipe.identities={' or '.join(map(str, near))} with a batch_size that fits, or another number "
-                "of processes"
-            )
+    def _processes_share_the_batch(self) -> Self:
+        if self.imported is None:
+            self.runtime.check_shares(self.recipe.identities, reads_text=self.data.captions is not None)
         return self
 
     @model_validator(mode="after")

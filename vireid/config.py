@@ -19,7 +19,7 @@ from vireid.models import MODELS
 from vireid.models.base import declared
 from vireid.profiling import RUNTIMES
 from vireid.profiling.config import ProfileConfig
-from vireid.tracking import TRACKERS
+from vireid.runtime import RuntimeConfig
 from vireid.training.config import RecipeConfig
 from vireid.weighting import CURRICULA, WEIGHTINGS
 from vireid.weighting.patterns import fitting
@@ -100,27 +100,6 @@ class ImportedConfig(Strict):
         return self
 
 
-def _by_name(value: Any) -> Any:
-    return {"name": value} if isinstance(value, str) else value
-
-
-class RuntimeConfig(Strict):
-    """How a run is carried out. Decides no result: none of it is part of a run's identity."""
-
-    device: str = "auto"
-    """``auto``, cpu, cuda, cuda:1 …."""
-    threads: int | None = Field(default=None, ge=1, description="CPU threads; all cores when null")
-    workers: int | None = Field(default=None, ge=1, description="processes that render and threads that decode")
-    emulate: bool = Field(
-        default=False,
-        description="compute in bf16 or fp16 on a processor without instructions for it: slower than fp32",
-    )
-    tracker: Annotated[component(TRACKERS) | None, BeforeValidator(_by_name)] = None  # type: ignore[valid-type]
-    """Where learning curves go while a fit runs, beside its record: ``tensorboard``, or {name: …} with its settings."""
-    title: str | None = None
-    """What a tracker calls the fit, a path; a study names study, cell and seed."""
-
-
 class ExperimentConfig(Strict):
     """Everything that a run needs to know."""
 
@@ -162,6 +141,12 @@ class ExperimentConfig(Strict):
                 "recipe.evaluate_every needs data.split=dev, or data.hold_out_dev=true: with split=test the dev "
                 "identities are trained on, and test identities are for the final number"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _processes_share_the_batch(self) -> Self:
+        if self.imported is None:
+            self.runtime.check_shares(self.recipe.identities, reads_text=self.data.captions is not None)
         return self
 
     @model_validator(mode="after")

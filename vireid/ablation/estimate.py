@@ -142,10 +142,11 @@ def _estimate(
 
 
 def _size_key(config: Mapping[str, object]) -> str:
-    """What two steps must have in common to tell of each other: image size, batch, backbone, width."""
+    """What two steps must have in common to tell of each other: image size, batch, backbone, width, processes."""
     data, recipe, model = (dict(config.get(part) or {}) for part in ("data", "recipe", "model"))  # type: ignore[call-overload]
     network = [model.get(key) for key in ("backbone", "width", "last_stride")]
-    return canonical_json([data.get("height"), data.get("width"), network, [recipe.get(key) for key in _OF_A_STEP]])
+    size = [data.get("height"), data.get("width"), network, [recipe.get(key) for key in _OF_A_STEP]]
+    return canonical_json([*size, config.get("processes")])
 
 
 def _step_key(config: Mapping[str, object]) -> str:

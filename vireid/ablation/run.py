@@ -5,7 +5,7 @@ Several drivers may work on one study in one store: a fit is done by whoever tak
 
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -28,6 +28,7 @@ from vireid.experiment.cost.profile import is_profiled
 from vireid.experiment.data import check_same_evaluation_images, check_same_images
 from vireid.experiment.deploy.evaluate import is_deployed
 from vireid.experiment.identity import data_specification
+from vireid.experiment.processes import check_processes
 from vireid.experiment.progress import Display, Job, ProgressCallback, as_text
 from vireid.experiment.records import check_precisions, failed_fit
 from vireid.experiment.tracking import check_tracker
@@ -58,9 +59,10 @@ def run_study(
         plan: its plan.
         configs: the configuration of every fit by its id.
         store: where records go.
-        jobs: fits at the same time; by default what the engine makes of the study's own number. On a CPU they share the
-            cores evenly unless ``runtime.threads`` says otherwise: two fits of one thread each finish sooner than one
-            after the other on two, for models too small to fill them.
+        jobs: processes that train at the same time, as many fits where each is of one; by default what the engine
+            makes of the study's own number. On a CPU they share the cores evenly unless ``runtime.threads`` says
+            otherwise: two fits of one thread each finish sooner than one after the other on two, for models too small
+            to fill them.
         engine: what carries out the jobs; processes of this machine by default.
 
     Returns:
@@ -72,6 +74,11 @@ def run_study(
     """
     engine = engine or LocalEngine()
     check_earlier_fits(configs, store)
+    if (most := most_processes(configs.values())) > 1 and not engine.at_home:
+        raise UserError(
+            f"runtime.processes={most}: a job of this engine is one process on one device; run the study with "
+            "--engine local on the machine that has several, or set runtime.processes=1"
+        )
     for tracker in {
         config.runtime.tracker and config.runtime.tracker.name: config for config in configs.values()
     }.values():
@@ -80,13 +87,20 @@ def run_study(
         for fit, config in configs.items():
             if store.get(fit) is None:
                 check_precisions(config)
+                check_processes(config)
     text = plan.model_dump_json(indent=1) + "\n"
     with store.agreed(f"study-{plan.name}", store.study(plan.name) / "plan.json", text), engine:
         engine.check(["fit", *(["latency"] if study.measure.latency else [])])
-        driver = _Driver(study, plan, configs, store, jobs or engine.default_jobs(study.jobs), engine)
+        slots = jobs or engine.default_jobs(study.jobs)
+        driver = _Driver(study, plan, configs, store, max(1, slots // most), engine)
         with study_display(printer(stderr=True), driver.rows()) as shown:
             driver.run(shown)
     return driver.failures
+
+
+def most_processes(configs: Iterable[ExperimentConfig]) -> int:
+    """Processes of the fit that has most: so many of the slots for jobs one fit takes."""
+    return max((config.runtime.processes for config in configs), default=1)
 
 
 def is_finished(run: RunContext, *, images_here: bool = True) -> bool:

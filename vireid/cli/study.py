@@ -49,7 +49,7 @@ def ablate(
             "--jobs",
             min=1,
             help="Fits at the same time; they share the cores (small models gain). By default the study's own number, "
-            "or as many as there are cores.",
+            "or as many as there are cores. A fit of runtime.processes=N counts as N.",
         ),
     ] = None,
     engine: Annotated[
@@ -97,7 +97,10 @@ def ablate(
     if estimate:
         if as_json:
             raise UserError("--estimate prints sentences; leave --json out")
-        side_by_side = jobs or min(definition.jobs, os.cpu_count() or 1)
+        from vireid.ablation.run import most_processes
+
+        slots = jobs or min(definition.jobs, os.cpu_count() or 1)
+        side_by_side = max(1, slots // most_processes(configs.values()))
         _estimate(definition, planned, configs, opened(store), side_by_side)
         return
 

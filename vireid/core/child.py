@@ -81,7 +81,7 @@ def ask(
             try:
                 code = _wait(child, timeout_seconds, waiting)
             finally:
-                _end(child)
+                end(child)
         if code is None:
             return _failed(f"no answer within {timeout_seconds:g} s: killed", log)
         if answered.is_file():
@@ -156,7 +156,7 @@ def _wait(child: subprocess.Popen[bytes], timeout_seconds: float, waiting: Calla
     return None
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
+def end(child: subprocess.Popen[bytes]) -> None:
     """Kill a child that still runs, with what it has started, and wait for it."""
     if child.poll() is None:
         if sys.platform == "win32":

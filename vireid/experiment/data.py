@@ -24,6 +24,7 @@ from vireid.data.captions import CaptionDraw
 from vireid.data.corruptions.images import CorruptionDraw, corrupted_images
 from vireid.data.layout import EvaluationPart, Layout
 from vireid.data.loader import CROSS_MODAL, EvaluationLoader, IdentitySampler, TrainingLoader
+from vireid.data.shares import WHOLE, Share, shared
 from vireid.evaluation.protocols import ProtocolConfig, ProtocolSpec
 from vireid.evaluation.test_time import ModelProtocol
 from vireid.evaluation.trials import Trial, plan_trials
@@ -61,16 +62,16 @@ def trials_of(run: RunContext, protocol: ProtocolConfig) -> list[Trial]:
     return plan_trials(protocol, run.data.evaluation, run.data.layout.permutations(), listed_images(run, protocol))
 
 
-def training_loader(run: RunContext) -> "TrainingLoader | RedrawnLabels":
-    """Batches of the training images, decoded on first use."""
+def training_loader(run: RunContext, share: Share = WHOLE) -> "TrainingLoader | RedrawnLabels":
+    """Batches of the training images, decoded on first use; of several processes, one's share of each."""
     train, seed = run.data.train, run.config.training_seed
     match run.config.data.shuffle_identities:
         case "every_epoch":
-            return RedrawnLabels(lambda epoch: _loader(run, _shuffled(train, seed, epoch)))
+            return RedrawnLabels(lambda epoch: shared(_loader(run, _shuffled(train, seed, epoch)), share))
         case True:
-            return _loader(run, _shuffled(train, seed))
+            return shared(_loader(run, _shuffled(train, seed)), share)
         case _:
-            return _loader(run, train)
+            return shared(_loader(run, train), share)
 
 
 class RedrawnLabels:

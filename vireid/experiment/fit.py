@@ -1,6 +1,7 @@
 """Configuration → fit record, and fit → evaluation records."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,7 @@ from vireid.core.seeding import generator, seed_everything
 from vireid.core.types import FloatArray, ImageIndex, Modality, Model
 from vireid.data.captions import read_captions
 from vireid.data.loader import EvaluationLoader
+from vireid.data.shares import WHOLE, Share
 from vireid.evaluation.evaluate import EvaluationResult, evaluate
 from vireid.evaluation.extraction import extract
 from vireid.evaluation.mirror import with_mirror
@@ -29,6 +31,7 @@ from vireid.experiment import data as images
 from vireid.experiment.context import RunContext
 from vireid.experiment.data import check_same_images, corrupted_loader, evaluation_loader, listed_images
 from vireid.experiment.imported import origin_entries, refuse_training
+from vireid.experiment.processes import check_processes, train_in_processes
 from vireid.experiment.records import (
     check_precisions,
     common,
@@ -44,7 +47,7 @@ from vireid.models import MODELS
 from vireid.profiling.memory import PeakMemory
 from vireid.training.allocator import keep_freed_memory
 from vireid.training.checkpoint import discard_checkpoint
-from vireid.training.contracts import Weighting
+from vireid.training.contracts import FitResult, Weighting
 from vireid.training.loop import fit as run_training
 from vireid.training.resize import scaled
 from vireid.weighting import WEIGHTINGS
@@ -67,6 +70,7 @@ def fit_step(run: RunContext) -> FitRecord:
     started = now()
     try:
         check_precisions(run.config)
+        check_processes(run.config)
         check_teacher(run)
         check_start(run)
         for protocol in run.config.evaluation.protocols:
@@ -109,9 +113,26 @@ def build_weighting(config: ExperimentConfig, model: Model) -> Weighting:
 
 
 def _train(run: RunContext, started: str) -> FitRecord:
+    result = train_model(run) if run.config.runtime.processes == 1 else train_in_processes(run)
+    return FitRecord(
+        status="ok",
+        curves=result.curves,
+        step_seconds=result.step_seconds,
+        peak_memory_bytes=result.peak_memory_bytes,
+        seconds=result.seconds,
+        **images.finished_fields(run, started, run.data.train.num_identities),
+    )
+
+
+def train_model(run: RunContext, share: Share = WHOLE) -> FitResult:
+    """Train a configuration in this process, or its share of it among several, which then all call this.
+
+    Raises:
+        UserError: as ``vireid.training.loop.fit``; a teacher or a start that does not fit.
+    """
     config, data, device = run.config, run.data, device_of(run.config)
     torch.set_num_threads(threads_of(config))
-    loader = images.training_loader(run)
+    loader = images.training_loader(run, share)
     model = build_model(config, loader.num_classes)
     initialise_from(model, run)
     load_teacher(model, run)
@@ -129,8 +150,8 @@ def _train(run: RunContext, started: str) -> FitRecord:
         protocol = config.evaluation.protocols[0]
         return evaluate(features, data.dev, protocol, data.layout.permutations(), split="dev", top_k=0).metrics
 
-    with tracked(run) as tracker:
-        result = run_training(
+    with tracked(run) if share.index == 0 else nullcontext() as tracker:
+        return run_training(
             model,
             loader,
             config.recipe,
@@ -139,19 +160,12 @@ def _train(run: RunContext, started: str) -> FitRecord:
             directory=run.directory,
             resume_key=run.ids.fit,
             device=str(device),
+            batch_norm=config.runtime.batch_norm,
             evaluate=evaluate_on_dev if config.recipe.evaluate_every else None,
-            on_epoch=tracker.epoch,
+            on_epoch=None if tracker is None else tracker.epoch,
             progress=on_step,
             peak_memory=partial(PeakMemory, device),
         )
-    return FitRecord(
-        status="ok",
-        curves=result.curves,
-        step_seconds=result.step_seconds,
-        peak_memory_bytes=result.peak_memory_bytes,
-        seconds=result.seconds,
-        **images.finished_fields(run, started, loader.num_classes),
-    )
 
 
 def evaluate_step(run: RunContext) -> list[EvaluationRecord]:

@@ -69,7 +69,17 @@ def training_command(training: ExperimentConfig, overrides: list[str]) -> str:
     arguments = [f"seed={training.seed}", f"stream={training.stream}"]
     for name in ("data", *_inherited(overrides)):
         arguments.append(f"{name}={hydra_text(getattr(training, name).model_dump(mode='json'))}")
+    arguments += processes_overrides(training)
     return shlex.join(["vireid", "train", *arguments, *overrides])
+
+
+def processes_overrides(config: ExperimentConfig) -> list[str]:
+    """Overrides that make a fit by as many processes."""
+    if config.runtime.processes == 1:
+        return []
+    mode = config.runtime.batch_norm
+    own = [] if mode == "synchronised" else [f"runtime.batch_norm={mode}"]
+    return [f"runtime.processes={config.runtime.processes}", *own]
 
 
 def _inherited(overrides: list[str]) -> list[str]:
@@ -132,6 +142,18 @@ def rendered(config: ExperimentConfig) -> dict[str, Any] | None:
         return data.synthetic.specification()
     card = None if data.root is None else read_card(data.root)
     return None if card is None else dict(card.get("specification") or {})
+
+
+def processes_specification(config: ExperimentConfig) -> dict[str, Any]:
+    """How many processes train a fit together and what their batch norms see; nothing for a single one.
+
+    Threads only add up in another order. Processes draw augmentation and dropout each for itself, so that their number
+    decides more than rounding.
+    """
+    runtime = config.runtime
+    if runtime.processes == 1:
+        return {}
+    return {"processes": {"number": runtime.processes, "batch_norm": runtime.batch_norm}}
 
 
 def data_specification(config: ExperimentConfig, dump: Dump = resolved) -> dict[str, Any]:
@@ -249,6 +271,7 @@ class RunIds:
             "seed": config.seed,
             **({"stream": config.stream} if config.stream else {}),
             **({"start_from": config.start_from} if config.start_from else {}),
+            **processes_specification(config),
             "data": data_specification(config, dump),
             "recipe": dump(config.recipe),
             **{

@@ -28,8 +28,8 @@ def device_of(config: ExperimentConfig) -> torch.device:
 
 
 def threads_of(config: ExperimentConfig) -> int:
-    """CPU threads that a run uses."""
-    return config.runtime.threads or os.cpu_count() or 1
+    """CPU threads that each process of a run uses."""
+    return config.runtime.threads or max(1, (os.cpu_count() or 1) // config.runtime.processes)
 
 
 def check_precisions(config: ExperimentConfig) -> None:

@@ -45,6 +45,7 @@ def config_of_fit(record: Record, protocols: Sequence[str], root: Path | None, s
         "stream": made.get("stream", 0),
         "start_from": made.get("start_from"),
         "imported": made.get("imported"),
+        "runtime": _processes(made),
         "data": {key: value for key, value in specification.items() if key != "version"} | {"root": root},
         "evaluation": {"protocols": [protocol_mapping(text) for text in protocols] or _protocols_for(specification)},
         **{
@@ -90,6 +91,12 @@ def _training(made: dict[str, Any]) -> dict[str, Any]:
         return {"recipe": made["recipe"]}
     default = compose([])
     return {key: getattr(default, key).model_dump(mode="json") for key in ("recipe", "augmentation", "weighting")}
+
+
+def _processes(made: dict[str, Any]) -> dict[str, Any]:
+    """Of the runtime what is part of a fit's identity: how many processes trained it, where that is above 1."""
+    processes = made.get("processes")
+    return {} if processes is None else {"processes": processes["number"], "batch_norm": processes["batch_norm"]}
 
 
 @dataclass(frozen=True, slots=True)

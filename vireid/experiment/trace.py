@@ -21,7 +21,7 @@ from vireid.core.records import (
     SearchRecord,
 )
 from vireid.experiment.differences import evaluations_of
-from vireid.experiment.identity import RunIds, hydra_text
+from vireid.experiment.identity import RunIds, hydra_text, processes_overrides
 from vireid.experiment.reload import config_of_fit, weights_file
 from vireid.overrides import compose
 from vireid.report.records.choose import key_for, measuring
@@ -153,6 +153,7 @@ def _in_full(config: ExperimentConfig) -> list[str]:
     sections = [name for name in _SECTIONS if name != "curriculum" or config.curriculum.name != "off"]
     overrides = [f"{name}={hydra_text(deciding(getattr(config, name)))}" for name in sections]
     overrides += [f"seed={config.seed}", *([f"stream={config.stream}"] if config.stream else [])]
+    overrides += processes_overrides(config)
     return [*overrides, *([] if config.start_from is None else [f'start_from="{config.start_from}"'])]
 
 

@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from vireid.core.config import Strict
 
+BatchNorm = Literal["synchronised", "per_process"]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 

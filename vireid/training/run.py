@@ -13,11 +13,13 @@ from vireid.core.errors import TrainingDivergedError
 from vireid.core.seeding import seed_everything
 from vireid.core.types import Batch, LearnsFromEpoch, Model, ModelOutput
 from vireid.training.checkpoint import Checkpoint, Progress
-from vireid.training.config import RecipeConfig
+from vireid.training.config import BatchNorm, RecipeConfig
 from vireid.training.contracts import EpochCallback, EvaluateCallback, ProgressCallback, TrainingLoader, Weighting
 from vireid.training.device import make_accelerator
 from vireid.training.meters import EpochMeter, Fault
+from vireid.training.norms import SharedNorms
 from vireid.training.optimisers import build_optimiser, set_lr
+from vireid.training.processes import Processes
 from vireid.training.recompute import Recomputation
 from vireid.training.resize import scaled
 from vireid.training.schedules import lr_factor
@@ -38,6 +40,7 @@ class Run:
         seed: int,
         checkpoint: Checkpoint,
         device: torch.device,
+        batch_norm: BatchNorm = "synchronised",
     ) -> None:
         if recipe.steps_per_epoch not in (None, loader.steps_per_epoch):
             raise ValueError(f"recipe wants {recipe.steps_per_epoch} steps, the loader gives {loader.steps_per_epoch}")
@@ -48,6 +51,10 @@ class Run:
         self._weighting = weighting
         self._stages = Stages(recipe.stages, self.module, model.default_weights())
         self.accelerator = make_accelerator(device, recipe.precision)
+        self.processes = Processes(self.accelerator)
+        self._norms = SharedNorms(
+            self.module, self._stages, len(recipe.stages), self.processes.count, batch_norm, self.accelerator.device
+        )
         self._format = torch.channels_last if recipe.channels_last else torch.preserve_format
         self.module.to(self.accelerator.device).to(memory_format=self._format)
         cast(nn.Module, weighting).to(self.accelerator.device)
@@ -55,10 +62,8 @@ class Run:
             build_optimiser(recipe.optimiser, model, weighting, self.accelerator.device)
         )
         self._parameters = list(self.module.parameters())
-        self._call_model = self.accelerator.prepare_model(self.module)
-        self._call_weighting: Any = weighting
-        if self.accelerator.num_processes > 1 and weighting.parameter_groups():
-            self._call_weighting = self.accelerator.prepare_model(cast(nn.Module, weighting))
+        self._learned = [part for group in self._optimiser.param_groups for part in group["params"]]
+        self._call_model = self.accelerator.prepare_model(self.module, evaluation_mode=True)  # autocast alone
         scaler = self.accelerator.scaler
         weighting.begin(model, (lambda loss: loss) if scaler is None else scaler.scale)
         self._recomputation = Recomputation(self.module) if recipe.activation_checkpointing else None
@@ -90,24 +95,28 @@ class Run:
             self._stage = stage
         else:
             self._stages.train_mode(stage)
-        seed_everything(self._seed, "epoch", epoch)
+        own = ("process", self.processes.index) if self.processes.index else ()  # dropout of its own for each
+        seed_everything(self._seed, "epoch", epoch, *own)
         self._weighting.begin_epoch(epoch)
         with memory if memory is not None else nullcontext() as reading:
             entry = self._train(epoch, stage, progress)
+            self.processes.average_buffers(self.module, cast(nn.Module, self._weighting))
             entry["seconds"] += self._after_epoch(epoch, stage)
         self.model.end_epoch()
         self._weighting.end_epoch(entry["terms"])
         entry["at_bound"] = self._weighting.at_bound()
-        if evaluate is not None and recipe.evaluate_every and (epoch + 1) % recipe.evaluate_every == 0:
+        due = recipe.evaluate_every and (epoch + 1) % recipe.evaluate_every == 0
+        if evaluate is not None and due and self.processes.is_main:
             self.module.eval()
             with torch.no_grad():
                 entry["dev"] = dict(evaluate(self.module, recipe.stages[stage].scale))
         self.measured.epoch += 1
         self.measured.curves.append(entry)
         self.measured.seconds += entry["seconds"]
-        peaks = [self.measured.peak_memory_bytes, None if reading is None else reading.peak_bytes]
+        peak = self.processes.largest(None if reading is None else reading.peak_bytes)
+        peaks = [self.measured.peak_memory_bytes, peak]
         self.measured.peak_memory_bytes = max((peak for peak in peaks if peak is not None), default=None)
-        if self.accelerator.is_main_process:
+        if self.processes.is_main:
             states = {name: part.state_dict() for name, part in self._stateful().items()}
             self._checkpoint.save(self.measured, states)
         self.accelerator.wait_for_everyone()
@@ -118,6 +127,7 @@ class Run:
         """Hand the model back as it came: plain forward, own gradient flags, evaluation mode."""
         self.accelerator.unwrap_model(self._call_model, keep_fp32_wrapper=False)
         self.accelerator.free_memory()
+        self._norms.release()
         self._stages.release()
         if self._recomputation is not None:
             self._recomputation.release()
@@ -149,7 +159,7 @@ class Run:
                 group = min(recipe.accumulation, steps - first_of_group)
                 stepping = step == first_of_group + group - 1
                 lr = recipe.optimiser.lr * lr_factor(recipe, epoch, first_of_group, steps)
-                fault = self._backward(self._to_device(batch, stage), stage, group, stepping, meter)
+                fault = self._backward(self._to_device(batch, stage), stage, group, meter)
                 if fault is None and stepping:
                     fault = self._step(step, lr, meter)
                     now = time.perf_counter()
@@ -165,6 +175,7 @@ class Run:
         if self.accelerator.device.type != "cpu" and self.measured.step_seconds:
             self.measured.step_seconds[-1] += finished - last_step  # what was still in the device's queue
         seconds = finished - started
+        images = self.processes.total(images)
         terms, loss, weights, norm = meter.means()
         return {
             "epoch": epoch + 1,
@@ -185,22 +196,23 @@ class Run:
         if not isinstance(self.model, LearnsFromEpoch):
             return 0.0
         started = time.perf_counter()
-        with torch.no_grad(), self.accelerator.autocast():
-            self.model.after_epoch(self._to_device(batch, stage) for batch in self._loader.epoch(epoch))
+        with torch.no_grad(), self.accelerator.autocast(), self._norms.apart():
+            shares = (self._to_device(batch, stage) for batch in self._loader.epoch(epoch))
+            self.model.after_epoch(self.processes.whole(share) for share in shares)
         return time.perf_counter() - started
 
-    def _backward(self, batch: Batch, stage: int, group: int, stepping: bool, meter: EpochMeter) -> Fault | None:
+    def _backward(self, batch: Batch, stage: int, group: int, meter: EpochMeter) -> Fault | None:
         """Add one batch's share of the gradient; ``group`` batches make one optimiser step."""
-        with nullcontext() if stepping else self.accelerator.no_sync(self._call_model):
-            output = _full_precision(self._call_model(batch))
-            terms = self._stages.active(stage, self.model.loss_terms(output, batch))
-            total, weights = self._call_weighting(terms)
-            fault = meter.add(terms, total, weights)
-            if fault is None:
-                self.accelerator.backward(total / group)
+        output, batch = self.processes.everything(_full_precision(self._call_model(batch)), batch)
+        terms = self._stages.active(stage, self.model.loss_terms(output, batch))
+        total, weights = self._weighting(terms)
+        fault = meter.add(terms, total, weights)
+        if fault is None:
+            self.accelerator.backward(total / group)
         return fault
 
     def _step(self, step: int, lr: float, meter: EpochMeter) -> Fault | None:
+        self.processes.average_gradients(self._learned)
         if self._recipe.clip_norm is not None:
             norm = self.accelerator.clip_grad_norm_(self._parameters, self._recipe.clip_norm)
         else:

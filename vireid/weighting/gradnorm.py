@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
+from vireid.core.distributed import mean_over_processes
 from vireid.core.errors import UserError
 from vireid.core.types import Model, SharesParameters
 from vireid.weighting.base import BaseWeighting
@@ -121,6 +122,7 @@ class GradNormWeighting(BaseWeighting):
             gradients = torch.autograd.grad(loss * factor, shared, retain_graph=True, allow_unused=True)
             present = [gradient.float() for gradient in gradients if gradient is not None]
             if present:
+                present = list(mean_over_processes(present))  # each process has that of its own rows
                 reached[name] = loss.detach().float()
                 norms.append(torch.nn.utils.get_total_norm(present) / factor)
         if not reached:

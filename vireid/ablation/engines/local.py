@@ -123,7 +123,7 @@ def share_cores(config: ExperimentConfig, jobs: int) -> ExperimentConfig:
     """A configuration whose fit takes its share of the cores beside ``jobs`` others, unless it names its threads."""
     if jobs == 1:
         return config
-    return with_threads(config, max(1, (os.cpu_count() or 1) // jobs))
+    return with_threads(config, max(1, (os.cpu_count() or 1) // (jobs * config.runtime.processes)))
 
 
 def with_threads(config: ExperimentConfig, threads: int) -> ExperimentConfig:

@@ -20,7 +20,7 @@ LISTINGS = [
     (("results", "list", *STORE), "evaluation"),
     (("choose", *STORE, "--device", "model 17", "--max-ms", "50"), "the pick"),
     (("results", "show", "4379d77d6c68", *STORE), "vireid evaluate e5ae21295c69"),
-    (("results", "diff", "0125a21f8b15", "e5ae21295c69", *STORE), "model.name"),
+    (("results", "diff", "f31f6a65b44b", "e5ae21295c69", *STORE), "model.name"),
 ]
 
 

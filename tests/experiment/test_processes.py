@@ -22,7 +22,7 @@ from vireid.ablation.engines.local import LocalEngine, share_cores
 from vireid.ablation.plan import make_plan
 from vireid.ablation.run import run_study
 from vireid.ablation.study import Study
-from vireid.config import ExperimentConfig, compose
+from vireid.config import ExperimentConfig
 from vireid.core import child
 from vireid.core.config import parse
 from vireid.core.errors import UserError
@@ -35,6 +35,7 @@ from vireid.experiment.processes import check_processes
 from vireid.experiment.records import threads_of
 from vireid.experiment.reload import config_of_fit
 from vireid.experiment.trace import remake
+from vireid.overrides import compose
 from vireid.store import Store
 
 VIREID = (sys.executable, "-c", "from vireid.cli import main; main()")

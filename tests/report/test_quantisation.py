@@ -58,7 +58,7 @@ def test_losses_are_averaged_over_models_and_tested_over_seeds(monkeypatch: pyte
     between = by_name["openvino int8", "avx2 less vnni"]
     assert between["mAP_mean"] == pytest.approx(-0.004)
     assert between["top10_shared"] == pytest.approx(-0.1)
-    same = by_name["openvino (7-bit weights) int8", "avx2 less vnni"]
+    same = by_name["openvino int8 (7-bit weights)", "avx2 less vnni"]
     assert (same["mAP_mean"], same["r1_mean"], same["largest_mAP"]) == (0, 0, 0)
     text = {row[0] + "|" + row[1]: row for row in rows}
     assert text["openvino int8|avx2 less vnni"][3] == "−0.40 [−0.40, −0.40]"

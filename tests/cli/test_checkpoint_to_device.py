@@ -78,8 +78,12 @@ def test_every_architecture_has_a_file():
     assert list(RELEASED) == IMPORTERS.names()
 
 
-@pytest.mark.check
-@pytest.mark.parametrize("arch", RELEASED)
+OFTEN = ("idkl", "iv_reid", "deen")  # one network, two, and branches; all nine take ten minutes
+
+
+@pytest.mark.parametrize(
+    "arch", [pytest.param(arch, marks=pytest.mark.check if arch in OFTEN else pytest.mark.soak) for arch in RELEASED]
+)
 def test_a_released_checkpoint_reaches_a_device(shell, arch):
     for package in ("onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(package)

@@ -237,7 +237,8 @@ def bars(
 
 
 SAME_COST = 0.01  # costs within this share of each other say nothing against an accuracy
-MANY_POINTS = 8  # cells; with more of them whiskers and all names would hide the points
+MANY_POINTS = 8  # cells; with more of them whiskers would hide the points
+ALL_NAMED = 12  # cells; with more of them names would
 
 
 def staircase(front: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -290,12 +291,13 @@ def tradeoff(view: StudyView, content: ScoreTable, cost: CostColumn, out: Copies
         line.append((right, line[-1][1]))
         axes.plot(*zip(*line, strict=True), color=GREY, linewidth=1.2, linestyle=(0, (4, 2)), zorder=1)
         covered += along(line)
-        named = [n for n, row in enumerate(rows) if not many or n in front or row.baseline]
+        named = [n for n, row in enumerate(rows) if len(rows) <= ALL_NAMED or n in front or row.baseline]
         covered += [point for n, point in enumerate(points) if n not in named]
         place_labels(axes, [points[n] for n in named], [rows[n].label for n in named], covered)
         spread = " Whiskers: standard deviation over seeds." if any(row.seeds > 1 for row in rows) else ""
         if many:
-            spread = " One point per configuration; named are the baseline and the front."
+            few = "" if len(named) == len(rows) else "; named are the baseline and the front"
+            spread = f" One point per configuration{few}."
         block = view.main_block(1)
         remarks = f" Latency: {block}." if cost.key == "latency" and block else ""
         missing = [row.label for row in scored if row not in rows]

@@ -10,8 +10,17 @@ import torch
 from vireid.config import ExperimentConfig
 from vireid.core import processor
 from vireid.core.errors import UserError
-from vireid.core.processor import cpu_flags, emulated, integer_kernels, kernel_flags, kernels_of_runtime
+from vireid.core.processor import (
+    cpu_flags,
+    emulated,
+    integer_kernels,
+    kernel_flags,
+    kernels_held_to,
+    kernels_of_runtime,
+    limiting,
+)
 from vireid.experiment import identity, records
+from vireid.experiment.cost import profile
 from vireid.experiment.identity import RunIds
 from vireid.experiment.records import check_precisions
 from vireid.overrides import compose
@@ -102,6 +111,60 @@ def test_a_limit_counts_for_runtimes_that_obey_it() -> None:
     assert kernels_of_runtime("onnxruntime", device) == "vnni", "it asks the processor itself"
     assert kernels_of_runtime("openvino", {"isa": STRONG.split()}) == "vnni", "older records name no limit"
     assert kernels_of_runtime("openvino", {}) == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("runtime", "one_dnn", "aten", "held"),
+    [
+        ("eager", STRONG, "AVX512", ""),
+        ("eager", None, "AVX512", ""),
+        ("eager", AVX2, "AVX2", "AVX2"),
+        ("eager", None, "AVX2", "AVX2"),  # an older record, which names no limit of oneDNN's
+        ("compile", STRONG, "AVX2", "AVX2 in ATen alone"),
+        ("channels_last", AVX2, "AVX512", "AVX2 in oneDNN alone"),
+        ("eager", "sse4_2", "DEFAULT", "SSE41 in oneDNN and DEFAULT in ATen"),
+        ("openvino", AVX2, "AVX512", "AVX2"),
+        ("openvino", STRONG, "AVX2", ""),
+        ("openvino", f"{AVX2} avx512f", "AVX512", "AVX512_CORE"),
+        ("openvino", None, "AVX2", ""),
+        ("onnxruntime", AVX2, "AVX2", ""),
+        ("ncnn", AVX2, "AVX2", ""),
+    ],
+)
+def test_kernels_that_a_latency_was_held_to(runtime: str, one_dnn: str | None, aten: str, held: str) -> None:
+    device = {"isa": STRONG.split(), "torch_cpu_capability": aten}
+    device |= {} if one_dnn is None else {"kernel_isa": one_dnn.split()}
+    assert kernels_held_to(runtime, device) == held
+
+
+@pytest.mark.parametrize("level", ["SSE41", "AVX2", "AVX512_CORE", "AVX512_CORE_BF16"])
+def test_the_variables_hold_kernels_to_what_the_name_says(tmp_path: Path, level: str) -> None:
+    root = machine(tmp_path, STRONG)
+    usable = kernel_flags(root, {"ONEDNN_MAX_CPU_ISA": level})
+    device = {"isa": STRONG.split(), "kernel_isa": sorted(usable), "torch_cpu_capability": "AVX512"}
+    held = kernels_held_to("openvino", device)
+    assert kernel_flags(root, limiting(held)) == usable
+    assert limiting(kernels_held_to("eager", device)) == {"ONEDNN_MAX_CPU_ISA": level}
+    assert limiting("AVX2") == {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
+    assert limiting("AVX2 in ATen alone") == {"ATEN_CPU_CAPABILITY": "avx2"}
+    assert limiting("") == {}
+
+
+@pytest.mark.parametrize(("runtime", "obeys"), [("eager", True), ("openvino", True), ("onnxruntime", False)])
+def test_a_latency_of_limited_kernels_is_another_one(
+    runtime: str, obeys: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a study under a limit would take the figures of the whole processor for its own."""
+    config = small(f"profile.runtimes=[{{name: {runtime}}}]", "profile.threads=[1]")
+
+    def ids(usable: str, aten: str) -> list[str]:
+        device = {**describe_device(), "isa": STRONG.split(), "kernel_isa": usable.split()}
+        monkeypatch.setattr(profile, "_description", lambda: {**device, "torch_cpu_capability": aten})
+        return [id_ for id_, _ in profile.forward_combinations(config, "graph")]
+
+    free, limited = ids(STRONG, "AVX512"), ids(AVX2, "AVX2")
+    assert free
+    assert set(free).isdisjoint(limited) if obeys else free == limited, runtime
 
 
 def test_an_int8_evaluation_is_identified_by_kernels_and_version(monkeypatch: pytest.MonkeyPatch) -> None:

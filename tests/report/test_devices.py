@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.report.deployments import HERE, SIZE, Deployed, build_deployment, fit_id, graph
+from tests.report.deployments import EAGER, HERE, ONNX, SIZE, Deployed, build_deployment, fit_id, graph
 from vireid.core.errors import UserError
 from vireid.core.records import FitRecord, LatencyRecord
-from vireid.report.records.choose import Limits, candidates, choose, find_accuracy_key
+from vireid.report.records.choose import Limits, candidates, choose, find_accuracy_key, measuring
 from vireid.report.records.deployment import store_deployment
 from vireid.report.records.devices import find_timing_key, other_conditions
 from vireid.store import Store
@@ -35,6 +35,33 @@ def test_a_device_goes_by_the_id_of_a_record(store: Store) -> None:
     )
     key = find_timing_key(store_deployment(store), record.id[:10], store.records())
     assert (key.device, key.threads) == ("Example CPU @ 2.6 GHz, 2 logical cores", record.threads)
+
+
+def test_latencies_of_limited_kernels_are_never_pooled_with_others(store: Store) -> None:
+    """A strong processor held to AVX2 is another kind of processor; runtimes that ask it themselves are not held."""
+    strong = {**HERE, "isa": ["avx2", "avx512f"], "kernel_isa": ["avx2", "avx512f"], "torch_cpu_capability": "AVX512"}
+    limited = {**strong, "kernel_isa": ["avx2"], "torch_cpu_capability": "AVX2"}
+    write = Deployed(store)
+    for device, seconds in ((strong, 0.010), (limited, 0.020)):
+        for runtime in (EAGER, ONNX):
+            write.time(graph("idkl"), [seconds] * 3, runtime, device=device)
+    deployment = store_deployment(store)
+    there = [t for t in deployment.timings if t.first.environment.device["isa"] == strong["isa"]]
+    assert len({t.key.machine for t in there}) == 1, "one machine, so that its searches serve both"
+    found = {(t.short, t.key.kernels): set(t.seconds) for t in there}
+    eager, onnx = "eager fp32", "onnxruntime fp32"
+    assert found == {(eager, ""): {0.010}, (eager, "AVX2"): {0.020}, (onnx, ""): {0.010, 0.020}}
+    device = next(t.key.device for t in there)
+    free, held = (find_timing_key(deployment, device, mode=mode) for mode in ("isolated", "held to AVX2"))
+    assert (free.heading, held.heading) == ("1 thread, isolated", "1 thread, isolated, kernels held to AVX2")
+    assert "1 thread, isolated, kernels held to AVX2" in other_conditions(deployment, free)
+    record = next(t.first for t in there if t.key.kernels)
+    assert find_timing_key(deployment, record.id, store.records()).kernels == "AVX2"
+    other = find_timing_key(
+        deployment, next(t.first for t in there if not t.key.kernels).id, store.records(), mode="AVX2"
+    )
+    assert other.kernels == "AVX2"
+    assert measuring(held, ["model=idkl"]).startswith("ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 vireid profile")
 
 
 @pytest.mark.parametrize(

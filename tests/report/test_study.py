@@ -6,12 +6,13 @@ from tests.report.studies import PLAIN, BuildStore, card, environment
 from vireid.core.errors import UserError
 from vireid.core.identity import run_id
 from vireid.core.protocol_card import ProtocolCard
-from vireid.core.records import ComponentStamp, EvaluationRecord, LatencyRecord
+from vireid.core.records import ComponentStamp, EvaluationRecord, FitRecord, LatencyRecord
 from vireid.core.source import Source
+from vireid.report.effects.estimate import training_costs
 from vireid.report.records.keys import device_label
 from vireid.report.records.study import StudyView
 from vireid.report.sections.protocols import card_value, merged
-from vireid.report.sections.training import fits_table
+from vireid.report.sections.training import fits_table, trainings
 
 
 def test_unknown_study_names_the_ones_there(build_store: BuildStore) -> None:
@@ -181,6 +182,27 @@ def test_fits_that_ran_side_by_side_are_counted_and_said(build_store: BuildStore
     view = StudyView(store, "quick")
     assert view.side_by_side == 2
     assert "up to 2 fits side by side" in fits_table(view)
+
+
+def test_times_of_fits_on_another_kind_of_processor_are_left_out_and_said(build_store: BuildStore) -> None:
+    """A study that went on under a limit on kernels, or on another machine, would else mix two speeds."""
+    store = build_store((0,))
+    for number, run in enumerate(StudyView(store, "quick").plan.runs):
+        fit = store.get(run.fit)
+        assert isinstance(fit, FitRecord)
+        device = {"isa": ["avx2", "avx512f"], "torch_cpu_capability": "AVX2" if number == 0 else "AVX512"}
+        where = fit.environment.model_copy(update={"device": {**fit.environment.device, **device}})
+        steps = [9.0] * 10 if number == 0 else [0.5] * 10
+        store.put(fit.model_copy(update={"environment": where, "step_seconds": steps}))
+    view = StudyView(store, "quick")
+    (other,) = {run.fit.id for run in view.trained} - view.timed_alike
+    assert other == view.plan.runs[0].fit
+    steps, _ = training_costs(view, "cpu")
+    assert set(steps.values()) == {0.5}
+    assert view.shared_time.endswith(
+        " 1 fit of other machines, thread counts or kernels than most counts for no training time."
+    )
+    assert all(training.step in (None, 0.5) for training in trainings(view, "cpu").values())
 
 
 def test_synthetic_data_carry_version_and_warning(build_store: BuildStore) -> None:

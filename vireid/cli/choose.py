@@ -266,7 +266,7 @@ def _listed(candidates: Sequence[Deployable], most: int = 3) -> str:
 def _as_json(choice: DeploymentChoice, accuracy_key: AccuracyKey | None, floor: Floor | None) -> dict[str, Any]:
     limits = choice.limits
     return {
-        "place": {"device": choice.key.device, "way": choice.key.mode, "threads": choice.key.threads},
+        "place": {"device": choice.key.device, "way": choice.key.way, "threads": choice.key.threads},
         "protocol": None if accuracy_key is None else accuracy_key.title,
         "note": "" if accuracy_key is None else accuracy_key.note,
         "limits": {"ms": limits.ms, "mb": limits.mb, "rss_mb": limits.rss_mb, "percentile": limits.percentile},

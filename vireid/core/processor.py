@@ -65,6 +65,7 @@ IntegerKernels = Literal["vnni", "avx512", "avx2", "neon_dotprod", "neon", "unkn
 SATURATING = ("avx512", "avx2")
 INTEGER_PRECISIONS = ("int8",)
 OBEYS_LIMITS = ("openvino",)  # runtimes whose int8 kernels are oneDNN's; ONNX Runtime asks the processor itself
+TORCH_RUNTIMES = ("eager", "channels_last", "compile")  # PyTorch's obey oneDNN's limit and ATEN_CPU_CAPABILITY
 
 
 def integer_kernels(flags: Collection[str]) -> IntegerKernels:
@@ -91,6 +92,46 @@ def kernels_of_runtime(runtime: str, device: Optional[Mapping[str, Any]] = None)
         return integer_kernels(kernel_flags() if obeys else cpu_flags())
     flags = (device.get("kernel_isa") if obeys else None) or device.get("isa") or ()
     return integer_kernels(flags)
+
+
+def kernels_held_to(runtime: str, device: Mapping[str, Any]) -> str:
+    """What the environment held a runtime's kernels to on a machine as records describe it; empty where to nothing.
+
+    A latency under such a limit is that of another kind of processor, so limited and unlimited ones are never pooled.
+    ``AVX2`` where everything was held to it; PyTorch, of which ATen and oneDNN are limited apart, may say
+    ``AVX2 in ATen alone``. Runtimes that ask the processor itself are held to nothing.
+    """
+    isa = device.get("isa") or ()
+    usable = device.get("kernel_isa")  # older records have none, of which ATen's capability tells
+    one_dnn = "" if usable is None or set(usable) == set(isa) else _level(usable)
+    if runtime in OBEYS_LIMITS:
+        return one_dnn
+    if runtime not in TORCH_RUNTIMES:
+        return ""
+    aten = str(device.get("torch_cpu_capability") or "")
+    own = "AVX512" if "avx512f" in isa else "AVX2" if "avx2" in isa else aten
+    aten = "" if aten == own else aten
+    if one_dnn == aten or (usable is None and aten):
+        return aten
+    both = [f"{held} in {library}" for held, library in ((one_dnn, "oneDNN"), (aten, "ATen")) if held]
+    return " and ".join(both) if len(both) > 1 else f"{both[0]} alone"
+
+
+def limiting(held: str) -> dict[str, str]:
+    """The variables that hold kernels to what ``kernels_held_to`` calls so."""
+    variables = {}
+    for part in held.removesuffix(" alone").split(" and ") if held else []:
+        level, _, library = part.partition(" in ")
+        if library in ("", "oneDNN"):
+            variables[LIMITS[0]] = level
+        if library == "ATen" or (not library and level == "AVX2"):  # the one name that both share
+            variables["ATEN_CPU_CAPABILITY"] = level.lower()
+    return variables
+
+
+def _level(flags: Collection[str]) -> str:
+    """Name at oneDNN of the highest level that has any of these flags."""
+    return next((name for name, added in reversed(_LEVELS) if set(added) & set(flags)), "nothing")
 
 
 def cpu_fields(root: Path = Path("/")) -> dict[str, str]:

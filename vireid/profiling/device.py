@@ -52,7 +52,10 @@ def describe_device() -> dict[str, Any]:
 
 
 def device_identity(description: dict[str, Any]) -> dict[str, Any]:
-    """The part of a description that must agree before two latencies may be put side by side."""
+    """The part of a description that must agree before two latencies may be put side by side.
+
+    What the environment holds kernels to is no part of it (``vireid.core.processor.kernels_held_to``).
+    """
     return {key: description[key] for key in MACHINE_IDENTITY}
 
 

@@ -16,6 +16,7 @@ from vireid.core.config import Component, deciding, resolved
 from vireid.core.errors import UserError
 from vireid.core.files import by_content
 from vireid.core.identity import run_id
+from vireid.core.processor import kernels_held_to
 from vireid.core.records import CostRecord, LatencyRecord, now
 from vireid.core.types import Modality
 from vireid.experiment.context import RunContext
@@ -176,7 +177,8 @@ def _conditions(config: ExperimentConfig, graph: str) -> Iterator[tuple[ProfileC
                 "runtime": {**_identifying("runtime", runtime), **_version(runtime)},
                 "threads": threads,
                 "budget": _identifying("budget", profile.budget),
-                "device": _machine(),
+                "device": device_identity(_description()),
+                **_kernels(runtime.name),
                 "accelerator": str(device_of(config)),
                 **{key: value for key, value in modes.items() if value},  # what is not asked for leaves no trace
             }
@@ -195,9 +197,13 @@ def _identifying(kind: str, settings: BaseModel | Component) -> dict[str, Any]:
     return {**{key: full[key] for key in _ALWAYS[kind] if key in full}, **deciding(settings)}
 
 
-@cache
-def _machine() -> dict[str, Any]:
-    return device_identity(describe_device())
+_description = cache(describe_device)
+
+
+def _kernels(runtime: str) -> dict[str, str]:
+    """What this process's environment holds the runtime's kernels to; nothing where it holds them to nothing."""
+    held = kernels_held_to(runtime, _description())
+    return {"kernels": held} if held else {}
 
 
 def _measure_forward(

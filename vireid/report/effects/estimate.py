@@ -258,7 +258,7 @@ def training_costs(view: StudyView, accelerator: str) -> tuple[dict[str, float],
     for run in view.trained:
         if run.fit.environment.accelerator != accelerator:
             continue
-        if (step := run.fit.step_time) is not None:
+        if (step := run.fit.step_time) is not None and run.fit.id in view.timed_alike:
             steps.setdefault(run.cell.name, []).append(step)
         if run.fit.peak_memory_bytes is not None:
             memory[run.cell.name] = max(memory.get(run.cell.name, 0.0), float(run.fit.peak_memory_bytes))

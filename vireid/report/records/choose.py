@@ -9,7 +9,7 @@ import numpy as np
 from vireid.bundle.device.choice import overlap, pareto_front, rank
 from vireid.core.errors import UserError
 from vireid.core.messages import counted
-from vireid.core.processor import INTEGER_PRECISIONS
+from vireid.core.processor import INTEGER_PRECISIONS, limiting
 from vireid.core.records import EvaluationRecord, FitRecord, LatencyRecord
 from vireid.report.records.deployment import DeploymentView, Model
 from vireid.report.records.evaluated import (
@@ -395,4 +395,5 @@ def measuring(key: TimingKey, overrides: Sequence[str]) -> str:
     profile = ["profile=sustained"] if sustained else ["profile=weak"] if limit else ["profile=isolated"]
     if mode == OWN_PROCESS:
         profile = []
-    return shlex.join(["vireid", "profile", *overrides, *profile, *limit, f"profile.threads=[{key.threads}]"])
+    command = shlex.join(["vireid", "profile", *overrides, *profile, *limit, f"profile.threads=[{key.threads}]"])
+    return " ".join([*(f"{name}={value}" for name, value in limiting(key.kernels).items()), command])

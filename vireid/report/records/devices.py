@@ -43,7 +43,7 @@ def find_timing_key(
     machines = dict.fromkeys(key.device for key in named)
     if len(machines) != 1:
         raise UserError(_not_one(device, list(machines), list(dict.fromkeys(key.device for key in every))))
-    fitting = [key for key in named if _fits(key, threads, mode)]
+    fitting = [key for key in _in_mode(named, mode) if threads in (None, key.threads)]
     if not fitting:
         there = "; ".join(sorted({key.heading for key in named}))
         raise UserError(f"{next(iter(machines))}: nothing was measured with such threads and mode; there are: {there}")
@@ -80,14 +80,16 @@ def _of_record(
         )
     key = key_for(record, threads, deployment.machines)
     if mode is not None:
-        keys = {timing.key for timing in deployment.timings if timing.key.machine == key.machine}
-        modes = sorted({other.mode for other in keys})
-        key = replace(key, mode=next((name for name in modes if mode.lower() in name.lower()), mode))
+        there = {timing.key for timing in deployment.timings if timing.key.machine == key.machine}
+        fitting = sorted(_in_mode(there, mode))
+        key = replace(key, mode=fitting[0].mode, kernels=fitting[0].kernels) if fitting else replace(key, mode=mode)
     return key
 
 
-def _fits(key: TimingKey, threads: int | None, mode: str | None) -> bool:
-    return threads in (None, key.threads) and (mode is None or mode.lower() in key.mode.lower())
+def _in_mode(keys: Iterable[TimingKey], mode: str | None) -> list[TimingKey]:
+    """Those whose mode is called so, else those of whose mode it is a part; all where none is asked for."""
+    asked, every = (mode or "").lower(), list(keys)
+    return [key for key in every if key.way.lower() == asked] or [key for key in every if asked in key.way.lower()]
 
 
 def _candidates(deployment: DeploymentView, key: TimingKey) -> int:

@@ -8,6 +8,7 @@ from vireid.core.config import canonical_json
 from vireid.core.environment import Environment
 from vireid.core.identity import run_id
 from vireid.core.messages import DASH, NOT_COMPARABLE, quantisation_name
+from vireid.core.processor import kernels_held_to
 from vireid.core.protocol_card import ProtocolCard
 from vireid.core.records import EvaluationRecord, FitRecord, GalleryRecord, LatencyRecord
 
@@ -76,7 +77,7 @@ class AccuracyKey:
 
 @dataclass(frozen=True, order=True)
 class TimingKey:
-    """What latencies must share: the machine, the mode of measuring and the threads."""
+    """What latencies must share: the machine, the mode of measuring, the threads and what limits the kernels."""
 
     device: str  # name of the machine
     mode: str  # a limit's name, "isolated" or OWN_PROCESS; sustained runs say so
@@ -85,6 +86,7 @@ class TimingKey:
     cores: int | None = None  # of the machine
     accelerator: str = "cpu"
     contribution: str = ""  # digest of the file that somebody else contributed; empty of the store's own
+    kernels: str = ""  # what the environment held the runtime's kernels to; empty where the processor decided
 
     @classmethod
     def of(cls, record: LatencyRecord, names: Mapping[str, str] | None = None) -> Self:
@@ -99,12 +101,18 @@ class TimingKey:
             machine=machine,
             cores=record.environment.device.get("logical_cores"),
             accelerator=record.environment.accelerator,
+            kernels=kernels_held_to(str(record.runtime.get("name")), record.environment.device),
         )
 
     @property
-    def condition(self) -> tuple[str, str, int]:
+    def condition(self) -> tuple[str, str, int, str]:
         """What decides whether two keys are the same; the name of a machine does not."""
-        return self.machine, self.mode, self.threads
+        return self.machine, self.mode, self.threads, self.kernels
+
+    @property
+    def way(self) -> str:
+        """The mode and, where they were held to some, the kernels."""
+        return f"{self.mode}, kernels held to {self.kernels}" if self.kernels else self.mode
 
     @property
     def threads_label(self) -> str:
@@ -113,8 +121,8 @@ class TimingKey:
 
     @property
     def heading(self) -> str:
-        """Threads and mode."""
-        return f"{self.threads_label}, {self.mode}"
+        """Threads, mode and, where they were held to some, kernels."""
+        return f"{self.threads_label}, {self.way}"
 
     def __str__(self) -> str:
         return f"{self.device}, {self.heading}"
@@ -123,6 +131,11 @@ class TimingKey:
 def machine_digest(environment: Environment) -> str:
     """Digest of a machine's identity: only latencies with equal digests may stand side by side."""
     return run_id([environment.machine, environment.accelerator])
+
+
+def training_circumstances(environment: Environment) -> tuple[str, int, str]:
+    """What must agree before the times of two fits may stand side by side."""
+    return machine_digest(environment), environment.threads, kernels_held_to("eager", environment.device)
 
 
 METRICS = ("r1", "r5", "r10", "r20", "mAP", "mINP")

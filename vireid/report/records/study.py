@@ -1,8 +1,9 @@
 """What a report reads: a study's plan joined with the records it names, and nothing else.
 
 Rules kept here, so that no table or figure can break them: re-ranked and plain scores are separate rows; fits from
-unlike accelerators and scores on unlike data stay in separate settings; latencies are pooled only where artefact,
-runtime, precision, batch, threads, resolution and device all agree; published numbers never join measured ones.
+unlike accelerators and scores on unlike data stay in separate settings; training times are of one kind of machine;
+latencies are pooled only where artefact, runtime, precision, batch, threads, resolution, device and limits on kernels
+all agree; published numbers never join measured ones.
 """
 
 import json
@@ -14,10 +15,19 @@ import pandas as pd
 
 from vireid.core.config import parse
 from vireid.core.errors import UserError
+from vireid.core.messages import counted
 from vireid.core.plan import Cell, Plan, PlannedRun
 from vireid.core.record_row import RecordRow
 from vireid.core.records import CostRecord, EvaluationRecord, FitRecord, LatencyRecord, Record
-from vireid.report.records.keys import METRICS, AccuracyKey, as_sentence, data_label, data_note, grouped
+from vireid.report.records.keys import (
+    METRICS,
+    AccuracyKey,
+    as_sentence,
+    data_label,
+    data_note,
+    grouped,
+    training_circumstances,
+)
 from vireid.report.records.timings import Timing, TimingBlock, timings
 from vireid.store import Store
 
@@ -307,15 +317,34 @@ class StudyView:
             largest = max(largest, sum(fit.started <= run.fit.started < fit.ended for fit in fits))
         return largest
 
+    @cached_property
+    def timed_alike(self) -> set[str]:
+        """Ids of the fits whose times may stand side by side: of each accelerator, those made in its commonest way.
+
+        The way is the machine, the threads and what the environment held kernels to.
+        """
+        alike: set[str] = set()
+        for accelerator in self.accelerators:
+            fits = [run.fit for run in self.trained if run.fit.environment.accelerator == accelerator]
+            groups = grouped(fits, lambda fit: training_circumstances(fit.environment))
+            alike |= {fit.id for fit in max(groups.values(), key=len)}
+        return alike
+
     @property
     def shared_time(self) -> str:
-        """What to say beside training times: a sentence where fits shared a machine, else empty."""
-        if self.side_by_side < 2:
-            return ""
-        return (
-            f" Training times are of up to {self.side_by_side} fits side by side, which slow each other: compare them "
-            "roughly."
-        )
+        """What to say beside training times: where fits shared a machine or came from several; else empty."""
+        sentences = []
+        if self.side_by_side > 1:
+            sentences.append(
+                f"Training times are of up to {self.side_by_side} fits side by side, which slow each other: compare "
+                "them roughly."
+            )
+        if left_out := len({run.fit.id for run in self.trained} - self.timed_alike):
+            sentences.append(
+                f"{counted(left_out, 'fit')} of other machines, thread counts or kernels than most "
+                f"{'counts' if left_out == 1 else 'count'} for no training time."
+            )
+        return "".join(f" {sentence}" for sentence in sentences)
 
     @cached_property
     def features(self) -> list[EvaluationRecord]:

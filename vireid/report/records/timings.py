@@ -68,7 +68,7 @@ class Timing:
     def runtime_in_mode(self) -> str:
         """The runtime with its settings and, where it is not the usual one, the mode of measuring."""
         name, _, settings = runtime_label(self.first.runtime).partition(" (")
-        mode = self.key.mode.removeprefix(OWN_PROCESS).removeprefix(", ")
+        mode = self.key.way.removeprefix(OWN_PROCESS).removeprefix(", ")
         details = ", ".join(filter(None, [settings.removesuffix(")"), mode]))
         return f"{name} ({details})" if details else name
 

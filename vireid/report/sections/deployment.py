@@ -173,7 +173,7 @@ def candidates_csv(candidates: Sequence[Deployable], key: AccuracyKey) -> str:
         height, width = timing.first.resolution
         row: dict[str, object] = {"model": c.label, "graph": timing.graph, "runtime": timing.runtime}
         row |= {"precision": timing.precision, "height": height, "width": width, "device": timing.key.device}
-        row |= {"way": timing.key.mode, "threads": timing.key.threads}
+        row |= {"way": timing.key.way, "threads": timing.key.threads}
         row |= {f"p{percentile}_ms": timing.ms(percentile) for percentile in (50, 90, 99)}
         row |= {"size_bytes": c.size_bytes, "rss_bytes": timing.rss_bytes}
         row |= {"mAP": accuracy and accuracy.mean_ap, "low": accuracy and accuracy.low}

@@ -29,7 +29,7 @@ def render_machines(report: Report) -> Html:
     for key, timings in grouped(deployment.shown, lambda timing: timing.key).items():
         counts = (len({t.graph for t in timings}), len({t.runtime for t in timings}), len(timings))
         by = [deployment.measured_by(key) or "here"] if deployment.contributions else []
-        rows.append([key.device, *by, key.mode, str(key.threads), *map(str, counts)])
+        rows.append([key.device, *by, key.way, str(key.threads), *map(str, counts)])
     if not rows:
         command = "vireid profile model=idkl profile=runtimes"
         return join([unfilled("No forward pass measured on any machine", command), *below])

@@ -183,22 +183,24 @@ def trainings(view: StudyView, accelerator: str) -> dict[str, Training]:
     for run in view.trained:
         if run.cell.control is None and run.fit.environment.accelerator == accelerator:
             fits.setdefault(run.cell.name, []).append(run.fit)
-    return {cell: _training(group) for cell, group in fits.items()}
+    return {
+        cell: _training(group, [fit for fit in group if fit.id in view.timed_alike]) for cell, group in fits.items()
+    }
 
 
-def _training(fits: Sequence[FitRecord]) -> Training:
+def _training(fits: Sequence[FitRecord], timed: Sequence[FitRecord]) -> Training:
     recipes = [fit.config.get("recipe") or {} for fit in fits]
     batches = _same([_planned_batches(recipe) for recipe in recipes])
     size = _same([recipe.get("batch_size") for recipe in recipes])
     peaks = [fit.peak_memory_bytes for fit in fits if fit.peak_memory_bytes is not None]
-    times = [fit.step_time for fit in fits if fit.step_time is not None]
+    times = [fit.step_time for fit in timed if fit.step_time is not None]
     return Training(
         fits=len(fits),
         images=None if batches is None or size is None else batches * size,
         batches=batches,
         steps=_same([len(fit.step_seconds) or None for fit in fits]),
         stages=_epochs(recipes[0]),
-        seconds=summary([fit.seconds for fit in fits if fit.seconds is not None]),
+        seconds=summary([fit.seconds for fit in timed if fit.seconds is not None]),
         step=statistics.median(times) if times else None,
         memory=max(peaks, default=None),
     )

@@ -38,7 +38,7 @@ def test_the_package_imports_nothing_heavy_until_asked() -> None:
     [
         (["--help"], "ablate"),
         (["ablate", "--list"], "quick"),
-        (["ablate", "smoke", "--plan"], "2 cells"),
+        (["ablate", "smoke", "--plan"], "4 cells"),
         (["models"], "published numbers"),
         (["models", "--published"], "Disagreements"),
         (["results", "list", "--store", "results"], "evaluation"),

@@ -19,6 +19,7 @@ GRAPHS: dict[str, dict[str, Any]] = {
     "ibn of the fork": {"name": "idkl", "ibn": "fork"},
     "bottlenecks": {"name": "idkl", "backbone": "resnet50", "ibn": "a"},
     "agw": {"name": "agw", "nonlocal_blocks": (0, 1, 1, 0)},
+    "caj": {"name": "caj", "nonlocal_blocks": (0, 1, 1, 0)},
     "iv_reid": {"name": "iv_reid"},
     "deen": {"name": "deen"},
     "vit": {"name": "vit", "dim": 48, "depth": 2, "heads": 3, "stride": 6, "patch": 8, "image_size": (HEIGHT, WIDTH)},

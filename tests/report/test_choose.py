@@ -249,3 +249,15 @@ def test_without_kernels_on_record_a_score_counts_for_machines_that_sum_alike(
     if candidate.accuracy is not None:
         assert candidate.accuracy.kernels == "not recorded"
         assert "has no instruction set on record" in kernels_note(candidate)
+
+
+def test_the_size_of_two_graphs_together_is_not_that_of_the_one_that_queries_need(store: Store) -> None:
+    """Else the int8 file of a network with two stems would look twice as large as its float32 one."""
+    Deployed(store).score("idkl", 1, 0.31, int8_file("idkl", kernels="avx2"))
+    assert int8_on_this_machine(store).size_bytes is not None
+    parts = {f"model-{name}/int8.onnx": "d" * 64 for name in ("infrared", "visible")}
+    Deployed(store).score("idkl", 1, 0.31, int8_file("idkl", parts=parts, kernels="avx2"))
+    candidate = int8_on_this_machine(store)
+    assert candidate.accuracy is not None
+    assert candidate.size_bytes is None
+    assert Limits(mb=1000).exceeded(candidate), "what was not measured is not within a limit"

@@ -18,6 +18,7 @@ from vireid.report.records.evaluated import (
     evaluations_under,
     kernels_of,
     measured_elsewhere,
+    query_file_bytes,
 )
 from vireid.report.records.keys import OWN_PROCESS, AccuracyKey, TimingKey
 from vireid.report.records.people import on_same_people, people_of, render_seeds
@@ -192,7 +193,7 @@ def _mean(matching: Sequence[tuple[FitRecord, EvaluationRecord]]) -> Accuracy:
         seeds=tuple(fit.seed for fit, _ in matching),
         cosine=float(np.mean([f.cosine for f in files])) if files else None,
         overlap10=float(np.mean([f.overlap10 for f in files])) if files else None,
-        size_bytes=max((f.size_bytes for f in files), default=None),
+        size_bytes=query_file_bytes(files),
         kernels=" and ".join(sorted({f.kernels or NOT_RECORDED for f in files if f.precision in INTEGER_PRECISIONS})),
         graph="model-infrared" if any(p.startswith("model-infrared/") for f in files for p in f.parts) else "model",
     )

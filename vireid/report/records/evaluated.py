@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from vireid.core.identity import run_id
 from vireid.core.processor import INTEGER_PRECISIONS, IntegerKernels, kernels_of_runtime
-from vireid.core.records import EvaluationRecord, FitRecord, GalleryRecord
+from vireid.core.records import EvaluatedFile, EvaluationRecord, FitRecord, GalleryRecord
 from vireid.report.records.deployment import DeploymentView, Model
 from vireid.report.records.keys import AccuracyKey
 from vireid.report.records.timings import Timing
@@ -78,3 +79,13 @@ def kernels_note(candidate: Deployable) -> str:
             f"that it was measured on has {kernels_of(candidate.timing)} as well. `vireid quantise` records it."
         )
     return f"The int8 accuracy of {candidate} was measured on {accuracy.kernels}, as this machine computes."
+
+
+def query_file_bytes(files: Sequence[EvaluatedFile]) -> int | None:
+    """Size of the file that queries go through, the largest over seeds; None where it is not known.
+
+    A network with a stem for each modality has two files, of which a device of queries needs one; their sizes were
+    recorded together.
+    """
+    several = any(len({name.partition("/")[0] for name in file.parts}) > 1 for file in files)
+    return None if several else max((file.size_bytes for file in files), default=None)

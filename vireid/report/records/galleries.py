@@ -9,7 +9,7 @@ import numpy as np
 from vireid.bundle.device.choice import pareto_front, rank
 from vireid.core.records import FitRecord, GalleryRecord, LatencyRecord, Record
 from vireid.report.records.choose import EXACT, Accuracy, Deployable
-from vireid.report.records.evaluated import counts_for
+from vireid.report.records.evaluated import counts_for, query_file_bytes
 from vireid.report.records.floor import Floor
 from vireid.report.records.keys import AccuracyKey, TimingKey, machine_digest
 from vireid.report.records.people import on_same_people
@@ -156,7 +156,7 @@ def _accuracy(
         high=float(np.mean(highs)) if whole else None,
         fits=tuple(fit.id for fit, _ in matching),
         seeds=tuple(fit.seed for fit, _ in matching),
-        size_bytes=max((file.size_bytes for file in files), default=None),
+        size_bytes=query_file_bytes(files),
         kernels=" and ".join(sorted({file.kernels for file in files if file.kernels})),
     )
     return accuracy, matching[0][1]

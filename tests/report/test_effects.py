@@ -285,6 +285,28 @@ def test_methods_follow_what_the_cells_can_tell(factorial: Store, build_store: B
     assert family.effects[0].difference.mean == pytest.approx(on - off, rel=1e-10)
 
 
+def test_an_interaction_is_told_where_its_four_cells_were_planned(factorial: Store) -> None:
+    plan = StudyView(factorial, "factorial").plan
+    names = {"0000", "1000", "0100", "0010", "0001", "1100", "1010"}
+    cells = [c for c in plan.cells if c.name in names]
+    factors = {name: levels for name, levels in plan.factors.items() if name != "placebo"}
+    view = with_plan(factorial, cells=cells, runs=[r for r in plan.runs if r.cell in names], factors=factors)
+    assert choose_method(view) == "paired"
+    family = plain(view)
+    a, b, c, d = ((effect.parts[0]) for effect in family.mains)
+    assert [effect.parts for effect in family.interactions] == [(a, b), (a, c)], d
+    scores = view.scores[view.scores.reranking == "no re-ranking"].set_index(["cell", "seed"])["mAP"]
+    for effect, other in zip(family.interactions, ("0100", "0010"), strict=True):
+        both = f"1{other[1:]}"
+        expected = [scores[both, s] - scores[other, s] - (scores["1000", s] - scores["0000", s]) for s in plan.seeds]
+        assert effect.difference is not None
+        assert effect.difference.mean == pytest.approx(np.mean(expected), rel=1e-10)
+        assert effect.difference.high - effect.difference.mean == pytest.approx(
+            stats.t.ppf(0.975, len(expected) - 1) * np.std(expected, ddof=1) / len(expected) ** 0.5, rel=1e-10
+        )
+        assert effect.p_holm is not None, "part of the family that is corrected"
+
+
 def test_unlike_accelerators_are_never_pooled(tmp_path: Path) -> None:
     store = build_factorial(tmp_path)
     for run in StudyView(store, "factorial").runs:

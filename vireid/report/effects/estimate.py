@@ -67,17 +67,38 @@ def pairs(view: StudyView, part: Part) -> tuple[tuple[str, str], ...]:
     )
 
 
+def squares(view: StudyView, first: Part, second: Part) -> tuple[tuple[str, str], ...]:
+    """Pairs whose differences add up to how much the second part changes what the first is worth.
+
+    Of every four cells that differ in these two alone: (second, both), and turned round (first, neither).
+    """
+    reference = baseline_level(view, second[0])
+
+    def own(level: str) -> list[tuple[str, str]]:
+        return [pair for pair in pairs(view, first) if view.cells[pair[1]].factors.get(second[0]) == level]
+
+    return tuple(
+        pair
+        for low, high in own(second[1])
+        for before, after in own(reference)
+        if other_levels(view, view.cells[before], second[0]) == other_levels(view, view.cells[low], second[0])
+        for pair in ((low, high), (after, before))
+    )
+
+
 def other_levels(view: StudyView, cell: Cell, factor: str) -> dict[str, str]:
     """A cell's levels of the factors beside one; placebos are overlooked."""
     return {name: level for name, level in cell.factors.items() if name != factor and name not in view.plan.placebo}
 
 
 def terms(view: StudyView, method: Method) -> list[Term]:
-    """Main effects, then, for the method that can separate them, the two-way interactions."""
+    """Main effects, then the two-way interactions that the method can separate; pairs, those of crossed cells."""
     mains = toggles(view)
     wanted: list[Term] = [(part,) for part in mains]
     if method == "two-way":
         wanted += _interactions(view, mains)
+    if method == "paired":
+        wanted += [(a, b) for a, b in _interactions(view, mains) if squares(view, a, b)]
     return wanted
 
 
@@ -91,7 +112,8 @@ def choose_method(view: StudyView) -> Method:
 
     Least squares with two-way interactions where the planned cells separate all of them (full column rank), as in a
     full factorial. Otherwise differences paired by seed, where every toggle has two cells that differ in it alone
-    (one at a time, cumulative, leave one out). Otherwise least squares on main effects (fractions of a factorial).
+    (one at a time, cumulative, leave one out), with the interactions of such parts as are crossed. Otherwise least
+    squares on main effects (fractions of a factorial).
     """
     mains = toggles(view)
     everything: list[Term] = [(part,) for part in mains] + _interactions(view, mains)
@@ -194,7 +216,7 @@ def families(view: StudyView, metric: str = "mAP") -> list[Family]:
             rows = block[block.cell.isin(design)].dropna(subset=[metric])
             fitted = None if method == "paired" else _fitted(view, rows, metric, wanted)
             if fitted is None:
-                changes = _paired(rows, metric, [compared[term[0]] for term in wanted])
+                changes = [_paired(view, rows, metric, term, compared) for term in wanted]
             else:
                 changes = fitted.differences
             effects = [
@@ -213,10 +235,20 @@ def families(view: StudyView, metric: str = "mAP") -> list[Family]:
     return families
 
 
-def _paired(rows: pd.DataFrame, metric: str, planned: Sequence[Pairs]) -> list[Difference | None]:
+def _paired(
+    view: StudyView, rows: pd.DataFrame, metric: str, term: Term, compared: Mapping[Part, Pairs]
+) -> Difference | None:
     measured = set(rows.cell)
-    present = [tuple(pair for pair in own if measured.issuperset(pair)) for own in planned]
-    return [difference(paired(rows, metric, pairs)) for pairs in present]
+    if len(term) == 1:
+        return difference(paired(rows, metric, [pair for pair in compared[term[0]] if measured.issuperset(pair)]))
+    planned = squares(view, *term)
+    whole = [
+        pair
+        for with_second, turned in zip(planned[::2], planned[1::2], strict=True)
+        if measured.issuperset((*with_second, *turned))
+        for pair in (with_second, turned)
+    ]
+    return difference([2 * mean for mean in paired(rows, metric, whole)])  # a square is the sum of its two pairs
 
 
 def _fitted(view: StudyView, rows: pd.DataFrame, metric: str, wanted: Sequence[Term]) -> Fitted:

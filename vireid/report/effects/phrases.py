@@ -25,8 +25,8 @@ METHODS: dict[Method, str] = {
     ),
     "paired": (
         "Differences between cells that differ in one toggle alone, paired by seed and averaged over such cells; "
-        "Student t over seeds. The design cannot estimate interactions: an effect holds beside the other levels it was "
-        "measured with."
+        "Student t over seeds. An effect holds beside the other levels it was measured with; interactions are told of "
+        "pairs of toggles alone whose four cells were planned."
     ),
 }
 

@@ -50,6 +50,7 @@ class ExecuTorch(Quantising[ExecuTorchConfig]):
             with torch.no_grad():
                 program = torch.export.export(folded, (example,))
                 if self.config.quantisation is not None:
+                    _without_batch_norms(folded)
                     images = self.calibration_images(example)
                     quantised = _quantised(folded, example, images, self.config.quantisation)
                     program = torch.export.export(quantised, (example,))
@@ -85,12 +86,11 @@ def _quantised(
     """The graph with quantising and dequantising operators around what XNNPACK computes in int8.
 
     Args:
-        folded: a copy of the network without batch norms after convolutions; those that are left are replaced in it.
+        folded: a copy of the network without batch norms.
         example: images of the shape that the program is made for.
         images: batches that ranges of activations are taken from.
         settings: how.
     """
-    _without_batch_norms(folded)
     library = _module("executorch.backends.xnnpack.quantizer.xnnpack_quantizer")
     steps = _module("torchao.quantization.pt2e.quantize_pt2e")
     spec = library.get_symmetric_quantization_config(is_per_channel=True)
@@ -113,7 +113,13 @@ def _quantised(
 
 
 class _ScaleAndShift(nn.Module):
-    """A batch norm in evaluation (B×C or B×C×H×W) as one operator that is not quantised."""
+    """A batch norm in evaluation (B×C or B×C×H×W) as one operator that is not quantised.
+
+    ``weight`` and ``bias`` under the names that they had: models ask them for their type.
+    """
+
+    weight: Tensor
+    bias: Tensor
 
     def __init__(self, norm: _BatchNorm) -> None:
         super().__init__()
@@ -123,14 +129,13 @@ class _ScaleAndShift(nn.Module):
         scale = scale if norm.weight is None else scale * norm.weight.double()
         shift = -norm.running_mean.double() * scale
         shift = shift if norm.bias is None else shift + norm.bias.double()
-        self.register_buffer("scale", scale.float())
-        self.register_buffer("shift", shift.float())
+        self.register_buffer("weight", scale.float())
+        self.register_buffer("bias", shift.float())
 
     def forward(self, values: Tensor) -> Tensor:
         """Scale and shift every channel."""
         shape = (1, -1, *[1] * (values.ndim - 2))
-        shift, scale = (self.get_buffer(name).reshape(shape) for name in ("shift", "scale"))
-        return torch.addcmul(shift, values, scale)
+        return torch.addcmul(self.bias.reshape(shape), values, self.weight.reshape(shape))
 
 
 def _without_batch_norms(module: nn.Module) -> None:

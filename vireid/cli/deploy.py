@@ -90,7 +90,11 @@ def quantise(
     to: Annotated[Path, typer.Option("--to", help="Folder for the files; made where it does not exist.")],
     runtimes: Annotated[
         list[str] | None,
-        typer.Option("--runtime", metavar="onnxruntime|openvino", help="Repeatable; both by default."),
+        typer.Option(
+            "--runtime",
+            metavar="onnxruntime|openvino|executorch",
+            help="Repeatable; by default onnxruntime and openvino.",
+        ),
     ] = None,
     settings: Annotated[
         list[str] | None,
@@ -106,7 +110,8 @@ def quantise(
             "--for",
             metavar="|".join(KERNELS),
             help="Int8 instructions of the processor that the file is for; by default this one's. Settings are "
-            "compared where this one sums alike; else one is taken: 7-bit weights for avx2 and avx512.",
+            "compared where this one sums alike; else one is taken: 7-bit weights for avx2 and avx512. ExecuTorch "
+            "sums alike everywhere.",
         ),
     ] = None,
     layers: Annotated[
@@ -119,7 +124,7 @@ def quantise(
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Quantise a trained fit to int8: compare settings on dev, keep the nearest to it, evaluate that very file."""
-    from vireid.experiment.deploy.evaluate import CANDIDATES, quantise_step
+    from vireid.experiment.deploy.evaluate import CANDIDATES, USUAL, quantise_step
 
     for name in runtimes or []:
         if name not in CANDIDATES:
@@ -129,7 +134,7 @@ def quantise(
     given = [_mapping(text) for text in settings or []]
     with finished_run(run, store, root) as context:
         quantised = quantise_step(
-            context, to, list(dict.fromkeys(runtimes or CANDIDATES)), given, kernels, force=force, layers=layers
+            context, to, list(dict.fromkeys(runtimes or USUAL)), given, kernels, force=force, layers=layers
         )
     for result in quantised:
         console.print(_candidates(result))

@@ -58,11 +58,21 @@ class QuantisationConfig(Strict):
 Optimisation = Literal["none", "basic", "extended", "all"]
 
 
-class QuantisingConfig(Component):
-    """Configuration of a runtime with int8 among its precisions."""
+class XnnpackQuantisationConfig(Strict):
+    """Post-training static quantisation to int8 by ExecuTorch's quantiser for XNNPACK.
 
-    quantisation: QuantisationConfig | None = None
-    """Of int8, where it is filled in when not given; null elsewhere."""
+    Weights per output channel and symmetric, activations per tensor and asymmetric. Convolutions, linear layers and
+    additions compute in int8; pooling and neck stay in float32.
+    """
+
+    ranges: Literal["minmax", "histogram"] = "minmax"
+    """Ranges of activations over the calibration images. minmax: the widest. histogram: what the quantiser takes of its
+    own accord, the range whose rounding and cutting off together cost least."""
+    images: int = Field(default=256, ge=1, description="calibration images, half of each modality")
+
+
+class IntegerConfig(Component):
+    """Configuration of a runtime with int8 among its precisions, whose ``quantisation`` says how."""
 
     @model_validator(mode="before")
     @classmethod
@@ -73,9 +83,16 @@ class QuantisingConfig(Component):
 
     @model_validator(mode="after")
     def _quantisation_belongs_to_int8(self) -> Self:
-        if self.quantisation is not None and getattr(self, "precision", None) != "int8":
+        if getattr(self, "quantisation", None) is not None and getattr(self, "precision", None) != "int8":
             raise ValueError("quantisation belongs to precision=int8: add that, or leave it out")
         return self
+
+
+class QuantisingConfig(IntegerConfig):
+    """Configuration of a runtime whose files are quantised from ONNX."""
+
+    quantisation: QuantisationConfig | None = None
+    """Of int8, where it is filled in when not given; null elsewhere."""
 
 
 class EagerConfig(Component):
@@ -135,10 +152,19 @@ class NcnnConfig(Component):
     name: str = "ncnn"
 
 
-class ExecuTorchConfig(Component):
-    """ExecuTorch has no settings here."""
+class ExecuTorchConfig(IntegerConfig):
+    """ExecuTorch with the precision that XNNPACK computes in."""
 
     name: str = "executorch"
+    precision: Literal["fp32", "int8"] = "fp32"
+    quantisation: XnnpackQuantisationConfig | None = None
+    """Of int8, where it is filled in when not given; null elsewhere."""
+
+    @model_serializer(mode="wrap")
+    def _as_before_int8(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave both keys out in float32, so that latencies from before int8 are still of one runtime."""
+        plain: dict[str, Any] = handler(self)
+        return plain if self.precision == "int8" else {"name": self.name}
 
 
 class CudaConfig(Component):

@@ -16,6 +16,7 @@ from vireid.experiment.deploy import evaluate
 from vireid.experiment.deploy.evaluate import CANDIDATES, deployed_step, is_deployed, quantise_step, settings_for
 from vireid.experiment.deploy.export import Deployment, export_step
 from vireid.experiment.fit import evaluate_step, fit_step
+from vireid.profiling.runtimes.executorch import said_by
 from vireid.store import Store
 
 ONE = "{name: onnxruntime, precision: fp32}"
@@ -124,3 +125,38 @@ def test_nothing_is_chosen_on_test_identities(trained, tmp_path):
 def test_settings_are_compared_where_sums_are_those_of_the_processor_that_is_named(monkeypatch, here, wanted, settings):
     monkeypatch.setattr(evaluate, "kernels_of_runtime", lambda _: here)
     assert settings_for("onnxruntime", wanted) == settings
+    assert settings_for("executorch", wanted) == CANDIDATES["executorch"], "it adds in 32 bits everywhere"
+
+
+def test_layers_are_asked_of_files_that_know_them(trained, tmp_path):
+    config, store, _ = trained
+    with pytest.raises(UserError, match=r"--layers: the layers of executorch files .* leave --layers out"):
+        quantise_step(RunContext(config, store), tmp_path / "out", ["executorch"], layers=True)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.check
+def test_a_program_of_executorch_passes_the_same_gate(trained, tmp_path):
+    for package in ("executorch", "torchao"):
+        pytest.importorskip(package)
+    config, store, _ = trained
+    run = RunContext(config, store)
+    (found,) = quantise_step(run, tmp_path / "out", ["executorch"], [{"images": 6}], force=True)
+    assert [path.name for path in found.files] == ["model-int8.pte"]
+    file = found.records[0].artefact
+    assert file is not None
+    assert file.digest == file_digest(found.files[0])
+    assert (file.precision, file.runtime["name"]) == ("int8", "executorch")
+    assert (file.kernels, file.runtime_version) == (kernels_of_runtime("executorch"), metadata.version("executorch"))
+    assert file.calibration is not None
+    assert file.calibration["images"] == 6
+    assert file.cosine > 0.9
+    said = said_by(found.files[0])
+    assert json.loads(said["runtime"]) == file.runtime
+    assert json.loads(said["preprocessing"])["height"] == config.data.height
+    strict = tiny(f"evaluation.deployed=[{ONE}]", "evaluation.gate.int8={cosine_distance: 0, rank1: 1, mAP: 0}")
+    with pytest.raises(
+        UserError, match=r"^executorch, int8, images 6: cosine distance .*Nothing was written.*settings"
+    ):
+        quantise_step(RunContext(strict, store), tmp_path / "refused", ["executorch"], [{"images": 6}])
+    assert not (tmp_path / "refused").exists()

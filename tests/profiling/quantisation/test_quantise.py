@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.profiling.quantisation.test_saturation import loss
 from vireid.core.errors import UserError
 from vireid.overrides import compose
 from vireid.profiling import RUNTIMES
@@ -14,6 +15,7 @@ from vireid.profiling.complexity import example_images
 from vireid.profiling.config import QuantisationConfig
 from vireid.profiling.export.formats import check_images, onnx_bytes
 from vireid.profiling.quantisation import quantise_onnx
+from vireid.profiling.runtimes.executorch import said_by
 
 HEIGHT, WIDTH = 48, 24
 NNCF = {"quantiser": "nncf"}
@@ -22,6 +24,8 @@ SETTINGS = [
     ("openvino", NNCF | {"activations": "symmetric", "ranges": "percentile", "bias_correction": "fast"}),
     ("onnxruntime", NNCF),
     ("onnxruntime", {}),
+    pytest.param("executorch", {}, marks=pytest.mark.check),  # a minute until all of it is imported
+    pytest.param("executorch", {"ranges": "histogram"}, marks=pytest.mark.check),
 ]
 
 
@@ -59,6 +63,7 @@ def test_features_stay_near(name, quantisation, tmp_path):
     with torch.inference_mode():
         expected = module(images)
     found = torch.cat([session(image) for image in images.split(1)])
+    assert made.precision == "int8"
     cosine = torch.cosine_similarity(found, expected)
     assert float(cosine.min()) > 0.98
     assert not torch.allclose(found, expected, atol=1e-6), "nothing was quantised"
@@ -92,9 +97,43 @@ def test_a_measurement_needs_no_images(tmp_path):
     assert session(example_images(1, HEIGHT, WIDTH)).shape == (1, 32)
 
 
+@pytest.mark.check
+def test_executorch_cuts_off_no_sum():
+    """Weights have 8 bits on every processor (``WIDE_SUMS``): strong activations and weights of one sign add up."""
+    runtime("executorch", {})
+    assert loss("executorch", {}) < 0.05
+
+
+@pytest.mark.check
+def test_programs_of_executorch_are_smaller_and_say_what_they_are(tmp_path):
+    """Weights take a byte each; pooling and neck are not quantised; a batch of two has each image's own feature."""
+    made, module = runtime("executorch", {}), Wide().eval()
+    made.metadata = {"preprocessing": '{"resize": "pillow-bilinear"}', "run": "abc"}
+    file = made.store(module, check_images(2, HEIGHT, WIDTH), tmp_path)
+    assert said_by(file) == made.metadata
+    weights = sum(p.numel() for p in module.parameters() if p.ndim == 4)
+    assert weights < file.stat().st_size < 2 * weights
+    images = check_images(2, HEIGHT, WIDTH)
+    one_way, other_way = (made.load(file, images)(each) for each in (images, images.flip(0)))
+    torch.testing.assert_close(one_way, other_way.flip(0))
+    with torch.inference_mode():
+        assert float(torch.cosine_similarity(one_way, module(images)).min()) > 0.98
+
+
+class Wide(Network):
+    """Weights that outweigh all else in a file."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Sequential(nn.Conv2d(16, 256, 3), nn.ReLU(), nn.Conv2d(256, 32, 3))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("{name: executorch, quantisation: {}}", "belongs to precision=int8"),
+        ("{name: executorch, precision: int8, quantisation: {weight_bits: 7}}", "weight_bits"),
+        ("{name: executorch, precision: bf16}", "fp32"),
         ("{name: onnxruntime, quantisation: {}}", "belongs to precision=int8"),
         ("{name: onnxruntime, precision: int8, quantisation: {quantiser: nncf, bias_correction: fast}}", "far off"),
         ("{name: openvino, precision: int8, quantisation: {bias_correction: fast}}", "bias_correction is nncf's"),

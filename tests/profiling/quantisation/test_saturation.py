@@ -14,11 +14,10 @@ import torch
 from torch import nn
 
 from vireid.core.processor import SATURATING, kernels_of_runtime
-from vireid.profiling.config import OnnxRuntimeConfig, OpenVinoConfig, QuantisationConfig
+from vireid.profiling import RUNTIMES
+from vireid.profiling.config import QuantisationConfig
 from vireid.profiling.export.formats import onnx_bytes
 from vireid.profiling.quantisation import quantise_onnx
-from vireid.profiling.runtimes.onnxruntime import OnnxRuntime
-from vireid.profiling.runtimes.openvino import OpenVino
 
 pytestmark = pytest.mark.parametrize("weight_bits", [8, 7])
 CHANNELS, SIZE = 32, 8
@@ -73,9 +72,8 @@ def loss(runtime, settings):
     """Largest error of int8 features, relative to those of float."""
     module = Positive().eval()
     config = {"precision": "int8", "quantisation": settings}
-    session = (
-        OnnxRuntime(OnnxRuntimeConfig(**config)) if runtime == "onnxruntime" else OpenVino(OpenVinoConfig(**config))
-    )
+    component = RUNTIMES.load(runtime)
+    session = component(component.Config(name=runtime, **config))
     session.calibration = [image.numpy() for image in images().split(1)]
     with torch.inference_mode():
         features = torch.cat([session.prepare(module, image)(image) for image in images().split(1)[:1]])

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from vireid.core.config import parse
 from vireid.core.errors import UserError
 from vireid.profiling import RUNTIMES
-from vireid.profiling.config import EagerConfig, ProfileConfig
+from vireid.profiling.config import EagerConfig, ExecuTorchConfig, ProfileConfig
 from vireid.profiling.device import available_cores, thread_limit
 from vireid.profiling.runtimes import base
 from vireid.profiling.runtimes.base import FileRuntime, PoolSession, unavailable
@@ -23,6 +23,21 @@ from vireid.profiling.runtimes.onnxruntime import PROVIDER
 def _runtime(name: str, **settings: Any) -> Any:
     component = RUNTIMES.load(name)
     return component(component.Config(name=name, **settings))
+
+
+def test_executorch_in_float32_keeps_the_identity_of_its_records() -> None:
+    assert ExecuTorchConfig().model_dump(mode="json") == {"name": "executorch"}
+    assert ExecuTorchConfig.model_validate({"name": "executorch", "precision": "int8"}).model_dump(mode="json") == {
+        "name": "executorch",
+        "precision": "int8",
+        "quantisation": {"ranges": "minmax", "images": 256},
+    }
+
+
+def test_int8_of_executorch_needs_its_quantiser(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "find_spec", lambda module: None if module == "torchao" else object())
+    assert "needs the package 'torchao'" in _runtime("executorch", precision="int8").available()
+    assert _runtime("executorch").available() is None
 
 
 def test_eager_keeps_the_identity_of_its_records() -> None:

@@ -145,7 +145,13 @@ def deployed_records(run: RunContext, runtime: Component) -> list[EvaluationReco
 CANDIDATES: Mapping[str, tuple[Mapping[str, Any], ...]] = {
     "openvino": ({}, {"weight_bits": 7}, {"quantiser": "nncf"}, {"quantiser": "nncf", "activations": "symmetric"}),
     "onnxruntime": ({}, {"weight_bits": 7}, {"quantiser": "nncf"}, {"quantiser": "nncf", "ranges": "percentile"}),
+    "executorch": ({}, {"ranges": "histogram"}),
 }
+USUAL = ("openvino", "onnxruntime")  # runtimes that a fit is quantised for where none is named
+# Runtimes whose sums are of 32 bits on every processor: XNNPACK widens int8 to 16 bits before it multiplies, where it
+# does not take VNNI or Arm's dot products.
+WIDE_SUMS = ("executorch",)
+LAYERS_KNOWN = ("openvino", "onnxruntime")  # runtimes whose files are quantised as ONNX, layer by layer comparable
 UNCOMPARED: Mapping[bool, Mapping[str, Any]] = {True: {"weight_bits": 7}, False: {}}  # whether 16-bit sums saturate
 
 
@@ -155,6 +161,8 @@ def settings_for(runtime: str, kernels: IntegerKernels | None = None) -> tuple[M
     A comparison speaks for kernels that compute as those here do: all that add in 32 bits give the same sums. For
     others it would choose by the wrong sums, and one setting is taken without: 7-bit weights where sums saturate.
     """
+    if runtime in WIDE_SUMS:
+        return CANDIDATES[runtime]
     here = kernels_of_runtime(runtime)
     wanted = kernels or here
     if wanted == here or not {wanted, here} & {*SATURATING, "unknown"}:
@@ -205,16 +213,21 @@ def quantise_step(
     Args:
         run: of the fit.
         folder: for the files; made where it does not exist.
-        runtimes: ``onnxruntime``, ``openvino``.
-        candidates: settings of ``QuantisationConfig`` to compare; ``settings_for`` the kernels when empty.
+        runtimes: of ``CANDIDATES``.
+        candidates: settings of their quantisation to compare; ``settings_for`` the kernels when empty.
         kernels: that the file is made for; those of this machine by default.
         force: write a file too that is beyond the limits of ``evaluation.gate``.
         layers: also measure what each layer loses.
 
     Raises:
         UserError: no such fit, a quantiser that is missing, no dev images to choose on, an unwritable folder, a file
-            that is beyond the limits.
+            that is beyond the limits, layers of a runtime that cannot tell them.
     """
+    if layers and (silent := [name for name in runtimes if name not in LAYERS_KNOWN]):
+        raise UserError(
+            f"--layers: the layers of {', '.join(silent)} files cannot be compared one by one; leave --layers out, or "
+            f"name other runtimes ({', '.join(LAYERS_KNOWN)})"
+        )
     choices = {
         name: [_runtime(name, given) for given in candidates or settings_for(name, kernels)] for name in runtimes
     }
@@ -256,7 +269,7 @@ def _check(trained: Trained, best: _Tried) -> None:
     features = features_as_stated(run, deployment.embedders, stated)
     misses = agreement(run, features, trained.reference).misses(run.config.evaluation.gate.int8)
     layers: list[LayerLoss] = []
-    if misses:
+    if misses and best.runtime.name in LAYERS_KNOWN:
         run.progress("noise of each layer", 0, 1)
         layers = layers_of(run, best.runtime, deployment)
         run.progress("noise of each layer", 1, 1)
@@ -306,7 +319,7 @@ def _label(option: Component) -> str:
 
 
 def _keep(deployment: Deployment, folder: Path) -> list[Path]:
-    """Copy the files beside each other: ``<graph>-int8.onnx``, ``<graph>-int8.xml`` with ``.bin``."""
+    """Copy the files beside each other: ``<graph>-int8.onnx``, ``.pte``, ``.xml`` with ``.bin``."""
     kept: list[Path] = []
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -28,6 +28,7 @@ from vireid.experiment.identity import deployed_protocols
 from vireid.profiling.export.formats import SECTION
 from vireid.profiling.export.write import Exported
 from vireid.profiling.layer_loss import LayerLoss
+from vireid.profiling.runtimes.executorch import said_by
 from vireid.profiling.runtimes.onnxruntime import OrtSession
 from vireid.profiling.runtimes.openvino import OpenVinoSession
 
@@ -94,8 +95,10 @@ def prepared(image: Image.Image, stated: Mapping[str, Any]) -> Tensor:
 
 
 def stated_preprocessing(path: Path) -> dict[str, Any]:
-    """What an exported file (ONNX, or OpenVINO's ``.xml``) says of preprocessing."""
-    if path.suffix == ".xml":
+    """What a deployed file (ONNX, OpenVINO's ``.xml``, ExecuTorch's ``.pte``) says of preprocessing."""
+    if path.suffix == ".pte":
+        text = said_by(path)["preprocessing"]
+    elif path.suffix == ".xml":
         model = optional_module("openvino", "deploy").Core().read_model(path)
         text = model.get_rt_info([SECTION, "preprocessing"]).astype(str)
     else:
@@ -130,8 +133,8 @@ def _loaded(path: Path, threads: int) -> Embedder:
     return OpenVinoSession(str(path), threads) if path.suffix == ".xml" else OrtSession(path, threads)
 
 
-def refuse(where: str, misses: Sequence[str], layers: Sequence[LayerLoss] = ()) -> None:
-    """Stop a file that misses a limit, naming the layers that lose most where they are known.
+def refuse(where: str, misses: Sequence[str], layers: Sequence[LayerLoss] | None = None) -> None:
+    """Stop a file that misses a limit; a quantised one has ``layers``, of which those that lose most are named.
 
     Raises:
         UserError: there are misses.
@@ -140,10 +143,11 @@ def refuse(where: str, misses: Sequence[str], layers: Sequence[LayerLoss] = ()) 
         return
     remedy = "look at preprocessing, weights and versions of the runtime"
     lost = ""
+    if layers is not None:
+        remedy = "try other settings of quantisation, or another runtime"
     if layers:
         table = "; ".join(f"{n.layer} {n.decibels:.1f} dB, {100 * n.added:.2g} % noise added" for n in layers[:SHOWN])
         lost = f" Of the layers {layers[0].layer} loses most ({table})."
-        remedy = "try other settings of quantisation, or another runtime"
     raise UserError(
         f"{where}: {'; '.join(misses)}, against the trained model in PyTorch. Nothing was written.{lost} To go on, "
         f"{remedy}; --force writes the file all the same, and evaluation.gate sets the limits"

@@ -16,7 +16,7 @@ from vireid.core.errors import Extra, UserError, not_installed
 from vireid.core.processor import emulated
 from vireid.core.registry import Configured
 from vireid.core.types import FloatArray
-from vireid.profiling.config import QuantisationConfig, QuantisingConfig
+from vireid.profiling.config import IntegerConfig
 from vireid.profiling.export.formats import check_images
 
 
@@ -83,7 +83,7 @@ def unavailable(runtime: Runtime, device: str = "cpu", *, emulate: bool = False)
 
 
 C = TypeVar("C", bound=Component)
-Q = TypeVar("Q", bound=QuantisingConfig)
+Q = TypeVar("Q", bound=IntegerConfig)
 
 
 class RuntimeBase(Configured[C]):
@@ -155,9 +155,9 @@ class Quantising(FileRuntime[Q]):
     metadata: Mapping[str, str] | None = None  # what a stored file says of itself
 
     @property
-    def quantisation(self) -> QuantisationConfig | None:
-        """How it quantises; None where the precision is not int8."""
-        return self.config.quantisation
+    def quantisation(self) -> Any:
+        """How it quantises, by its own configuration; None where the precision is not int8."""
+        return getattr(self.config, "quantisation", None)
 
     def missing_quantiser(self) -> str | None:
         """Why this runtime cannot quantise here, or None."""

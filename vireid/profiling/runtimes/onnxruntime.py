@@ -40,8 +40,8 @@ class OnnxRuntime(Quantising[OnnxRuntimeConfig]):
         file = folder / "model.onnx"
         height, width = on_cpu(self.config.name, example).shape[2:]
         content = onnx_bytes(module, height, width, self.metadata)
-        if self.quantisation is not None:
-            content = quantise_onnx(content, self.calibration_images(example), self.quantisation)
+        if self.config.quantisation is not None:
+            content = quantise_onnx(content, self.calibration_images(example), self.config.quantisation)
         file.write_bytes(content)
         return file
 

@@ -40,11 +40,11 @@ class OpenVino(Quantising[OpenVinoConfig]):
     def store(self, module: nn.Module, example: Tensor, folder: Path) -> Path:
         """Export ``module`` as a folder with OpenVINO's intermediate representation."""
         content = onnx_bytes(module, *on_cpu(self.config.name, example).shape[2:])
-        if self.quantisation is None:
+        if self.config.quantisation is None:
             write_ir(content, folder / NAME, self.metadata)
         else:
             images = self.calibration_images(example)
-            write_quantised_ir(content, folder / NAME, images, self.quantisation, self.metadata)
+            write_quantised_ir(content, folder / NAME, images, self.config.quantisation, self.metadata)
         return folder
 
     def load(self, file: Path, example: Tensor) -> PoolSession:

@@ -89,6 +89,8 @@ class Deployable:
             return [*export, f"vireid bundle {run} --to deployed-bundle"]
         if self.precision == "int8":
             quantise, graph = f"vireid quantise {run} --to deployed", self.accuracy.graph if self.accuracy else "model"
+            if name.startswith("executorch"):  # a bundle computes with ONNX Runtime alone
+                return [f"{quantise} --runtime executorch"]
             bundle = f"vireid bundle --file deployed/{graph}-int8.onnx --to deployed-bundle"
             return [quantise, *([] if openvino else [bundle])]
         return [f"vireid export {run} --to deployed" + (" --format openvino" if openvino else "")]

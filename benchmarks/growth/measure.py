@@ -99,6 +99,6 @@ def vireid(*words: str | Path) -> list[str]:
 def fastest(command: Sequence[str | Path], cache: Path, codes: Collection[int] = (0,)) -> Cost:
     """The cost of a command; of a short one the faster of two runs."""
     cost = spent(command, cache, codes)[0]
-    return (
-        min(cost, spent(command, cache, codes)[0], key=lambda c: c.processor) if cost.processor < AGAIN_BELOW else cost
-    )
+    if cost.processor >= AGAIN_BELOW:
+        return cost
+    return min(cost, spent(command, cache, codes)[0], key=lambda c: c.processor)

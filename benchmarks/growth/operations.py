@@ -144,9 +144,7 @@ def searches(folder: Path, rows: Sequence[int]) -> Operation:
         seconds = json.loads(spent(python(SEARCH.format(rows=count)), folder / "cache-search")[1])
         median = seconds[len(seconds) // 2]
         costs[count] = Cost(median, median)
-    return Operation(
-        "search in a gallery", "rows", costs, None, "one query, 128-d, float32, one core: wall-clock median"
-    )
+    return Operation("search in a gallery", "rows", costs, None, "one query, 128-d, float32, one core: wall clock")
 
 
 def evaluations(folder: Path, items: Sequence[int]) -> Operation:

@@ -182,6 +182,10 @@ class Store:
             return self._readable(path for path in sorted(self.runs.glob("*.json")) if is_run_id(path.stem))
         return self._readable(self.runs / f"{row.id}.json" for row in self.rows() if where(row))
 
+    def records_of(self, ids: Iterable[str]) -> Iterator[Record]:
+        """Finished records of these ids, in their order; those that cannot be read are left out likewise."""
+        return self._readable(self.runs / f"{id_}.json" for id_ in ids)
+
     def failures(self) -> Iterator[Record]:
         """All failed attempts; those that cannot be read are left out likewise."""
         return self._readable(sorted(self.runs.glob("*.failed-*.json")))

@@ -100,7 +100,8 @@ def choose(
     if gallery is not None:
         bounds = None if latency is None else parse_time(latency), None if memory is None else parse_size(memory)
         within = [candidate for candidate in deployables if not limits.exceeded(candidate)]
-        found, key, floor = choose_with_gallery(within, list(records.records()), protocol, timed, gallery, bounds, kept)
+        searched = list(records.records(lambda row: row.kind in ("gallery", "search", "latency")))
+        found, key, floor = choose_with_gallery(within, searched, protocol, timed, gallery, bounds, kept)
         if as_json:
             content = retrieval_json(found, timed, key, floor)
             typer.echo(json.dumps(content, indent=1, ensure_ascii=False))

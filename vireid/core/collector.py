@@ -18,3 +18,19 @@ def collector_paused() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
+
+
+@contextlib.contextmanager
+def collector_spared() -> Iterator[None]:
+    """Keep what is there already out of collections within.
+
+    For libraries that ask for a whole collection themselves: it walks through every record that a report holds.
+    """
+    if gc.get_freeze_count():  # whoever froze objects before wants them to stay so
+        yield
+        return
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()

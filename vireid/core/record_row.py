@@ -135,6 +135,11 @@ class RecordRow:
         return bool(self.get("source", "kind") == "published")
 
     @property
+    def is_result(self) -> bool:
+        """Whether it holds numbers that were measured, by the suite or by another program."""
+        return self.status == "ok" and self.get("source", "kind") == "measured"
+
+    @property
     def method(self) -> str | None:
         """Whose features were scored; None of what the suite computed."""
         return self.get("source", "method")  # type: ignore[no-any-return]

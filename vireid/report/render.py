@@ -236,6 +236,8 @@ def _execute(template: Path, output: Path, parameters: dict[str, Any]) -> Any:
                 language="python",
                 cwd=str(output.parent),
                 progress_bar=False,
+                request_save_on_cell_execute=False,  # nobody reads a draft: twice for every cell took a second and more
+                autosave_cell_every=0,
             )
     except PapermillExecutionError as error:
         if error.ename == "UserError":

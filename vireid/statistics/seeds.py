@@ -12,6 +12,7 @@ import pandas as pd
 from scipy import optimize, stats
 from statsmodels.stats.multitest import multipletests
 
+from vireid.core.collector import collector_spared
 from vireid.statistics.bootstrap import LEVEL
 
 MIN_SEEDS = 3
@@ -97,7 +98,8 @@ def difference(blocks: Sequence[float]) -> Difference | None:
 def holm(values: Sequence[float | None]) -> list[float | None]:
     """Holm's (1979) correction of p values over the family they are; None stays None and is no part of it."""
     tested = [value for value in values if value is not None]
-    corrected = iter(multipletests(tested, method="holm")[1] if tested else ())
+    with collector_spared():  # statsmodels collects garbage first, each time
+        corrected = iter(multipletests(tested, method="holm")[1] if tested else ())
     return [None if value is None else float(next(corrected)) for value in values]
 
 

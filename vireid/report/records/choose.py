@@ -126,8 +126,7 @@ def accuracy_keys(deployment: DeploymentView, timed: TimingKey | None = None) ->
         if timed is not None and not any(_is_timing_of(timing, model) for timing in timings):
             continue
         for fit in model.fits:
-            plain = [e for e in deployment.evaluations.get(fit.id, ()) if e.card.is_plain]
-            for key in {AccuracyKey.deployed(fit, evaluation) for evaluation in plain}:
+            for key in {key for _, key in deployment.plain_evaluations(fit)}:
                 fits[key] = fits.get(key, 0) + 1
     return sorted(fits, key=lambda key: (not key.is_usual, -fits[key], key.title, key.people))
 

@@ -2,9 +2,9 @@
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 from vireid.core.config import canonical_json
@@ -12,7 +12,7 @@ from vireid.core.contribution import Contribution
 from vireid.core.errors import UserError
 from vireid.core.plan import Plan, PlannedRun
 from vireid.core.records import CostRecord, EvaluationRecord, FitRecord, LatencyRecord, Record
-from vireid.report.records.keys import TimingKey, data_label, data_note
+from vireid.report.records.keys import AccuracyKey, TimingKey, data_label, data_note
 from vireid.report.records.study import StudyView, read_plan, with_level_names
 from vireid.report.records.timings import Timing, contributed_timings, machine_names, timings
 from vireid.store import Store
@@ -74,6 +74,19 @@ class DeploymentView:
         notes = (data_note(data_label(fit)) for model in self.models for fit in model.fits)
         return list(dict.fromkeys(filter(None, notes)))
 
+    def plain_evaluations(self, fit: FitRecord) -> list[tuple[EvaluationRecord, AccuracyKey]]:
+        """A fit's evaluations without re-ranking, of the model itself and of files, oldest first, with their keys."""
+        if fit.id not in self._plain:
+            ordered = sorted(self.evaluations.get(fit.id, ()), key=lambda e: (e.ended, e.id))
+            plain = [evaluation for evaluation in ordered if evaluation.card.is_plain]
+            self._plain[fit.id] = [(evaluation, AccuracyKey.deployed(fit, evaluation)) for evaluation in plain]
+        return self._plain[fit.id]
+
+    @cached_property
+    def _plain(self) -> dict[str, list[tuple[EvaluationRecord, AccuracyKey]]]:
+        """By fit: a choice asks for them once for each candidate."""
+        return {}
+
     def measured_by(self, key: TimingKey) -> str:
         """Who measured there; empty of the store's own records."""
         return self.contributions[key.contribution].contributor if key.contribution else ""
@@ -85,6 +98,37 @@ class DeploymentView:
     def cost_of(self, graph: str) -> CostRecord | None:
         """A cost record of a graph; records that share a graph share its costs."""
         return next((cost for cost in self.costs if cost.artefact == graph), None)
+
+
+class StoredEvaluations(Mapping[str, tuple[EvaluationRecord, ...]]):
+    """Measured evaluations by fit, each fit's read when it is asked for: few of a large store's belong to a choice.
+
+    Args:
+        store: where they lie.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._ids: dict[str, list[str]] = {}
+        self._read: dict[str, tuple[EvaluationRecord, ...]] = {}
+        for row in store.rows():
+            if row.kind == "evaluation" and row.is_result and row.fit is not None:
+                self._ids.setdefault(row.fit, []).append(row.id)
+
+    def __getitem__(self, fit: str) -> tuple[EvaluationRecord, ...]:
+        if fit not in self._read:
+            every = self._store.records_of(self._ids[fit])
+            self._read[fit] = tuple(record for record in every if isinstance(record, EvaluationRecord))
+        return self._read[fit]
+
+    def __contains__(self, fit: object) -> bool:
+        return fit in self._ids  # Mapping's own would read them
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._ids)
+
+    def __len__(self) -> int:
+        return len(self._ids)
 
 
 def study_deployment(view: StudyView) -> DeploymentView:
@@ -102,12 +146,18 @@ def study_deployment(view: StudyView) -> DeploymentView:
         for record in view.records.values()
         if not isinstance(record, EvaluationRecord) or record.artefact is not None or record.id in planned
     ]
-    return _deployment(view.plan.title, models, [*records, *view.failed_latencies], plans_of(view.store), view.store)
+    evaluations: dict[str, tuple[EvaluationRecord, ...]] = {}
+    for record in records:
+        if isinstance(record, EvaluationRecord) and _is_result(record):
+            evaluations[record.fit] = (*evaluations.get(record.fit, ()), record)
+    everything = [*records, *view.failed_latencies]
+    return _deployment(view.plan.title, models, everything, plans_of(view.store), view.store, evaluations)
 
 
 def store_deployment(store: Store) -> DeploymentView:
     """Every fit of a store that could be deployed, seeds of one configuration together; features have no network."""
-    records, plans = {record.id: record for record in store.records()}, plans_of(store)
+    joined = store.records(lambda row: row.kind in ("fit", "cost", "latency"))
+    records, plans = {record.id: record for record in joined}, plans_of(store)
     costs = [record for record in records.values() if isinstance(record, CostRecord) and _is_result(record)]
     cost_of = cost_finder(costs)
     planned = {run.fit: (with_level_names(plan), run) for plan in plans for run in plan.runs}
@@ -129,7 +179,8 @@ def store_deployment(store: Store) -> DeploymentView:
             cost = next((known for known in costs if known.id == run.cost), cost)
         if cost is not None and cost.artefact is not None:
             models.append(Model(label, tuple(fits), cost, overrides))
-    return _deployment(str(store.root.name), _with_unique_labels(models), records.values(), plans, store)
+    named = _with_unique_labels(models)
+    return _deployment(str(store.root.name), named, records.values(), plans, store, StoredEvaluations(store))
 
 
 def cost_finder(costs: Iterable[CostRecord]) -> Callable[[Mapping[str, Any]], CostRecord | None]:
@@ -164,15 +215,16 @@ def describe(model: Mapping[str, Any]) -> str:
 
 
 def _deployment(
-    title: str, models: list[Model], records: Iterable[Record], plans: Iterable[Plan], store: Store
+    title: str,
+    models: list[Model],
+    records: Iterable[Record],
+    plans: Iterable[Plan],
+    store: Store,
+    evaluations: Mapping[str, tuple[EvaluationRecord, ...]],
 ) -> DeploymentView:
     everything = list(records)
     costs = tuple(record for record in everything if isinstance(record, CostRecord) and _is_result(record))
     latencies = tuple(record for record in everything if isinstance(record, LatencyRecord))
-    evaluations: dict[str, tuple[EvaluationRecord, ...]] = {}
-    for record in everything:
-        if isinstance(record, EvaluationRecord) and _is_result(record):
-            evaluations[record.fit] = (*evaluations.get(record.fit, ()), record)
     sharing: dict[str, list[str]] = {}
     for model in models:
         sharing.setdefault(model.graph, []).append(model.label)

@@ -95,6 +95,6 @@ def _in_mode(keys: Iterable[TimingKey], mode: str | None) -> list[TimingKey]:
 def _candidates(deployment: DeploymentView, key: TimingKey) -> int:
     """How many timings of evaluated models there are under a key."""
     evaluated = {
-        model.graph for model in deployment.models if any(deployment.evaluations.get(fit.id) for fit in model.fits)
+        model.graph for model in deployment.models if any(fit.id in deployment.evaluations for fit in model.fits)
     }
     return sum(t.key == key and t.batch == 1 and t.graph in evaluated for t in deployment.timings)

@@ -23,8 +23,8 @@ def evaluations_under(deployment: DeploymentView, fit: FitRecord, key: AccuracyK
     """A fit's plain evaluations under a key, of the model itself and of files."""
     return [
         evaluation
-        for evaluation in sorted(deployment.evaluations.get(fit.id, ()), key=lambda e: (e.ended, e.id))
-        if evaluation.card.is_plain and "mAP" in evaluation.metrics and AccuracyKey.deployed(fit, evaluation) == key
+        for evaluation, its_key in deployment.plain_evaluations(fit)
+        if "mAP" in evaluation.metrics and its_key == key
     ]
 
 

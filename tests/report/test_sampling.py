@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pandas as pd
+
 from vireid.report.page import Report
 from vireid.report.records.study import StudyView
 from vireid.store import Store
@@ -16,3 +18,17 @@ def test_table_compares_every_cell_with_the_baseline_and_says_what_it_covers(fac
     assert "shuffled" not in page
     evaluation = view.runs[0].evaluations[0]
     assert view.per_query(evaluation.model_copy(update={"per_query_file": "gone.parquet"})) is None
+
+
+def test_cells_on_other_people_are_not_paired_and_named(factorial: Store, tmp_path: Path) -> None:
+    """Such as the levels of a random factor that draws data sets: their page could not be rendered at all."""
+    view = StudyView(factorial, "factorial")
+    for run in view.trained:
+        if run.cell.name == "0001":
+            for evaluation in run.evaluations:
+                file = factorial.runs / str(evaluation.per_query_file)
+                table = pd.read_parquet(file)
+                table.assign(query="other-" + table["query"]).to_parquet(file)
+    page = Report(StudyView(factorial, "factorial"), tmp_path).section("sampling")
+    assert page.count("<tr") == 1 + 2 * (1 + 14)
+    assert f"and not paired with it: {view.cells['0001'].label}." in page

@@ -47,15 +47,7 @@ def resampled_difference(
     Raises:
         UserError: as ``resampled_score``; or the two tables are not of the same queries.
     """
-    for table in (without, with_):
-        _check(table)
-    keys = ["trial", "query"]
-    if (
-        not without[keys]
-        .sort_values(keys)
-        .reset_index(drop=True)
-        .equals(with_[keys].sort_values(keys).reset_index(drop=True))
-    ):
+    if not same_queries(without, with_):
         raise UserError(
             "the two runs were not evaluated on the same queries, so their difference cannot be paired; "
             "compare runs of one protocol and one rendering of the data"
@@ -63,6 +55,19 @@ def resampled_difference(
     identities = np.union1d(_identities(without), _identities(with_))
     change = _scores(with_, identities, metric, draws) - _scores(without, identities, metric, draws)
     return intervals(change, len(identities))[0]
+
+
+def same_queries(one: pd.DataFrame, other: pd.DataFrame) -> bool:
+    """Whether two per-query tables are of the same queries in the same trials, so that they can be paired.
+
+    Raises:
+        UserError: a table lacks a column.
+    """
+    for table in (one, other):
+        _check(table)
+    keys = ["trial", "query"]
+    first, second = (table[keys].sort_values(keys).reset_index(drop=True) for table in (one, other))
+    return first.equals(second)
 
 
 def _scores(table: pd.DataFrame, identities: IntArray, metric: str, draws: int) -> FloatArray:

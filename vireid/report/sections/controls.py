@@ -16,7 +16,7 @@ from vireid.report.records.keys import MAIN_SCORES, AccuracyKey, capitalised, po
 from vireid.report.records.study import StudyView
 from vireid.statistics.bootstrap import DRAWS, Interval
 from vireid.statistics.chance import Chance, chance_level
-from vireid.statistics.queries import LABEL, resampled_difference, resampled_score
+from vireid.statistics.queries import LABEL, resampled_difference, resampled_score, same_queries
 from vireid.statistics.seeds import MIN_SEEDS, Difference, difference, half_width, paired
 
 
@@ -231,6 +231,7 @@ def render_sampling(report: Report) -> Html:
     """Paired differences from the baseline at the first seed under each protocol, with percentile intervals."""
     view, blocks = report.view, []
     identities: set[int] = set()
+    of_others: dict[str, None] = {}  # cells on other people, such as those of a random factor
     for key in view.keys:
         for reranking, tables in _first_seed_tables(view, key).items():
             reference = tables.pop(view.baseline.name, None)
@@ -238,18 +239,23 @@ def render_sampling(report: Report) -> Html:
                 continue
             rows = []
             for cell, queries in tables.items():
+                if not same_queries(reference, queries):
+                    of_others[view.cells[cell].label] = None
+                    continue
                 changes = [resampled_difference(reference, queries, metric) for metric in MAIN_SCORES]
                 identities |= {change.identities for change in changes}
                 rows.append([view.cells[cell].label, *map(_resampled_entry, changes)])
-            blocks.append((f"{key.title}, {reranking}, trained on {key.trained_on}", rows))
+            if rows:
+                blocks.append((f"{key.title}, {reranking}, trained on {key.trained_on}", rows))
+    unpaired = f"On other queries than {view.baseline.label}, and not paired with it: {', '.join(of_others)}."
     if not blocks:
-        return absent("No per-query tables of two configurations at the first seed.")
+        return absent(unpaired if of_others else "No per-query tables of two configurations at the first seed.")
     columns = [Column("Configuration", text=True), *(Column(name, "points") for name in MAIN_SCORES.values())]
     caption = (
         f"Difference from {view.baseline.label} at seed {view.plan.seeds[0]}, with its 95 % percentile interval over "
         f"{DRAWS:,} resamples of {', '.join(map(str, sorted(identities)))} identities, the same for both runs: {LABEL}."
     )
-    return table(columns, blocks, caption + view.note)
+    return table(columns, blocks, " ".join([caption, *([unpaired] if of_others else [])]) + view.note)
 
 
 def _first_seed_tables(view: StudyView, key: AccuracyKey) -> dict[str, dict[str, pd.DataFrame]]:

@@ -26,6 +26,7 @@ from vireid.report.records.keys import (
 )
 from vireid.report.records.study import StudyView
 from vireid.report.sections.controls import control_results, control_sentence, planted_results, planted_sentence
+from vireid.report.sections.scatter import scatter_sentences
 from vireid.statistics.seeds import MIN_SEEDS
 
 _PLACEBO = "#8A5A9E"
@@ -162,9 +163,16 @@ def render_summary(report: Report) -> Html:
     """What each toggle is worth and costs, in sentences and one table; Markdown copy ``summary.md``."""
     first = headline(report.view, report.families("mAP"), report.families("r1"))
     copy = report.copy(phrases.SUMMARY, summary_markdown(report.view, first))
+    told = scatter_sentences(report.view)
     if first is None:
-        return absent(phrases.NOTHING)
-    return join([summary_html(report.view, first), saved("As ", copy, after=" for a README.")])
+        return join([bullets(told), saved("As ", copy, after=" for a README.")]) if told else absent(phrases.NOTHING)
+    return join(
+        [
+            *([bullets(told)] if told else []),
+            summary_html(report.view, first),
+            saved("As ", copy, after=" for a README."),
+        ]
+    )
 
 
 def headline(view: StudyView, on_map: Sequence[Family], on_r1: Sequence[Family]) -> Headline | None:
@@ -223,7 +231,8 @@ def summary_markdown(view: StudyView, first: Headline | None) -> str:
     seeds = len(view.plan.seeds)
     size = f"{len(view.design_cells)} cells × {seeds} seed{'s' if seeds != 1 else ''}"
     if first is None:
-        return phrases.document(view, size, ["No effect has been measured yet."])
+        told = scatter_sentences(view)
+        return phrases.document(view, size, [f"- {line}" for line in told] or ["No effect has been measured yet."])
     rows = []
     for line in first.lines:
         name = f"*{line.name}*" if line.mean_ap.placebo else line.name

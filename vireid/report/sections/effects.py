@@ -166,13 +166,8 @@ def render_summary(report: Report) -> Html:
     told = scatter_sentences(report.view)
     if first is None:
         return join([bullets(told), saved("As ", copy, after=" for a README.")]) if told else absent(phrases.NOTHING)
-    return join(
-        [
-            *([bullets(told)] if told else []),
-            summary_html(report.view, first),
-            saved("As ", copy, after=" for a README."),
-        ]
-    )
+    pieces = [bullets(told)] if told else []
+    return join([*pieces, summary_html(report.view, first), saved("As ", copy, after=" for a README.")])
 
 
 def headline(view: StudyView, on_map: Sequence[Family], on_r1: Sequence[Family]) -> Headline | None:

@@ -16,7 +16,6 @@ from vireid.report.figures.cells import BASELINE_GREY, SEVERAL, cell_colour, cha
 from vireid.report.figures.curves import training_curves, weight_curves
 from vireid.report.page import open_report
 from vireid.report.records.study import StudyView
-from vireid.report.sections.retrieval import material
 from vireid.report.sections.scores import pareto_front, staircase
 from vireid.store import Store
 
@@ -96,10 +95,10 @@ def test_panel_absent_names_the_command_and_broken_names_the_file(build_store: B
     run = report.view.runs[0]
     assert f"vireid explain {run.planned.fit}" in report.section("retrieval")
     add_panel(store, run.planned.fit, queries=1)
-    (material(report.view, run).parent / "q0_r3.jpg").write_bytes(b"no image")
+    (report.view.panel(run).parent / "q0_r3.jpg").write_bytes(b"no image")
     with pytest.raises(UserError, match=r"q0_r3.jpg.*vireid explain"):
         report.section("retrieval")
-    material(report.view, run).write_text("{}")
+    report.view.panel(run).write_text("{}")
     with pytest.raises(UserError, match=r"retrieval.json: not a retrieval panel"):
         report.section("retrieval")
 

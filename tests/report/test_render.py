@@ -9,7 +9,7 @@ import pytest
 
 from tests.report.studies import BuildStore, add_panel
 from vireid.core.errors import UserError
-from vireid.report import render_report
+from vireid.report import render, render_report
 from vireid.report.records.study import StudyView
 from vireid.report.render import input_digest
 from vireid.store import Store
@@ -84,6 +84,21 @@ def test_digest_follows_every_input(build_store: BuildStore, tmp_path: Path) -> 
     (store.runs / f"{view.runs[1].planned.fit}.json").unlink()
     seen.append(digest())
     assert len(set(seen)) == len(seen)
+
+
+def test_stale_records_of_other_studies_change_nothing(
+    build_store: BuildStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else every page of a store would be made anew, and name them, whenever one of its records became stale."""
+    store, asked = build_store(), []
+    monkeypatch.setattr(render, "render_notebook", lambda *arguments: asked.append(arguments) or tmp_path)
+    own = StudyView(store, "quick").runs[0].planned.fit
+    for stale in ([], ["0" * 12], [own], ["0" * 12, own]):
+        render_report(store.root, "quick", TEMPLATE, stale=stale)
+    none, others, mine, both = ((digest, parameters["stale"]) for _, _, _, digest, parameters, _ in asked)
+    assert none == others
+    assert mine == both == (mine[0], [own])
+    assert mine[0] != none[0]
 
 
 @pytest.mark.check

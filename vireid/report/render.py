@@ -26,8 +26,6 @@ from vireid.core.records import CostRecord, GalleryRecord, LatencyRecord, Record
 from vireid.report.records.deployment import study_deployment
 from vireid.report.records.runs import opened_view
 from vireid.report.records.study import StudyView
-from vireid.report.sections.deployment import prices
-from vireid.report.sections.retrieval import material
 from vireid.store import Store, unwritable
 
 
@@ -64,7 +62,7 @@ def input_digest(
         files = [evaluation.per_query_file for evaluation in run.evaluations]
         there = [file is not None and (view.store.runs / file).is_file() for file in files]
         digest.update(canonical_json(there).encode())  # their content is in the records, as digests
-        add_files(digest, sorted(material(view, run).parent.glob("*")))
+        add_files(digest, sorted(view.panel(run).parent.glob("*")))
     add_files(digest, [*sorted(PUBLISHED.glob("*.*")), template, *report_sources()])
     return digest.hexdigest()
 
@@ -77,6 +75,8 @@ def report_sources() -> list[Path]:
 
 def deployment_records(view: StudyView) -> list[Record]:
     """What a report on hardware reads beside the study: costs and latencies of every graph shown, evaluated files."""
+    from vireid.report.sections.deployment import prices  # draws, which other notebooks leave to their own process
+
     deployment = study_deployment(view)
     priced = {timing.graph for price in prices(deployment) for timing in (price.without, price.with_)}
     graphs = set(deployment.labels) | priced
@@ -149,9 +149,12 @@ def render_report(
     target = store.study(study) / "report" if out is None else out
     check_template(template)
     view = opened_view(store_root, study, runs, stale)
+    if stale is not None:  # others of the store say nothing about this page
+        named = {name for run in view.plan.runs for name in (run.fit, run.cost, *run.evaluations)}
+        stale = sorted(named.intersection(stale))
     parameters = {
         "study": study,
-        "stale": None if stale is None else sorted(stale),
+        "stale": stale,
         "columns": list(columns),
         **({"formats": list(formats)} if formats else {}),
         **({"runs": list(runs)} if runs else {}),
@@ -220,8 +223,9 @@ def render_notebook(
 
 def _execute(template: Path, output: Path, parameters: dict[str, Any]) -> Any:
     """Run the notebook in this very interpreter; what papermill notes about paths and times is dropped."""
-    import nbformat
-    import papermill
+    with _without_grammars():
+        import nbformat
+        import papermill
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
@@ -255,6 +259,20 @@ def _execute(template: Path, output: Path, parameters: dict[str, Any]) -> Any:
             cell.metadata.pop(key, None)
     output.write_text(str(nbformat.writes(notebook)) + "\n", encoding="utf-8")  # type: ignore[no-untyped-call]
     return notebook
+
+
+@contextmanager
+def _without_grammars() -> Iterator[None]:
+    """Import without the grammars of addresses that jsonschema builds where it can: a second, and nothing asks them."""
+    name = "rfc3987_syntax"
+    if name in sys.modules:
+        yield
+        return
+    sys.modules[name] = None  # type: ignore[assignment]  # an import of it fails, which jsonschema allows for
+    try:
+        yield
+    finally:
+        del sys.modules[name]
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import pandas as pd
 
@@ -192,6 +193,10 @@ class StudyView:
     def scores_in(self, key: AccuracyKey) -> pd.DataFrame:
         """Rows of ``scores`` that may be compared."""
         return self.scores[[other == key for other in self.scores.key]].reset_index(drop=True)
+
+    def panel(self, run: RunView) -> Path:
+        """Where the input of a run's retrieval panel lies, present or not."""
+        return self.store.directory(run.planned.fit) / "explain" / "retrieval.json"
 
     def per_query(self, evaluation: EvaluationRecord) -> pd.DataFrame | None:
         """The per-query table of an evaluation; None where it does not lie beside the record.

@@ -35,7 +35,7 @@ def render_retrieval(report: Report) -> Html:
     pieces = []
     for name in dict.fromkeys((view.baseline.name, *last)):
         runs = [run for run in view.trained if run.cell.name == name]
-        present = [run for run in runs if material(view, run).is_file()]
+        present = [run for run in runs if view.panel(run).is_file()]
         if present:
             pieces.append(retrieval_panel(view, present[0], report.copies, f"retrieval-{present[0].planned.fit}"))
         elif runs:
@@ -44,18 +44,13 @@ def render_retrieval(report: Report) -> Html:
     return join(pieces)
 
 
-def material(view: StudyView, run: RunView) -> Path:
-    """Where the panel's input of a run lies, present or not."""
-    return view.store.directory(run.planned.fit) / "explain" / "retrieval.json"
-
-
 def retrieval_panel(view: StudyView, run: RunView, out: Copies, name: str) -> Html:
     """The panel of one run.
 
     Raises:
         UserError: the material is unreadable or names an image that is not there.
     """
-    path = material(view, run)
+    path = view.panel(run)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         queries = content["queries"][:MAX_QUERIES]

@@ -6,7 +6,7 @@ from itertools import groupby
 
 from matplotlib.axes import Axes
 
-from vireid.core.messages import DASH
+from vireid.core.messages import DASH, counted
 from vireid.core.protocol_card import PLAIN
 from vireid.report.copies import Copies
 from vireid.report.effects import phrases
@@ -302,7 +302,7 @@ def _effect_item(view: StudyView, family: Family, effect: Effect, names: phrases
     if not effect.pairs:
         return text
     low, high = (view.cells[name].label for name in effect.pairs[0])
-    more = f" and {len(effect.pairs) - 1} more pairs" if len(effect.pairs) > 1 else ""
+    more = f" and {counted(len(effect.pairs) - 1, 'more pair')}" if len(effect.pairs) > 1 else ""
     return tag("span", text, tag("small", f" {low} → {high}{more}"))
 
 

@@ -8,11 +8,12 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Annotation
 
-from tests.report.studies import BuildStore, add_panel
+from tests.report.comparisons import SYSTEMS, build_comparison
+from tests.report.studies import BuildStore, add_panel, build_factorial
 from vireid.core.errors import UserError
 from vireid.report.copies import Copies
 from vireid.report.figures.canvas import OKABE_ITO, PAGE, colour, dashes, new_figure, place_labels, small_multiples
-from vireid.report.figures.cells import BASELINE_GREY, SEVERAL, cell_colour, changed, leading
+from vireid.report.figures.cells import BASELINE_GREY, MANY, SEVERAL, cell_colour, cell_dashes, changed, leading
 from vireid.report.figures.curves import training_curves, weight_curves
 from vireid.report.page import open_report
 from vireid.report.records.study import StudyView
@@ -133,3 +134,30 @@ def test_no_figure_is_wider_than_the_page_of_a_paper() -> None:
     with pytest.raises(AssertionError):
         new_figure(7.0, 2.0)
     assert small_multiples([1.0] * 9, 4, 2.35, (0.4, 0.4)).figure.get_figwidth() <= PAGE
+
+
+def with_own_term(store: Store, study: str) -> StudyView:
+    """The study, every cell of which has a loss term named after it."""
+    for run in StudyView(store, study).trained:
+        curves = [{"epoch": epoch, "loss": 2.0, "lr": 0.1, "terms": {run.cell.name: 1.0}} for epoch in range(2)]
+        store.put(run.fit.model_copy(update={"curves": curves}))
+    return StudyView(store, study)
+
+
+def test_curves_have_no_panel_without_a_line(tmp_path: Path) -> None:
+    view = with_own_term(build_factorial(tmp_path / "store", (101,)), "factorial")
+    training_curves(view, Copies(tmp_path))
+    shown = leading(view, [run.cell.name for run in view.trained])
+    assert 1 < len(shown) < len(view.trained)
+    drawing = (tmp_path / "figures" / "curves.svg").read_text()
+    drawn = {run.cell.name for run in view.trained if f"<!-- {run.cell.name.replace('_', ' ')} -->" in drawing}
+    assert drawn == set(shown)
+
+
+def test_curves_show_every_system_of_a_comparison_unlike(tmp_path: Path) -> None:
+    view = with_own_term(build_comparison(tmp_path / "store"), "comparison")
+    caption = training_curves(view, Copies(tmp_path))
+    drawing = (tmp_path / "figures" / "curves.svg").read_text()
+    assert all(f"<!-- {system} -->" in drawing for system in SYSTEMS)
+    assert "changes of one factor" not in caption
+    assert len({(cell_colour(view, name), cell_dashes(view, name)) for name in view.cells}) == len(SYSTEMS) > MANY

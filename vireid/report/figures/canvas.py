@@ -163,7 +163,8 @@ def publish(figure: Figure, name: str, caption: str, out: Copies, *, numbers: bo
     files = join((link(f"figures/{name}.{kind}", kind.upper()) for kind in kept), " · ")
     below = tag("figcaption", caption, " ", tag("span", files, class_="files"))
     width = f"{96 * _ON_PAGE * figure.get_figwidth():.0f}"
-    image = tag("img", src=source, alt=caption, width=width)
+    wide = "wide" if figure.get_figwidth() > COLUMN + 0.5 else None  # not shrunk to the width of a phone
+    image = tag("img", src=source, alt=caption, width=width, class_=wide)
     return tag("figure", tag("div", image, class_="scroll"), below, class_="drawing")
 
 

@@ -54,6 +54,7 @@ def training_curves(view: StudyView, out: Copies, name: str = "curves") -> Html:
 def _multiples(view: StudyView, panels: Series, out: Copies, name: str, caption: str) -> Html:
     present = [cell for cell in view.cells if any(cell in series for series in panels.values())]
     shown = leading(view, present)
+    panels = {title: series for title, series in panels.items() if any(cell in series for cell in shown)}
     several = any(len(seeds) > 1 for series in panels.values() for seeds in series.values())
     with styled():
         widest = max(len(view.cells[cell].label) for cell in shown)

@@ -229,3 +229,15 @@ def test_many_levels_are_named_beside_the_curves_on_dev(tmp_path: Path, monkeypa
     assert axes.get_window_extent(renderer).x1 <= key.x0
     assert key.x1 <= figure.bbox.x1
     assert axes.get_window_extent(renderer).width > 1.3 * figure.dpi
+
+
+def test_a_panel_whose_weights_are_elsewhere_says_how_they_come_back(build_store: BuildStore, tmp_path: Path) -> None:
+    report = open_report(build_store().root, "quick", tmp_path)
+    fit = report.view.runs[0].planned.fit
+    page = report.section("retrieval")
+    commands = (f"vireid results show {fit}", f"vireid explain {fit}", "vireid report quick --template explain")
+    assert all(f"<code>{command}</code>" in page for command in commands)
+    weights = report.view.store.directory(fit) / "model.safetensors"
+    weights.parent.mkdir(parents=True, exist_ok=True)
+    weights.touch()
+    assert f"yet; <code>vireid explain {fit}</code> makes it." in report.section("retrieval")

@@ -1,5 +1,6 @@
 """`vireid results` and `--json` as a user or a program calls them."""
 
+import io
 import json
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import pytest
 from tests.report.studies import build_factorial
 from tests.tiny import TINY
 from vireid.cli.study import _outcome
+from vireid.cli.trace import changed
+from vireid.core.messages import Printer
 from vireid.report.records.study import read_plan
 
 RESULTS = str(Path(__file__).parents[2] / "results")
@@ -83,3 +86,14 @@ def test_a_study_as_json_says_what_is_there_and_what_failed(tmp_path):
     last = told["runs"][-1]
     assert all(0 < scores["mAP"] < 1 for scores in last["evaluations"].values())
     assert json.loads(json.dumps(told)) == told
+
+
+@pytest.mark.parametrize(("key", "whole"), [("augmentation.erasing.ratio_law", True), ("evaluation." * 6, False)])
+def test_keys_that_differ_stay_whole_while_there_is_room(key, whole):
+    digest = "resnet18-width_0.25-ibn_none.safetensors@sha256:" + 64 * "5"
+    (table,) = changed("Configuration", [(key, digest, digest[::-1])])
+    out = io.StringIO()
+    Printer(file=out, force_terminal=True, color_system=None, width=80, markup=False).print(table)
+    lines = out.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert (key in out.getvalue()) == whole

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from tests.report.studies import BuildStore, build_factorial, per_query
+from vireid.report.html import absent
 from vireid.report.page import Report
 from vireid.report.records.study import StudyView
 from vireid.report.sections.controls import control_results, control_sentence
@@ -106,7 +107,7 @@ def test_section_has_controls_and_placebo_and_is_empty_without(
     assert "Placebo: interval contains zero: yes" in page
     assert "enter no effect" in page
     other = StudyView(build_store(), "quick")
-    assert Report(other, tmp_path).section("controls") == ""
+    assert Report(other, tmp_path).section("controls") == absent("This study has no controls and no placebo.")
 
 
 def test_controls_stand_in_a_block_of_their_own(factorial: Store) -> None:

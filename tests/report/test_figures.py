@@ -6,14 +6,27 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 
-from tests.report.studies import BuildStore, add_panel
+from tests.report.comparisons import SYSTEMS, build_comparison
+from tests.report.studies import BuildStore, add_panel, build_factorial
 from vireid.core.errors import UserError
 from vireid.report.copies import Copies
-from vireid.report.figures.canvas import OKABE_ITO, PAGE, colour, dashes, new_figure, place_labels, small_multiples
-from vireid.report.figures.cells import BASELINE_GREY, SEVERAL, cell_colour, changed, leading
-from vireid.report.figures.curves import training_curves, weight_curves
+from vireid.report.figures import canvas
+from vireid.report.figures.canvas import (
+    OKABE_ITO,
+    PAGE,
+    colour,
+    dashes,
+    new_figure,
+    place_labels,
+    small_multiples,
+    styled,
+)
+from vireid.report.figures.cells import BASELINE_GREY, MANY, SEVERAL, cell_colour, cell_dashes, changed, leading
+from vireid.report.figures.curves import dev_curves, training_curves, weight_curves
+from vireid.report.html import Html
 from vireid.report.page import open_report
 from vireid.report.records.study import StudyView
 from vireid.report.sections.scores import pareto_front, staircase
@@ -132,3 +145,98 @@ def test_no_figure_is_wider_than_the_page_of_a_paper() -> None:
     with pytest.raises(AssertionError):
         new_figure(7.0, 2.0)
     assert small_multiples([1.0] * 9, 4, 2.35, (0.4, 0.4)).figure.get_figwidth() <= PAGE
+
+
+def with_own_term(store: Store, study: str) -> StudyView:
+    """The study, every cell of which has a loss term named after it."""
+    for run in StudyView(store, study).trained:
+        curves = [{"epoch": epoch, "loss": 2.0, "lr": 0.1, "terms": {run.cell.name: 1.0}} for epoch in range(2)]
+        store.put(run.fit.model_copy(update={"curves": curves}))
+    return StudyView(store, study)
+
+
+def test_curves_have_no_panel_without_a_line(tmp_path: Path) -> None:
+    view = with_own_term(build_factorial(tmp_path / "store", (101,)), "factorial")
+    training_curves(view, Copies(tmp_path))
+    shown = leading(view, [run.cell.name for run in view.trained])
+    assert 1 < len(shown) < len(view.trained)
+    drawing = (tmp_path / "figures" / "curves.svg").read_text()
+    drawn = {run.cell.name for run in view.trained if f"<!-- {run.cell.name.replace('_', ' ')} -->" in drawing}
+    assert drawn == set(shown)
+
+
+def test_curves_show_every_system_of_a_comparison_unlike(tmp_path: Path) -> None:
+    view = with_own_term(build_comparison(tmp_path / "store"), "comparison")
+    caption = training_curves(view, Copies(tmp_path))
+    drawing = (tmp_path / "figures" / "curves.svg").read_text()
+    assert all(f"<!-- {system} -->" in drawing for system in SYSTEMS)
+    assert "changes of one factor" not in caption
+    assert len({(cell_colour(view, name), cell_dashes(view, name)) for name in view.cells}) == len(SYSTEMS) > MANY
+
+
+def test_titles_and_labels_of_latencies_are_inside_the_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = build_comparison(tmp_path / "store")
+    long = {"graph optimisation": "all", "inter op spinning": "off"}
+    for record in store.records(lambda row: row.kind == "latency"):
+        runtime = {"name": "onnxruntime", **long}
+        slow = [*record.seconds, 50 * max(record.seconds)]
+        store.put(record.model_copy(update={"runtime": runtime, "seconds": slow}))
+    kept: list[Figure] = []
+    monkeypatch.setattr(canvas, "publish", lambda figure, *_, **__: kept.append(figure) or Html())
+    open_report(store.root, "comparison", tmp_path / "out").section("latency")
+    (figure,) = kept
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    figure.draw(renderer)
+    panels = [axes for axes in figure.axes if axes.get_visible()]
+    assert all("\n" in axes.get_title(loc="left") for axes in panels)
+    for axes in panels:
+        edge = [text for text in axes.texts if "→" in text.get_text()]
+        assert edge
+        for text in (axes.title, axes._left_title, *edge):  # type: ignore[attr-defined]
+            box = text.get_window_extent(renderer)
+            assert box.x0 >= 0
+            assert box.x1 <= figure.bbox.x1 + 1
+        frame = axes.get_window_extent(renderer)
+        assert all(text.get_window_extent(renderer).x0 >= frame.x1 for text in edge)
+
+
+def test_text_is_as_wide_when_laid_out_as_in_vector_copies() -> None:
+    with styled():
+        figure = new_figure(3, 1)
+        name = figure.text(0, 0.5, "optimized_fork", weight="bold", fontsize=7)
+        widths = []
+        for dpi in (72, 96, 1200):  # of SVG and PDF, of the layout, and as fine as letters are drawn
+            figure.set_dpi(dpi)
+            widths.append(name.get_window_extent(FigureCanvasAgg(figure).get_renderer()).width / dpi)
+        assert max(widths) / min(widths) < 1.02
+
+
+def test_many_levels_are_named_beside_the_curves_on_dev(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = build_comparison(tmp_path / "store")
+    for run in StudyView(store, "comparison").trained:
+        curves = [{"epoch": epoch, "dev": {"mAP": 0.4 + 0.01 * epoch}} for epoch in range(6)]
+        store.put(run.fit.model_copy(update={"curves": curves}))
+    kept: list[Figure] = []
+    monkeypatch.setattr("vireid.report.figures.curves.publish", lambda figure, *_: kept.append(figure) or Html())
+    dev_curves(StudyView(store, "comparison"), Copies(tmp_path))
+    (figure,) = kept
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    figure.draw(renderer)
+    (axes,) = figure.axes
+    key = axes.get_legend().get_window_extent(renderer)
+    assert len(axes.get_legend().get_texts()) == len(SYSTEMS)
+    assert axes.get_window_extent(renderer).x1 <= key.x0
+    assert key.x1 <= figure.bbox.x1
+    assert axes.get_window_extent(renderer).width > 1.3 * figure.dpi
+
+
+def test_a_panel_whose_weights_are_elsewhere_says_how_they_come_back(build_store: BuildStore, tmp_path: Path) -> None:
+    report = open_report(build_store().root, "quick", tmp_path)
+    fit = report.view.runs[0].planned.fit
+    page = report.section("retrieval")
+    commands = (f"vireid results show {fit}", f"vireid explain {fit}", "vireid report quick --template explain")
+    assert all(f"<code>{command}</code>" in page for command in commands)
+    weights = report.view.store.directory(fit) / "model.safetensors"
+    weights.parent.mkdir(parents=True, exist_ok=True)
+    weights.touch()
+    assert f"yet; <code>vireid explain {fit}</code> makes it." in report.section("retrieval")

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
 from PIL import Image
 
@@ -14,7 +15,7 @@ from vireid.core.errors import UserError
 from vireid.core.records import CostRecord
 from vireid.report.page import open_report
 from vireid.report.records.study import StudyView
-from vireid.report.render import input_digest
+from vireid.report.render import input_digest, page_html
 from vireid.store import Store
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
@@ -125,3 +126,16 @@ def test_a_report_shows_the_runs_that_are_asked_for(build_store: BuildStore, tmp
     assert [run.fit.id for run in open_report(root, "", tmp_path, runs=fits).runs] == fits
     with pytest.raises(UserError, match="no fit of it has this id"):
         open_report(root, "quick", tmp_path, runs=["0" * 12])
+
+
+def test_a_section_that_only_some_studies_have_is_in_the_navigation() -> None:
+    words = nbformat.v4.new_markdown_cell("## All scores\n\nText.")
+    html = '<h2 id="corrupted">Corrupted &amp; clean</h2><table></table>'
+    shown = nbformat.v4.new_code_cell(outputs=[nbformat.v4.new_output("execute_result", {"text/html": html})])
+    page = page_html(nbformat.v4.new_notebook(cells=[words, shown, nbformat.v4.new_code_cell()]), "comparison")
+    navigation = page[page.index("<nav") : page.index("</nav>")]
+    assert re.findall(r'href="#([^"]+)">([^<]+)<', navigation) == [
+        ("All-scores", "All scores"),
+        ("corrupted", "Corrupted &amp; clean"),
+    ]
+    assert page.count('id="corrupted"') == 1

@@ -111,8 +111,8 @@ def _summary(row: RecordRow) -> tuple[str, str]:
     if row.kind == "search":
         what = f"{get('library')}, {get('storage')}, {get('rows')} rows of {get('features')} values"
         return what, _middle(row)
-    runtime = f"{get('runtime', 'name')} {get('precision')}, {counted(get('threads'), 'thread')}"
-    return f"{runtime}, batch {get('batch')}", _middle(row)
+    runtime = f"{get('runtime', 'name')} {get('precision')}, batch {get('batch')}"  # of more columns than 80 the rest
+    return f"{runtime}, {counted(get('threads'), 'thread')}", _middle(row)
 
 
 def _protocol(row: RecordRow) -> str:

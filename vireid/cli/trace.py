@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
 from vireid.cli import gallery, show
 from vireid.core.messages import DASH, NOT_COMPARABLE, counted, file_name
-from vireid.core.table import Table
+from vireid.core.table import Kind, Table
 
 if TYPE_CHECKING:
     from vireid.core.records import EvaluationRecord, FitRecord, Record
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from vireid.store import Store
 
 METRICS = ("r1", "r5", "r10", "r20", "mAP", "mINP")
+LONGEST_KEY = 48  # characters: on 80 columns two values of 14 stand beside it
 
 
 def page(store: Store, record: Record, stale: Sequence[str]) -> Iterator[Table | Text | str]:
@@ -181,7 +182,7 @@ def settings(title: str, tree: Mapping[str, Any]) -> Table:
     from vireid.experiment.differences import flat
 
     table = Table(title)
-    table.add_column("key", "path")
+    table.add_column("key", _kind_of_keys(flat(tree)))
     table.add_column("value", "path")
     for key, value in flat(tree).items():
         table.add_row(key, _value(value))
@@ -226,11 +227,17 @@ def changed(title: str, differing: Sequence[Change]) -> Iterator[Table | str]:
         yield from (f"{title}: no difference", "")
         return
     table = Table(f"{title}: {counted(len(differing), 'difference')}")
-    for name in ("key", "A", "B"):
-        table.add_column(name, "path")
+    table.add_column("key", _kind_of_keys([key for key, _, _ in differing]))
+    table.add_column("A", "path")
+    table.add_column("B", "path")
     for key, one, other in differing:
         table.add_row(key, _value(one), _value(other))
     yield table
+
+
+def _kind_of_keys(keys: Iterable[str]) -> Kind:
+    """Keys stay whole, to be copied into a command, while they leave room for two values on 80 columns."""
+    return "text" if max(map(len, keys), default=0) <= LONGEST_KEY else "path"
 
 
 def numbers_table(numbers: Sequence[Figure]) -> Table:

@@ -140,7 +140,10 @@ def kept_weights(store: Store, fit: str) -> Path:
     """
     file = weights_file(store, fit)
     if not file.is_file():
-        raise UserError(f"{file}: the weights of run {fit} are gone; delete {fit}.json beside it to train again")
+        raise UserError(
+            f"{file}: the weights of run {fit} are gone, or were never committed; `vireid results show {fit}` prints "
+            f"the command that trains it, into another store, or into this one once its {fit}.json is deleted"
+        )
     return file
 
 

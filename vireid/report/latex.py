@@ -89,6 +89,7 @@ class PaperTable:
             f"% needs {PACKAGES}, siunitx 3 (TeX Live 2021 or later)",
             rf"\begin{{{float_name}}}",
             r"\centering",
+            r"\ifdim\belowcaptionskip<4pt \setlength{\belowcaptionskip}{4pt}\fi",  # article has none above a table
             rf"\caption{{{escape(self.caption)}}}",
             rf"\label{{tab:{label}}}",
             rf"\{size}",

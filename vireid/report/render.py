@@ -10,11 +10,13 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +120,7 @@ NOTEBOOK = "report.ipynb"
 _DIGEST = "inputs.sha256"
 _KERNEL = "vireid-report"
 _TEMPLATES = Path(__file__).parent / "template"
+_HEADING = re.compile(r'<h2 id="([^"]+)">([^<]+)</h2>')  # as `tag` writes it
 
 
 def render_report(
@@ -308,21 +311,24 @@ def page_html(notebook: Any, study: str) -> str:
 
     exporter = HTMLExporter(anchor_link_text="")  # type: ignore[no-untyped-call]
     exporter.raw_template = (_TEMPLATES / "index.html.j2").read_text(encoding="utf-8")
-    headings = [
-        line.removeprefix("## ").strip()
-        for cell in notebook.cells
-        if cell.cell_type == "markdown"
-        for line in cell.source.splitlines()
-        if line.startswith("## ")
-    ]
+    headings = [heading for cell in notebook.cells for heading in _headings(cell)]
     resources = {
         "study": study,
-        "headings": [(heading, heading.replace(" ", "-")) for heading in headings],
+        "headings": headings,
         "style": (_TEMPLATES / "style.css").read_text(encoding="utf-8"),
         "script": (_TEMPLATES / "tables.js").read_text(encoding="utf-8"),
     }
     page, _ = exporter.from_notebook_node(notebook, resources=resources)
     return str(page)
+
+
+def _headings(cell: Any) -> list[tuple[str, str]]:
+    """Sections that a cell begins, with their anchors: of its text, or of an output that is there in some studies."""
+    if cell.cell_type == "markdown":
+        lines = [line.removeprefix("## ").strip() for line in cell.source.splitlines() if line.startswith("## ")]
+        return [(heading, heading.replace(" ", "-")) for heading in lines]
+    shown = (str(output.get("data", {}).get("text/html", "")) for output in cell.get("outputs", ()))
+    return [(unescape(heading), anchor) for html in shown for anchor, heading in _HEADING.findall(html)]
 
 
 def _swap(draft: Path, target: Path) -> None:

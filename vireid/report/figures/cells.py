@@ -4,12 +4,13 @@ from collections.abc import Sequence
 
 from vireid.core.plan import Cell
 from vireid.report.effects.estimate import baseline_level
-from vireid.report.figures.canvas import DASHES, colour
+from vireid.report.figures.canvas import DASHES, OKABE_ITO, colour, dashes
 from vireid.report.records.study import StudyView, cells_are_levels
 
 BASELINE_GREY = "#777777"
 SEVERAL = "#33414E"  # cells that change several factors
 MANY = 7  # lines that a panel can hold
+MANY_LEVELS = 2 * len(OKABE_ITO)  # of one factor, such as systems: they differ in hue, then in dashes
 
 
 def changed(view: StudyView, cell: Cell) -> list[str]:
@@ -36,11 +37,16 @@ def cell_colour(view: StudyView, name: str) -> str:
 
 
 def cell_dashes(view: StudyView, name: str) -> tuple[float, Sequence[float]]:
-    """Whole lines for the first level of a factor beside its baseline, broken ones for the others."""
+    """Whole lines for the first level of a factor beside its baseline, broken ones for the others.
+
+    Where levels are compared and have hues of their own, lines are broken when hues begin again.
+    """
     cell = view.cells[name]
     factors = changed(view, cell)
-    if len(factors) != 1 or cells_are_levels(view.plan):
+    if len(factors) != 1:
         return DASHES[0]
+    if cells_are_levels(view.plan):
+        return dashes(_level(view, cell, factors[0]) - 1)
     return DASHES[(_level(view, cell, factors[0]) - 1) % len(DASHES)]
 
 
@@ -49,8 +55,12 @@ def _level(view: StudyView, cell: Cell, factor: str) -> int:
 
 
 def leading(view: StudyView, names: Sequence[str]) -> list[str]:
-    """Cells to draw where all are too many: the baseline, one per factor that changes it alone, and the fullest."""
-    if len(names) <= MANY:
+    """Cells to draw where all are too many: the baseline, one per factor that changes it alone, and the fullest.
+
+    Levels of one factor, such as systems, cannot stand for each other: all are drawn while hues and dashes tell them
+    apart.
+    """
+    if len(names) <= (MANY_LEVELS if cells_are_levels(view.plan) else MANY):
         return list(names)
     kept: list[str] = []
     seen: set[tuple[str, ...]] = set()

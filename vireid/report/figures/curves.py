@@ -14,8 +14,17 @@ from vireid.core.records import FitRecord
 from vireid.report.copies import Copies
 from vireid.report.effects.estimate import baseline_level, pairs, toggles
 from vireid.report.effects.phrases import Names
-from vireid.report.figures.canvas import TITLE_LINE, colour, dashes, light_grid, publish, small_multiples, styled
-from vireid.report.figures.cells import BASELINE_GREY, cell_colour, cell_dashes, leading
+from vireid.report.figures.canvas import (
+    DASHES,
+    TITLE_LINE,
+    colour,
+    dashes,
+    light_grid,
+    publish,
+    small_multiples,
+    styled,
+)
+from vireid.report.figures.cells import BASELINE_GREY, SEVERAL, cell_colour, cell_dashes, leading
 from vireid.report.html import Html, absent
 from vireid.report.records.study import StudyView, TrainedRun
 
@@ -54,7 +63,9 @@ def training_curves(view: StudyView, out: Copies, name: str = "curves") -> Html:
 def _multiples(view: StudyView, panels: Series, out: Copies, name: str, caption: str) -> Html:
     present = [cell for cell in view.cells if any(cell in series for series in panels.values())]
     shown = leading(view, present)
+    panels = {title: series for title, series in panels.items() if any(cell in series for cell in shown)}
     several = any(len(seeds) > 1 for series in panels.values() for seeds in series.values())
+    styles = _line_styles(view, shown)
     with styled():
         widest = max(len(view.cells[cell].label) for cell in shown)
         width = 1.63 * min(4, len(panels)) + 0.3
@@ -65,22 +76,27 @@ def _multiples(view: StudyView, panels: Series, out: Copies, name: str, caption:
             light_grid(axes)
             for cell in shown:
                 if seeds := series.get(cell):
-                    shade, style = cell_colour(view, cell), cell_dashes(view, cell)
-                    over_seeds(axes, seeds, color=shade, linestyle=style, linewidth=1.0)
+                    over_seeds(axes, seeds, color=cell_colour(view, cell), linestyle=styles[cell], linewidth=1.0)
             axes.set_title(title.replace("_", " "))
             axes.locator_params(axis="x", integer=True, nbins=4)
             axes.locator_params(axis="y", nbins=4)
         for axes in drawn.bottom:
             axes.set_xlabel("epoch")
         handles = [
-            Line2D([], [], color=cell_colour(view, c), linestyle=cell_dashes(view, c), label=view.cells[c].label)
-            for c in shown
+            Line2D([], [], color=cell_colour(view, c), linestyle=styles[c], label=view.cells[c].label) for c in shown
         ]
         drawn.figure.legend(handles=handles, loc="outside lower left", ncols=beside)
         bands = f" {BANDS}" if several else ""
         if len(shown) < len(present):
             bands += f" {len(shown)} of {len(present)} configurations: the baseline, changes of one factor, and of all."
         return publish(drawn.figure, name, f"{caption}{bands}{view.note}", out)
+
+
+def _line_styles(view: StudyView, shown: Sequence[str]) -> dict[str, tuple[float, Sequence[float]]]:
+    """Cell -> dashes; those that change several factors are all dark, and get dashes by their order."""
+    styles = {cell: cell_dashes(view, cell) for cell in shown}
+    dark = [cell for cell in shown if cell_colour(view, cell) == SEVERAL]
+    return styles | {cell: DASHES[position % len(DASHES)] for position, cell in enumerate(dark)}
 
 
 def weight_curves(view: StudyView, out: Copies, name: str = "weights") -> Html | None:
@@ -215,17 +231,21 @@ def dev_curves(view: StudyView, out: Copies, name: str = "dev", metric: str = "m
         return None
     names = Names(view)
     with styled():
-        drawn = small_multiples([2.0] * len(panels), 3, 2.15, (0.3, 0.25), sharey=True)
+        longest = max(len(level) for level in list(panels.values())[-1])
+        beside = len(panels) == 1 and len(next(iter(panels.values()))) > MANY_LEVELS
+        margin = min(3.0, 0.5 + 0.056 * longest) if beside else 0.0  # inches of the names
+        drawn = small_multiples([2.0] * len(panels), 3, 2.15, (0.3 + margin, 0.25), sharey=True)
         for axes, (factor, levels) in zip(drawn.panels, panels.items(), strict=True):
             light_grid(axes)
             for position, (level, fits) in enumerate(levels.items()):
                 _draw_level(axes, level, fits, position)
             axes.set_title(names.factor(factor))
-            key = axes.legend(loc="lower right", handlelength=1.4, borderpad=0.2)
-            if len(levels) > MANY_LEVELS and axes is drawn.panels[-1] and len(panels) % drawn.columns:
+            key = axes.legend(loc="lower right", handlelength=2.4 if len(levels) > MANY_LEVELS else 1.4, borderpad=0.2)
+            last = len(levels) > MANY_LEVELS and axes is drawn.panels[-1]
+            if last and (beside or len(panels) % drawn.columns):
                 key.set_loc("upper left")
                 key.set_bbox_to_anchor((1.02, 1.0))
-                key.set_in_layout(False)  # in the empty place beside the last panel
+                key.set_in_layout(beside)  # otherwise in the empty place beside the last panel
             axes.locator_params(axis="x", integer=True, nbins=5)
         for axes in drawn.bottom:
             axes.set_xlabel("epoch")

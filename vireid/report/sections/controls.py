@@ -159,7 +159,7 @@ def planted_sentence(result: PlantedResult) -> str:
 
 
 def render_controls(report: Report) -> Html:
-    """Controls beside chance, planted effects and placebos; empty for a study without any."""
+    """Controls beside chance, planted effects and placebos, or that the study has none."""
     view = report.view
     results = control_results(view)
     pieces: list[str] = []
@@ -203,7 +203,7 @@ def render_controls(report: Report) -> Html:
     if placebos:
         rule = "A placebo changes nothing but random draws. An interval of 95 % misses zero once in twenty by itself."
         pieces += [bullets(placebos), paragraph(rule, class_="method")]
-    return join(pieces)
+    return join(pieces) if pieces else absent("This study has no controls and no placebo.")
 
 
 def _control_blocks(results: Sequence[ControlResult], *, beside: bool) -> dict[str, list[list[str]]]:

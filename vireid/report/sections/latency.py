@@ -27,6 +27,9 @@ def render_latency(report: Report) -> Html:
     return join([figure, _samples_table(view) if view.latency else absent("No latency measured."), *below])
 
 
+SHORTEST_TITLE = 24  # characters of a panel's title before it goes on, beside names of any length
+
+
 def _samples_table(view: StudyView) -> Html:
     columns = [Column("Configuration", text=True)]
     columns += [Column(name, "ms") for name in ("Median", "p5", "p95", "p99")]
@@ -59,11 +62,19 @@ def _samples_figure(view: StudyView, out: Copies) -> Html:
     if not view.latency:
         return absent("No latency measured.")
     panels = [(block, view.graphs_in(block)) for block in view.latency]
-    heights = [0.9 + 0.27 * len(graphs) for _, graphs in panels]
+    widest = max(len(label) for _, graphs in panels for label, _ in graphs)
+    line = max(SHORTEST_TITLE, canvas.TITLE_LINE - widest)  # a title begins right of the names
+    titles = [
+        fill(f"batch {first.batch} · {first.runtime_in_mode} · {first.precision}", line)
+        for first in (block.first for block, _ in panels)
+    ]
+    heights = [
+        0.8 + 0.12 * title.count("\n") + 0.27 * len(graphs) for title, (_, graphs) in zip(titles, panels, strict=True)
+    ]
     same = len({tuple(label for label, _ in graphs) for _, graphs in panels}) == 1
     with canvas.styled():
         drawn = canvas.small_multiples(heights, 2, 3.15, (0.5, 0.0), sharey=same)
-        for axes, (block, graphs) in zip(drawn.panels, panels, strict=True):
+        for axes, title, (_, graphs) in zip(drawn.panels, titles, panels, strict=True):
             canvas.light_grid(axes, "x")
             reach = 1.3e3 * max(float(np.percentile(timing.seconds, 95)) for _, timing in graphs)
             for y, (_, timing) in enumerate(graphs):
@@ -74,22 +85,19 @@ def _samples_figure(view: StudyView, out: Copies) -> Html:
                 low, middle, high = np.percentile(values, [5, 50, 95])
                 axes.plot([low, high], [y, y], color="#222222", linewidth=1)
                 if beyond := int((values > reach).sum()):
-                    look: dict[str, Any] = {"ha": "right", "va": "center", "fontsize": canvas.SMALL}
-                    axes.text(0.995 * reach, y, f"{beyond} slower →", backgroundcolor="white", **look)
+                    look: dict[str, Any] = {"ha": "left", "va": "center", "fontsize": canvas.SMALL}
+                    axes.text(1.02 * reach, y, f"+{beyond} →", **look)  # outside: it would hide the line and samples
                 axes.plot([middle, middle], [y - 0.3, y + 0.3], color="#222222", linewidth=2)
             axes.set_yticks(range(len(graphs)), [label for label, _ in graphs])
             axes.tick_params(axis="y", length=0)
             axes.set_ylim(len(graphs) - 0.4, -0.6)
             axes.set_xlim(0, reach)
             axes.set_xlabel("milliseconds per forward pass")
-            first = block.first
-            axes.set_title(
-                fill(f"batch {first.batch} · {first.runtime_in_mode} · {first.precision}", canvas.TITLE_LINE)
-            )
+            axes.set_title(title)
         devices = "; ".join(dict.fromkeys(f"{b.first.key.device}, {b.first.key.threads_label}" for b in view.latency))
         caption = (
             "Raw latency samples, one row per deployed graph, in order of measurement from top to bottom of each row; "
-            "bar: median, line: 5th to 95th percentile; samples far beyond are counted at the edge. "
+            "bar: median, line: 5th to 95th percentile; +n → at the edge: so many samples are slower. "
             f"Measured on {devices}.{view.note}"
         )
         return canvas.publish(drawn.figure, "latency", caption, out, numbers=False)

@@ -18,6 +18,7 @@ from vireid.report.copies import Copies
 from vireid.report.figures.canvas import NEGATIVE, PAGE, POSITIVE, SMALL, new_figure, publish, styled
 from vireid.report.html import Html, absent, join, tag
 from vireid.report.page import Report
+from vireid.report.records.explained import WEIGHTS
 from vireid.report.records.study import RunView, StudyView
 
 TOP = 10
@@ -39,9 +40,22 @@ def render_retrieval(report: Report) -> Html:
         if present:
             pieces.append(retrieval_panel(view, present[0], report.copies, f"retrieval-{present[0].planned.fit}"))
         elif runs:
-            command = tag("code", f"vireid explain {runs[0].planned.fit}")
-            pieces.append(absent(f"No panel of {runs[0].cell.label} yet; ", command, " makes it."))
+            pieces.append(_missing(view, runs[0]))
     return join(pieces)
+
+
+def _missing(view: StudyView, run: RunView) -> Html:
+    """How a panel is made; of a fit whose weights are elsewhere, what there is without them."""
+    fit = run.planned.fit
+    explain = tag("code", f"vireid explain {fit}")
+    if (view.store.directory(fit) / WEIGHTS).is_file():
+        return absent(f"No panel of {run.cell.label} yet; ", explain, " makes it.")
+    return absent(
+        f"No panel of {run.cell.label}: pictures need the weights, which are not in this store. ",
+        tag("code", f"vireid results show {fit}"), " prints the command that trains them again; then ", explain,
+        " makes it. Best and worst queries without pictures: ",
+        tag("code", f"vireid report {view.plan.name} --template explain"), ".",
+    )  # fmt: skip
 
 
 def retrieval_panel(view: StudyView, run: RunView, out: Copies, name: str) -> Html:

@@ -19,6 +19,13 @@ def _refused(result, *words):
         assert word in text, f"'{word}' not in: {text}"
 
 
+@pytest.mark.parametrize("arch", ["agw", "caj", "deen", "iv_reid", "tvi_lfm"])
+def test_terms_of_another_architecture_are_not_idkls(shell, arch):
+    """They were IDKL's, at that architecture's margin, without a word."""
+    result = shell.run("dev", "loss-terms", str(GOLDEN / "loss_a.npz"), "--arch", arch)
+    _refused(result, f"--arch {arch}: has other loss terms than IDKL")
+
+
 @pytest.fixture
 def checkpoint(shell):
     """A whole state dict of the released IDKL that takes little room: one value per key, the classes told apart."""

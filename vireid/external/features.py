@@ -133,15 +133,24 @@ def _header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     return read(member)
 
 
+_MODEL_OF_TERMS = "idkl"
+
+
 def loss_terms_of_file(path: Path, arch: str) -> dict[str, float]:
     """Loss terms on the arrays of an ``.npz`` file, named as ``vireid.losses.terms.evaluate_terms`` lists them.
 
     The margin of the triplet terms is the architecture's.
 
     Raises:
-        UserError: an array is missing, of another shape or kind or not finite, or the rows do not pair up.
+        UserError: an architecture has other terms than IDKL; an array is missing, of another shape or kind or not
+            finite; or the rows do not pair up.
     """
-    margin: float = IMPORTERS.load(arch)().config().margin
+    config = IMPORTERS.load(arch)().config()
+    if config.name != _MODEL_OF_TERMS:
+        raise UserError(
+            f"--arch {arch}: has other loss terms than IDKL, whose are evaluated here: --arch idkl or idkl_fork"
+        )
+    margin: float = config.margin
     arrays = read_arrays(path)
     for name in ARRAYS:
         if name not in arrays:

@@ -20,7 +20,7 @@ REAL = ["data=sysu"]
 
 def _fits(overrides=(), **options):
     plan, _ = make_plan(read_study(SIMPLE), overrides, seeds=[1], **options)
-    return [run.fit for run in plan.runs]
+    return [run.fit for run in plan.runs if "system=" not in run.cell]  # which chooses a model of its own
 
 
 @pytest.mark.parametrize("file", STUDIES, ids=lambda file: file.stem)

@@ -49,7 +49,7 @@ GOLDEN = {
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(profile, "_machine", lambda: MACHINE)
+    monkeypatch.setattr(profile, "_description", lambda: MACHINE)
 
 
 def ids(*overrides: str) -> list[str]:

@@ -282,8 +282,9 @@ def _without_grammars() -> Iterator[None]:
 def _kernel() -> Iterator[None]:
     """Offer a kernel that is this interpreter, whatever kernels the user has registered, and leave nothing behind."""
     command = [sys.executable, "-P", "-Xfrozen_modules=off", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    quiet = "--log-level=50"  # of errors a cell's own come back with it; the interrupt that ends a kernel is none
     spec = {
-        "argv": [*command, "--HistoryManager.enabled=False", "--log-level=40"],
+        "argv": [*command, "--HistoryManager.enabled=False", quiet],
         "display_name": _KERNEL,
         "language": "python",
         "env": {"PYDEVD_DISABLE_FILE_VALIDATION": "1"},

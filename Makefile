@@ -58,6 +58,7 @@ check: $(ALL_EXTRAS)
 # The suite's own speed, each figure beside what it is measured against.
 bench: $(STAMP)
 	$(BIN)/pytest benchmarks --benchmark-only --override-ini testpaths=benchmarks --override-ini python_files='bench_*.py'
+	$(BIN)/python -m benchmarks.growth
 
 # Damaged inputs of every kind, 2,200 by default (COUNT of each): read, or refused in words. Minutes.
 # And a study under KILLS (50) kills at random moments: its records are those of an undisturbed one. A quarter of an hour.

@@ -18,11 +18,11 @@ from vireid.report.records.choose import (
     choose,
     find_accuracy_key,
     key_for,
-    measuring,
     overlapping,
 )
 from vireid.report.records.deployment import store_deployment, study_deployment
 from vireid.report.records.evaluated import kernels_note
+from vireid.report.records.keys import measuring
 from vireid.report.records.study import StudyView
 from vireid.store import Store
 

@@ -9,9 +9,10 @@ import pytest
 from tests.report.deployments import EAGER, HERE, ONNX, SIZE, Deployed, build_deployment, fit_id, graph
 from vireid.core.errors import UserError
 from vireid.core.records import FitRecord, LatencyRecord
-from vireid.report.records.choose import Limits, candidates, choose, find_accuracy_key, measuring
+from vireid.report.records.choose import Limits, candidates, choose, find_accuracy_key
 from vireid.report.records.deployment import store_deployment
 from vireid.report.records.devices import find_timing_key, other_conditions
+from vireid.report.records.keys import measuring
 from vireid.store import Store
 
 

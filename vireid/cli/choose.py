@@ -240,7 +240,7 @@ def _row(candidate: Deployable, choice: DeploymentChoice, floor: Floor | None) -
 
 def _say_unmeasured(deployment: DeploymentView, deployables: list[Deployable], choice: DeploymentChoice) -> None:
     """Where candidates were measured, and how to measure them here."""
-    from vireid.report.records.choose import measuring
+    from vireid.report.records.keys import measuring
 
     if choice.unevaluated:
         remark = f"Candidates were measured on {choice.key}, but none of them was evaluated: "

@@ -24,8 +24,9 @@ from vireid.experiment.differences import evaluations_of
 from vireid.experiment.identity import RunIds, hydra_text, processes_overrides
 from vireid.experiment.reload import config_of_fit, weights_file
 from vireid.overrides import compose
-from vireid.report.records.choose import key_for, measuring
+from vireid.report.records.choose import key_for
 from vireid.report.records.deployment import plans_of
+from vireid.report.records.keys import measuring
 from vireid.store import Store
 
 _SECTIONS = ("data", "augmentation", "model", "weighting", "curriculum", "recipe")

@@ -1,6 +1,5 @@
 """The most accurate file within limits of latency, size and memory on one device."""
 
-import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -9,7 +8,7 @@ import numpy as np
 from vireid.bundle.device.choice import overlap, pareto_front, rank
 from vireid.core.errors import UserError
 from vireid.core.messages import counted
-from vireid.core.processor import INTEGER_PRECISIONS, limiting
+from vireid.core.processor import INTEGER_PRECISIONS
 from vireid.core.records import EvaluationRecord, FitRecord, LatencyRecord
 from vireid.report.records.deployment import DeploymentView, Model
 from vireid.report.records.evaluated import (
@@ -20,7 +19,7 @@ from vireid.report.records.evaluated import (
     measured_elsewhere,
     query_file_bytes,
 )
-from vireid.report.records.keys import OWN_PROCESS, AccuracyKey, TimingKey
+from vireid.report.records.keys import AccuracyKey, TimingKey
 from vireid.report.records.people import on_same_people, people_of, render_seeds
 from vireid.report.records.timings import Timing
 
@@ -388,14 +387,3 @@ def choose(candidates: Sequence[Deployable], key: TimingKey, limits: Limits) -> 
         best=best,
         runner_up=others[0] if others else None,
     )
-
-
-def measuring(key: TimingKey, overrides: Sequence[str]) -> str:
-    """The command that measures a configuration in the mode of a key; to be run on that machine."""
-    mode, sustained = key.mode.removesuffix(", sustained"), key.mode.endswith(", sustained")
-    limit = [] if mode in (OWN_PROCESS, "isolated") else [f'profile.limit="{mode}"']
-    profile = ["profile=sustained"] if sustained else ["profile=weak"] if limit else ["profile=isolated"]
-    if mode == OWN_PROCESS:
-        profile = []
-    command = shlex.join(["vireid", "profile", *overrides, *profile, *limit, f"profile.threads=[{key.threads}]"])
-    return " ".join([*(f"{name}={value}" for name, value in limiting(key.kernels).items()), command])

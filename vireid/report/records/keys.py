@@ -1,6 +1,7 @@
 """What numbers must share to stand side by side (a key for accuracies, one for latencies), and how they are printed."""
 
-from collections.abc import Callable, Iterable, Mapping
+import shlex
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -8,7 +9,7 @@ from vireid.core.config import canonical_json
 from vireid.core.environment import Environment
 from vireid.core.identity import run_id
 from vireid.core.messages import DASH, NOT_COMPARABLE, quantisation_name
-from vireid.core.processor import kernels_held_to
+from vireid.core.processor import kernels_held_to, limiting
 from vireid.core.protocol_card import ProtocolCard
 from vireid.core.records import EvaluationRecord, FitRecord, GalleryRecord, LatencyRecord
 
@@ -126,6 +127,17 @@ class TimingKey:
 
     def __str__(self) -> str:
         return f"{self.device}, {self.heading}"
+
+
+def measuring(key: TimingKey, overrides: Sequence[str]) -> str:
+    """The command that measures a configuration in the mode of a key; to be run on that machine."""
+    mode, sustained = key.mode.removesuffix(", sustained"), key.mode.endswith(", sustained")
+    limit = [] if mode in (OWN_PROCESS, "isolated") else [f'profile.limit="{mode}"']
+    profile = ["profile=sustained"] if sustained else ["profile=weak"] if limit else ["profile=isolated"]
+    if mode == OWN_PROCESS:
+        profile = []
+    command = shlex.join(["vireid", "profile", *overrides, *profile, *limit, f"profile.threads=[{key.threads}]"])
+    return " ".join([*(f"{name}={value}" for name, value in limiting(key.kernels).items()), command])
 
 
 def machine_digest(environment: Environment) -> str:

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vireid.core.errors import UserError
-from vireid.evaluation import features, scorers
+from vireid.evaluation import features, ranks, scorers
+from vireid.evaluation import streamed as stream
 from vireid.evaluation.features import rank_features
 from vireid.evaluation.metrics import CAMERA_RULES, Labels, rank_queries
 from vireid.evaluation.protocols import KReciprocal
@@ -47,14 +48,22 @@ def problems(draw):
     normalise=st.booleans(),
     dtype=st.sampled_from([np.float16, np.float32, np.float64]),
     blocks=st.sampled_from([(1, 1), (200, 12), (1 << 30, 1 << 24)]),
+    streamed=st.sampled_from([None, (1, 1, 1), (3, 2, 40), (4, 64, 1 << 20)]),
+    sorted_from=st.sampled_from([1, 16]),
 )
-def test_equals_a_naive_loop_with_ties(problem, rule, cmc, normalise, dtype, blocks):
+def test_equals_a_naive_loop_with_ties(problem, rule, cmc, normalise, dtype, blocks, streamed, sorted_from):
     query, gallery, query_labels, gallery_labels = problem
     a, b = (unit(query), unit(gallery)) if normalise else (query, gallery)
     distances = ((a[:, None] - b[None]) ** 2).sum(-1)
     expected = naive.rank(-distances, query_labels, gallery_labels, rule, cmc)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(features, "READ_CELLS", blocks[1])
+        patch.setattr(ranks, "SORTED_FROM", sorted_from)
+        patch.setattr(stream, "SORTED_FROM", sorted_from)
+        if streamed is not None:
+            patch.setattr(features, "STREAMED_FROM", streamed[0])
+            for name, value in zip(("PRODUCT_ROWS", "BLOCK_PRODUCTS", "BLOCK_BYTES"), streamed, strict=True):
+                patch.setattr(stream, name, value)
         found = rank_features(
             query.astype(dtype),
             gallery.astype(dtype),
@@ -89,6 +98,78 @@ def test_equals_the_full_matrix_and_reads_mapped_files(tmp_path):
         found = rank_features(query, images, query_labels, gallery_labels, rule="sysu", score_bytes=5000)
         np.testing.assert_allclose(found.ap, expected.ap, atol=1e-12)
         np.testing.assert_array_equal(found.first_hit_rank, expected.first_hit_rank)
+
+
+@pytest.fixture
+def small_products(monkeypatch):
+    """Galleries of a few images are streamed; returns whether each pass had an answer."""
+    answered = []
+
+    def seen(*args, **kwargs):
+        found = stream.rank_streamed(*args, **kwargs)
+        answered.append(found is not None)
+        return found
+
+    monkeypatch.setattr(features, "STREAMED_FROM", 8)
+    monkeypatch.setattr(features, "rank_streamed", seen)
+    monkeypatch.setattr(stream, "PRODUCT_ROWS", 8)
+    monkeypatch.setattr(stream, "BLOCK_PRODUCTS", 2)
+    return answered
+
+
+@pytest.mark.parametrize("cmc", ["dedup", "plain"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_gallery_in_one_pass_ranks_as_the_full_matrix(small_products, dtype, cmc):
+    random = np.random.default_rng(0)
+    query, gallery, query_labels, gallery_labels = random_problem(40, 300, 64)
+    gallery[200:] = gallery[random.integers(0, 200, 100)]  # what lies twice in the gallery ties, whoever it is
+    gallery_labels = Labels(
+        gallery_labels.identity - 2 * (random.random(300) < 0.1) * 100, gallery_labels.camera
+    )  # junk
+    given = query.astype(dtype), gallery.astype(dtype), query_labels, gallery_labels
+    found = rank_features(*given, rule="sysu", cmc=cmc)
+    assert small_products == [True]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(features, "STREAMED_FROM", 10_000)
+        expected = rank_features(*given, rule="sysu", cmc=cmc)
+    assert small_products == [True]
+    for name in ("ap", "inp", "first_hit_rank", "valid"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+
+
+def test_features_that_are_all_one_rank_in_the_order_of_the_gallery(small_products):
+    identity = np.arange(50)
+    labels = Labels(identity, np.ones(50, int))
+    rows = np.tile(np.random.default_rng(1).normal(size=70).astype(np.float32), (50, 1))
+    found = rank_features(rows, rows, labels, labels, cmc="plain")
+    assert small_products == [True]
+    assert found.first_hit_rank.tolist() == (1 + identity).tolist()
+
+
+def test_where_products_round_unlike_whole_rows_are_held(small_products, monkeypatch):
+    """A match whose score is another in its own block tells nothing of its rank."""
+
+    def unlike(self, gallery, queries, rows):
+        values = features.cosine.compare(queries, self.read(gallery, rows, "gallery"))
+        return values if isinstance(rows, slice) else values * (1 + 1e-6)
+
+    query, gallery, query_labels, gallery_labels = random_problem()
+    monkeypatch.setattr(features._Reader, "similarities", unlike)
+    found = rank_features(query, gallery, query_labels, gallery_labels)
+    assert small_products == [False]
+    expected = rank_queries(unit(query) @ unit(gallery).T, query_labels, gallery_labels)
+    np.testing.assert_allclose(found.ap, expected.ap, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [(np.nan, r"gallery feature 77 \(from 0\)"), (0.0, r"2 of 90 gallery .* the first of them feature 12 \(from 0\)")],
+)
+def test_a_feature_that_cannot_be_compared_is_named_in_one_pass_too(small_products, value, message):
+    query, gallery, query_labels, gallery_labels = random_problem()
+    gallery[12 if value == 0 else 77] = gallery[77] = value
+    with pytest.raises(UserError, match=message):
+        rank_features(query, gallery, query_labels, gallery_labels)
 
 
 @pytest.mark.parametrize("variant", ["zhong", "query-only"])

@@ -128,7 +128,12 @@ def check_finite(array: FloatArray, name: str, where: str) -> None:
     step = max(1, _CHECKED_CELLS // array.shape[1])
     count, first = 0, -1
     for start in range(0, len(array), step):
-        bad = np.flatnonzero(~np.isfinite(array[start : start + step]).all(axis=1))
+        block = array[start : start + step]
+        with np.errstate(over="ignore", invalid="ignore"):
+            total = block.sum()  # one pass; a finite block may overflow its sum
+        if np.isfinite(total):
+            continue
+        bad = np.flatnonzero(~np.isfinite(block).all(axis=1))
         if len(bad):
             first = start + int(bad[0]) if count == 0 else first
             count += len(bad)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,18 +29,21 @@ from vireid.evaluation.metrics import (
     QueryMetrics,
     check_labels,
     is_junk,
-    rank_block,
     rank_queries,
+    rank_sorted,
     require_matches,
 )
+from vireid.evaluation.neighbours import blocks
 from vireid.evaluation.protocols import CameraRule, CmcConvention, KReciprocal, Variant
 from vireid.evaluation.ranks import GalleryLayout
 from vireid.evaluation.reranking import rerank_features
 from vireid.evaluation.scorers import Scorer, cosine, negative_squared_euclidean
+from vireid.evaluation.streamed import queries_at_once, rank_streamed
 from vireid.statistics.bootstrap import Interval
 
 SCORE_BYTES = 1 << 30  # scores held at once; temporaries of the ranking add about half of it
 READ_CELLS = 16_000_000  # feature values of the gallery read at once
+STREAMED_FROM = 65_536  # gallery images from which one query's scores fill a cache
 
 
 def rank_features(
@@ -87,22 +91,47 @@ def rank_features(
     if reranking is not None:
         kept = np.flatnonzero(~is_junk(gallery_labels.identity))  # nor may junk be anyone's neighbour
         images, gallery_labels = reader.read(gallery, slice(None), "gallery")[kept], gallery_labels[kept]
-        blocks = [
-            rank_queries(block, query_labels[rows], gallery_labels, rule=rule, cmc=cmc, distance=True)
-            for rows, block in rerank_features(queries, images, reranking)
-        ]
-        return QueryMetrics.concatenate(blocks)
+        return QueryMetrics.concatenate(
+            [
+                rank_queries(block, query_labels[rows], gallery_labels, rule=rule, cmc=cmc, distance=True)
+                for rows, block in rerank_features(queries, images, reranking)
+            ]
+        )
     layout = GalleryLayout.of(gallery_labels.identity)
+    if len(gallery) >= STREAMED_FROM:
+        found = _streamed(reader, gallery, queries, query_labels, gallery_labels, layout, rule=rule, cmc=cmc)
+        if found is not None:
+            return found
     positions = np.argsort(layout.order)  # row of each image once sorted by identity
     sorted_labels = gallery_labels[layout.order]
     step = max(1, score_bytes // (len(gallery) * queries.element_size()))
-    blocks = []
-    for start in range(0, len(query), step):
-        block = queries[start : start + step]
-        values = reader.scores(gallery, block, positions)
-        labels = query_labels[start : start + step]
-        blocks.append(rank_block(values, labels, sorted_labels, layout, rule=rule, cmc=cmc))
-    return QueryMetrics.concatenate(blocks)
+    found_in = []
+    for rows in blocks(len(query), step):
+        values = reader.scores(gallery, queries[rows], positions)
+        found_in.append(rank_sorted(values, query_labels[rows], sorted_labels, layout, rule=rule, cmc=cmc))
+    return QueryMetrics.concatenate(found_in)
+
+
+def _streamed(
+    reader: _Reader,
+    gallery: FloatArray | Tensor,
+    queries: Tensor,
+    query_labels: Labels,
+    gallery_labels: Labels,
+    layout: GalleryLayout,
+    *,
+    rule: CameraRule,
+    cmc: CmcConvention,
+) -> QueryMetrics | None:
+    """Metrics from one pass over the gallery for many queries at a time; see ``rank_streamed``."""
+    parts = []
+    for rows in blocks(len(queries), queries_at_once(layout)):
+        scores = partial(reader.similarities, gallery, queries[rows])
+        part = rank_streamed(scores, query_labels[rows], gallery_labels, layout, rule=rule, cmc=cmc)
+        if part is None:
+            return None
+        parts.append(part)
+    return QueryMetrics.concatenate(parts)
 
 
 class _Reader:
@@ -115,29 +144,41 @@ class _Reader:
         self._scorer = scorer
         self._source = source
 
-    def read(self, features: FloatArray | Tensor, rows: slice, side: str) -> Tensor:
+    def read(self, features: FloatArray | Tensor, rows: slice | IntArray, side: str) -> Tensor:
         """Rows as a finite tensor of the common type on the common device, prepared to be compared."""
-        first = rows.start or 0
-        part = features[rows]
-        tensor = part.detach() if isinstance(part, Tensor) else torch.from_numpy(np.array(part))
-        tensor = tensor.to(device=self._device, dtype=self._dtype, copy=isinstance(part, Tensor))
+        tensor = self._tensor(features, rows)
         if not bool(torch.isfinite(tensor.sum())):  # one pass; a finite block may overflow its sum
             bad = (~torch.isfinite(tensor).all(dim=1)).nonzero()[:, 0]
             if len(bad):
+                number = np.arange(len(features))[rows][int(bad[0])]
                 raise UserError(
-                    f"{self._source}{side} feature {first + int(bad[0])} (from 0) is not finite; extract it again in "
-                    "float32 or leave the image out"
+                    f"{self._source}{side} feature {number} (from 0) is not finite; extract it again in float32 or "
+                    "leave the image out"
                 )
-        bad = self._scorer.unusable(tensor).nonzero()[:, 0]
-        if len(bad):
-            raise UserError(
-                f"{self._source}{len(bad)} of {len(tensor)} {side} features are unusable, the first of them feature "
-                f"{first + int(bad[0])} (from 0): {self._scorer.fault}"
-            )
+        if bool(self._scorer.unusable(tensor).any()):
+            raise self._unusable(features, side)
         return self._scorer.prepare(tensor)
 
+    def _tensor(self, features: FloatArray | Tensor, rows: slice | IntArray) -> Tensor:
+        part = features[rows]
+        tensor = part.detach() if isinstance(part, Tensor) else torch.from_numpy(np.array(part))
+        return tensor.to(device=self._device, dtype=self._dtype, copy=isinstance(part, Tensor))
+
+    def _unusable(self, features: FloatArray | Tensor, side: str) -> UserError:
+        """What to say of a side with unusable features: how many of all, and the first."""
+        parts = blocks(len(features), max(1, READ_CELLS // features.shape[1]))
+        bad = torch.cat([self._scorer.unusable(self._tensor(features, part)) for part in parts]).nonzero()[:, 0]
+        return UserError(
+            f"{self._source}{len(bad)} of {len(features)} {side} features are unusable, the first of them feature "
+            f"{int(bad[0])} (from 0): {self._scorer.fault}"
+        )
+
+    def similarities(self, gallery: FloatArray | Tensor, queries: Tensor, rows: slice | IntArray) -> Tensor:
+        """Similarities of some queries to some of the gallery (B×n)."""
+        return self._scorer.compare(queries, self.read(gallery, rows, "gallery"))
+
     def scores(self, gallery: FloatArray | Tensor, queries: Tensor, positions: IntArray) -> FloatArray:
-        """Similarities of some queries to the whole gallery (G×B), row i of the gallery at ``place[i]``."""
+        """Similarities of some queries to the whole gallery (G×B), row i of the gallery at ``positions[i]``."""
         values: FloatArray = np.empty(
             (len(gallery), len(queries)), dtype=np.float64 if self._dtype == torch.float64 else np.float32
         )

@@ -239,14 +239,10 @@ def rank_by_image(
     layout = GalleryLayout.of(gallery.identity)
     if not layout.in_order:
         values, gallery = values[layout.order], gallery[layout.order]
-
-    def ranked(block: slice) -> QueryMetrics:
-        return rank_block(values[:, block], query[block], gallery, layout, rule=rule, cmc=cmc)
-
-    return QueryMetrics.concatenate(in_threads(ranked, blocks(len(query), max(1, block_cells // len(gallery)))))
+    return rank_sorted(values, query, gallery, layout, rule=rule, cmc=cmc, block_cells=block_cells)
 
 
-def rank_block(
+def rank_sorted(
     values: FloatArray,
     query: Labels,
     gallery: Labels,
@@ -254,16 +250,19 @@ def rank_block(
     *,
     rule: CameraRule,
     cmc: CmcConvention,
+    block_cells: int = BLOCK_CELLS,
 ) -> QueryMetrics:
-    """Metrics of a block of queries from similarities (G×B) whose gallery rows are sorted as ``layout`` says.
+    """The same where gallery rows and labels are sorted as ``layout`` says."""
 
-    ``values`` are overwritten where the rule removes an image.
-    """
-    removed = removed_images(query, gallery, rule)
-    if removed is not None:
-        np.copyto(values, -np.inf, where=removed)
-    hits = rank_hits(values, query.identity, removed, layout, dedup=cmc == "dedup")
-    return QueryMetrics(hits.ap, hits.inp, hits.first, hits.valid)
+    def ranked(block: slice) -> QueryMetrics:
+        some, labels = values[:, block], query[block]
+        removed = removed_images(labels, gallery, rule)
+        if removed is not None:
+            np.copyto(some, -np.inf, where=removed)
+        hits = rank_hits(some, labels.identity, removed, layout, dedup=cmc == "dedup")
+        return QueryMetrics(hits.ap, hits.inp, hits.first, hits.valid)
+
+    return QueryMetrics.concatenate(in_threads(ranked, blocks(len(query), max(1, block_cells // len(gallery)))))
 
 
 def filtered_counts(query: Labels, gallery: Labels, rule: CameraRule) -> tuple[IntArray, IntArray]:

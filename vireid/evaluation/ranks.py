@@ -68,6 +68,25 @@ class HitRanks:
     first: IntArray  # 0 where not valid
     valid: BoolArray
 
+    @staticmethod
+    def of(ranks: IntArray, real: BoolArray, first: IntArray | None) -> HitRanks:
+        """From the ranks of the matches (H×B) and which of them are real.
+
+        ``first`` is the first-hit rank where it is none of these.
+        """
+        count = real.sum(axis=0)
+        valid = count > 0
+        ascending = np.sort(np.where(real, ranks, np.iinfo(np.int64).max), axis=0)
+        so_far = np.arange(1, len(ascending) + 1)[:, None]
+        precision = np.where(so_far <= count, so_far / ascending, 0.0)
+        divisor = np.where(valid, count, 1)
+        return HitRanks(
+            ap=np.where(valid, precision.sum(axis=0) / divisor, np.nan),
+            inp=np.where(valid, count / ascending[divisor - 1, np.arange(len(count))], np.nan),
+            first=np.where(valid, ascending[0] if first is None else first, 0).astype(np.int64),
+            valid=valid,
+        )
+
 
 def rank_hits(
     values: FloatArray, identity: IntArray, removed: BoolArray | None, layout: GalleryLayout, *, dedup: bool
@@ -93,28 +112,17 @@ def rank_hits(
         at = np.flatnonzero(tied[slot])
         ranks[slot, at] += _count(_tied_before(values[:, at], hits[slot, at], layout.order, rows[slot, at]))
 
-    count = real.sum(axis=0)
-    valid = count > 0
     ranks[~real] = len(values) + 1  # what is no hit sorts behind every hit
-    best = ranks.argmin(axis=0)
-    first = ranks[best, columns]
+    first = None
     if dedup:
+        best = ranks.argmin(axis=0)
         hit, row = hits[best, columns], rows[best, columns]
         ahead = values > hit
-        at = np.flatnonzero(tied[best, columns] & valid)
+        at = np.flatnonzero(tied[best, columns] & real.any(axis=0))
         if len(at):
             ahead[:, at] |= _tied_before(values[:, at], hit[at], layout.order, row[at])
         first = 1 + layout.identities_with(ahead)
-    ranks.sort(axis=0)
-    so_far = np.arange(1, len(ranks) + 1)[:, None]
-    precision = np.where(so_far <= count, so_far / ranks, 0.0)
-    divisor = np.where(valid, count, 1)
-    return HitRanks(
-        ap=np.where(valid, precision.sum(axis=0) / divisor, np.nan),
-        inp=np.where(valid, count / ranks[divisor - 1, columns], np.nan),
-        first=np.where(valid, first, 0).astype(np.int64),
-        valid=valid,
-    )
+    return HitRanks.of(ranks, real, first)
 
 
 def _counts(values: FloatArray, hits: FloatArray) -> tuple[IntArray, BoolArray]:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:  # imported where they are asked for: listings and plans do wi
 
     from vireid.core.contribution import Contribution
     from vireid.core.lease import Lease
+    from vireid.remote.lease import RemoteLease
 
 DIGEST_LENGTH = 16  # hex digits of a contributed file's digest that name it
 _AGREE_SECONDS = 3.0  # while the first of several processes may still be writing
@@ -125,10 +126,23 @@ class Store:
                     self._told.add(str(error))
                     logger.warning("1 contributed file is left out: %s", str(error).splitlines()[0])
 
-    def lease(self, name: str) -> Lease:
+    def artefact(self, run: str, name: str) -> Path:
+        """Where a file of a run lies; where the store is a copy of one behind a URL, it is fetched from there first."""
+        from vireid.remote.copy import copy_at
+
+        file = self.directory(run) / name
+        if not file.exists() and (remote := copy_at(self.root)) is not None:
+            remote.fetch(file)
+        return file
+
+    def lease(self, name: str) -> Lease | RemoteLease:
         """What one process at a time may do in this store, under that name."""
         from vireid.core.lease import Lease
+        from vireid.remote.copy import copy_at
+        from vireid.remote.lease import RemoteLease
 
+        if (remote := copy_at(self.root)) is not None:
+            return RemoteLease(remote, name)
         return Lease(self.root / "leases" / f"{name}.lease")
 
     def put(self, record: Record) -> Path:

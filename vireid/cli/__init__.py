@@ -21,6 +21,7 @@ from vireid.experiment.progress import bars
 if TYPE_CHECKING:
     from vireid.experiment.context import RunContext
     from vireid.experiment.progress import ProgressCallback
+    from vireid.remote.copy import RemoteCopy
     from vireid.store import Store
 
 # Options that ``vireid evaluate`` had for features files.
@@ -83,8 +84,29 @@ Overrides = Annotated[
         show_default=False,
     ),
 ]
+_copies: list[RemoteCopy] = []  # of stores behind URLs that this command works on
+
+
+def _store_folder(name: str | Path) -> Path:
+    """The folder of a store, or of the copy of one behind a URL."""
+    from vireid.remote.copy import is_url, open_copy
+
+    if not is_url(name):
+        return Path(name)
+    with bars() as progress:
+        _copies.append(open_copy(str(name), progress))
+    return _copies[-1].root
+
+
 StoreOption = Annotated[
-    Path, typer.Option("--store", help="Where records, artefacts and rendered data go.", envvar="VIREID_STORE")
+    Path,
+    typer.Option(
+        "--store",
+        parser=_store_folder,
+        metavar="FOLDER|URL",
+        help="Where records, artefacts and rendered data go: a folder, or a URL such as s3://bucket/runs.",
+        envvar="VIREID_STORE",
+    ),
 ]
 DEFAULT_STORE = Path("results/local")
 
@@ -120,7 +142,8 @@ def main() -> None:
     ):
         importlib.import_module(f"vireid.cli.{commands}")  # which adds them to `app`
     try:
-        app()
+        with _sent():
+            app()
     except UserError as error:
         printer(stderr=True).print(f"error: {error}", style="bold red", soft_wrap=True)
         sys.exit(2)
@@ -128,6 +151,26 @@ def main() -> None:
         if leaving.code == 130:
             printer(stderr=True).print("interrupted; the same command takes up where it stopped")
         raise
+
+
+@contextmanager
+def _sent() -> Iterator[None]:
+    """Send what the block makes in copies of stores behind URLs, however it ends."""
+    try:
+        yield
+    except BaseException:
+        try:
+            _send()
+        except UserError as error:  # beside what ended the block
+            printer(stderr=True).print(str(error), soft_wrap=True)
+        raise
+    _send()
+
+
+def _send() -> None:
+    for copy in _copies:
+        with bars() as progress:
+            copy.push(progress)
 
 
 def opened(root: Path) -> Store:

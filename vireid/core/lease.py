@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -89,14 +89,12 @@ class Lease:
         return True
 
     def _content(self) -> bytes:
-        own = psutil.Process()
-        content = {"token": self._token, "pid": own.pid, "began": own.create_time(), **_machine()}
-        return json.dumps(content).encode()
+        return json.dumps({"token": self._token, **this_process()}).encode()
 
     def _is_stale(self) -> bool:
         """Whether its owner has died here, or has not touched it since we began to look, long enough ago."""
         content = self._read()
-        if content.items() >= _machine().items() and not _lives(content["pid"], content["began"]):
+        if has_died(content):
             return True
         try:
             seen = (str(content.get("token")), self._path.stat().st_mtime_ns)
@@ -131,13 +129,21 @@ class Lease:
             yield
 
 
-def _lives(pid: int, began: float) -> bool:
-    """Whether that process is still there; its number may have been given to another since."""
-    try:
-        process = psutil.Process(pid)
-        return abs(process.create_time() - began) < 1 and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
+def this_process() -> dict[str, Any]:
+    """What tells this process from any other, for the file of a lease."""
+    own = psutil.Process()
+    return {"pid": own.pid, "began": own.create_time(), **_machine()}
+
+
+def has_died(words: Mapping[str, Any]) -> bool:
+    """Whether that process is known to be gone: it was one of this machine. Its number may be another's since."""
+    if not words.items() >= _machine().items():
         return False
+    try:
+        process = psutil.Process(words["pid"])
+        return abs(process.create_time() - words["began"]) >= 1 or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def _machine() -> dict[str, str]:

@@ -129,7 +129,7 @@ def earlier_fit(id_: str, name: str, run: RunContext, remedy: str) -> EarlierFit
 
 def weights_file(store: Store, fit: str) -> Path:
     """Where a finished fit's weights lie."""
-    return store.directory(fit) / WEIGHTS
+    return store.artefact(fit, WEIGHTS)
 
 
 def kept_weights(store: Store, fit: str) -> Path:

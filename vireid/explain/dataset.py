@@ -21,6 +21,7 @@ from vireid.experiment.context import RunContext
 from vireid.experiment.identity import hydra_text
 from vireid.experiment.progress import ProgressCallback, silent
 from vireid.overrides import compose
+from vireid.remote.copy import store_folder
 from vireid.report.dataset import DatasetFacts, DatasetReport, Tile
 from vireid.report.page import passing_folder
 from vireid.report.render import check_template, render_notebook
@@ -51,7 +52,7 @@ def open_dataset(
     Raises:
         UserError: no such configuration or kind, no root, a root that does not hold the dataset.
     """
-    run = RunContext(compose(list(data)), Store(Path(store) if store else passing_folder()))
+    run = RunContext(compose(list(data)), Store(store_folder(store) if store else passing_folder()))
     return DatasetReport(dataset_facts(run), Path(out) if out else passing_folder(), formats)
 
 

@@ -164,9 +164,9 @@ def _of_the_store(run: RunContext, steps: Sequence[str]) -> Iterator[Path]:
     if "latency" in steps:
         wanted += _latencies(run)
     if _READS_WEIGHTS & set(steps):
-        wanted += [run.directory / WEIGHTS, run.directory / CHECKPOINT]
+        wanted += [run.store.artefact(ids.fit, WEIGHTS), run.directory / CHECKPOINT]
     if "fit" in steps:
-        wanted += [run.store.directory(id_) / WEIGHTS for id_ in earlier]
+        wanted += [run.store.artefact(id_, WEIGHTS) for id_ in earlier]
     yield from (path for path in dict.fromkeys(wanted) if path.is_file())
 
 

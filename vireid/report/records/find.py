@@ -5,6 +5,7 @@ from pathlib import Path
 
 from vireid.core.errors import UserError, did_you_mean
 from vireid.core.shipped import shipped
+from vireid.remote.copy import store_folder
 
 _PLAN = "plan.json"
 
@@ -23,7 +24,7 @@ def find_study(study: str | Path, store: str | Path | None = None) -> tuple[Path
     folder = path.parent if path.name == _PLAN else path
     if not store and (folder / _PLAN).is_file() and folder.parent.name == "studies":
         return folder.parents[1], folder.name
-    roots = [Path(store)] if store else stores()
+    roots = [store_folder(store)] if store else stores()
     for root in roots:
         if (root / "studies" / str(study) / _PLAN).is_file():
             return root, str(study)
@@ -36,14 +37,14 @@ def find_study(study: str | Path, store: str | Path | None = None) -> tuple[Path
 
 def known_studies(store: str | Path | None = None) -> list[str]:
     """Names of the studies in a store; by default in all of ``stores()``."""
-    roots = [Path(store)] if store else stores()
+    roots = [store_folder(store)] if store else stores()
     return sorted({plan.parent.name for root in roots for plan in root.glob(f"studies/*/{_PLAN}")})
 
 
 def stores() -> list[Path]:
     """Where studies are looked for: ``VIREID_STORE``, results/local and results here, and those of the checkout."""
     chosen = os.environ.get("VIREID_STORE")
-    roots = [*([Path(chosen)] if chosen else []), Path("results/local"), Path("results")]
+    roots = [*([store_folder(chosen)] if chosen else []), Path("results/local"), Path("results")]
     roots += [shipped("results") / "local", shipped("results")]
     unlike = {root.resolve(): root for root in reversed(roots) if root.is_dir()}
     return [root for root in roots if unlike.get(root.resolve()) is root]

@@ -6,6 +6,7 @@ from pathlib import Path
 from vireid.core.errors import UserError
 from vireid.core.plan import Cell, Plan, PlannedRun
 from vireid.core.records import EvaluationRecord, FitRecord
+from vireid.remote.copy import store_folder
 from vireid.report.records.find import find_study, known_studies, stores
 from vireid.report.records.study import RunView, StudyView, TrainedRun, read_plan
 from vireid.store import Store
@@ -28,11 +29,11 @@ def opened_view(
         UserError: no such study, no such fit, or neither is named.
     """
     if study:
-        root, name = (Path(store), study) if store else find_study(study)
+        root, name = (store_folder(store), study) if store else find_study(study)
         return StudyView(Store(root), name, stale)
     if not runs:
         raise UserError("a report is of a study or of runs: name one")
-    records = Store(Path(store)) if store else _store_of(runs[0])
+    records = Store(store_folder(store)) if store else _store_of(runs[0])
     plan = plan_of_runs(records, runs)
     if (planned := _study_of(records, [run.fit for run in plan.runs])) is not None:
         return StudyView(records, planned, stale)

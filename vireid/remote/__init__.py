@@ -1,0 +1,1 @@
+"""Stores behind URLs: a copy here that commands work on, and leases that several machines heed."""

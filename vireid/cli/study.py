@@ -53,7 +53,10 @@ def ablate(
         ),
     ] = None,
     engine: Annotated[
-        str, typer.Option("--engine", help="Where jobs run: local, ray (many machines), or your own as module:Class.")
+        str,
+        typer.Option(
+            "--engine", help="Where jobs run: local, ray (many machines), slurm, or your own as module:Class."
+        ),
     ] = "local",
     address: Annotated[
         str | None, typer.Option("--address", help="Of the engine's cluster: host:port; by default the one here.")
@@ -62,8 +65,8 @@ def ablate(
         list[str] | None,
         typer.Option(
             "--request",
-            help="What every fit asks of a machine of the cluster: memory_gib=8, gpus=0.5, or a tag of your own such "
-            "as big=1; repeatable.",
+            help="What every fit asks of a machine of the cluster: memory_gib=8, gpus=1; of Ray a tag of your own such "
+            "as big=1, of Slurm partition=long; repeatable.",
         ),
     ] = None,
     report: Annotated[bool, typer.Option("--report", help="Render the report at the end.")] = False,
@@ -143,12 +146,11 @@ def _engine(name: str, address: str | None, requests: Sequence[str]) -> Engine:
     return engine
 
 
-def _request(text: str) -> tuple[str, float]:
-    name, _, number = text.partition("=")
-    try:
-        return name, float(number)
-    except ValueError as error:
-        raise UserError(f"--request {text}: expected NAME=NUMBER, such as memory_gib=8") from error
+def _request(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise UserError(f"--request {text}: expected NAME=VALUE, such as memory_gib=8")
+    return name, value
 
 
 def _estimate(

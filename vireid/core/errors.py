@@ -25,7 +25,7 @@ def did_you_mean(given: str, valid: Iterable[str]) -> str:
 
 # Where a package's name is not its module's.
 _PACKAGES = {"open_clip": "open_clip_torch", "faiss": "faiss-cpu", "pytorch_grad_cam": "grad-cam"}
-Extra = Literal["deploy", "edge", "backbones", "faiss", "cluster", "explain", "tracking"]
+Extra = Literal["deploy", "edge", "backbones", "faiss", "cluster", "slurm", "explain", "tracking"]
 """Extras of ``pyproject.toml`` that code asks for."""
 
 

@@ -120,14 +120,17 @@ def test_engines_are_found_by_name():
         _engine("rai", None, [])
     with pytest.raises(UserError, match="--engine local: address"):
         _engine("local", "10.0.0.1:6379", [])
-    with pytest.raises(UserError, match="expected NAME=NUMBER"):
+    with pytest.raises(UserError, match="expected NAME=VALUE"):
+        _engine("ray", None, ["memory_gib"])
+    with pytest.raises(UserError, match=r"--engine ray: request\.memory_gib = .*much.*number"):
         _engine("ray", None, ["memory_gib=much"])
     assert ENGINES.load("local").at_home
 
 
-def test_without_ray_a_line_says_how_to_get_it(monkeypatch):
-    monkeypatch.setitem(sys.modules, "ray", None)
+@pytest.mark.parametrize(("engine", "package", "extra"), [("ray", "ray", "cluster"), ("slurm", "submitit", "slurm")])
+def test_without_its_package_a_line_says_how_to_get_it(monkeypatch, engine, package, extra):
+    monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(
-        UserError, match=r"needs the package 'ray', which is not installed: make install EXTRAS=cluster"
+        UserError, match=rf"needs the package '{package}', which is not installed: make install EXTRAS={extra}"
     ):
-        _engine("ray", None, [])
+        _engine(engine, None, [])

@@ -7,5 +7,6 @@ ENGINES = Registry(
     {
         "local": "vireid.ablation.engines.local:LocalEngine",
         "ray": "vireid.ablation.engines.ray:RayEngine",
+        "slurm": "vireid.ablation.engines.slurm:SlurmEngine",
     },
 )

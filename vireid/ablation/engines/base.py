@@ -3,6 +3,7 @@
 Planner and driver know this alone. An engine is one file, and one line in ``vireid/ablation/engines/__init__.py``.
 """
 
+import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ from vireid.config import ExperimentConfig
 from vireid.core.config import Strict
 from vireid.experiment.context import RunContext
 from vireid.experiment.progress import ProgressCallback
+
+_SELDOM_SECONDS = 0.5
 
 
 class EngineConfig(Strict):
@@ -81,3 +84,16 @@ class Engine(Protocol):
     def stop(self) -> None:
         """End what is under way."""
         ...
+
+
+def seldom(progress: ProgressCallback) -> ProgressCallback:
+    """Progress that travels: how far a phase is at most twice a second, and when it begins and ends."""
+    last: dict[str, float] = {}
+
+    def report(phase: str, done: int, total: int, note: str = "") -> None:
+        now = time.monotonic()
+        if done >= total or now - last.get(phase, -_SELDOM_SECONDS) >= _SELDOM_SECONDS:
+            last[phase] = now
+            progress(phase, done, total, note)
+
+    return report

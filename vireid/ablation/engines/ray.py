@@ -15,10 +15,11 @@ import threading
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
-from vireid.ablation.engines.base import EngineConfig, Outcome, StoppedError
+from vireid.ablation.engines.base import EngineConfig, Outcome, StoppedError, seldom
 from vireid.ablation.engines.local import LocalEngine, with_threads
 from vireid.ablation.engines.modules import copy_suite
 from vireid.ablation.engines.packages import finder, needed_packages
@@ -33,7 +34,6 @@ LATENCY = "latency"  # custom resource of machines that measure it
 SCRATCH_VARIABLE = "VIREID_SCRATCH"
 _RETRIES = 3  # of a job whose machine or process was lost
 _POLL_SECONDS = 0.3
-_REPORT_SECONDS = 0.5  # between two words of a job on its progress
 _LOST_SECONDS = 60.0  # without any machine that could do a job, before it is given up
 _KNOCK_SECONDS = 10.0  # before the head of a cluster counts as absent
 _PROBE_SECONDS = 120.0
@@ -325,7 +325,7 @@ def _carry_out(parcel: Parcel, key: str, reporter: Any, *contents: bytes) -> _Do
     root, node = _root(parcel), _node()
     try:
         run = unpack(parcel, contents, root, root.parents[1])
-        outcome = LocalEngine().run_job(run, parcel.steps, _seldom(key, reporter), parcel.name)
+        outcome = LocalEngine().run_job(run, parcel.steps, seldom(partial(reporter.report.remote, key)), parcel.name)
         if outcome.killed:
             raise KilledError(f"{outcome.reason} on {os.uname().nodename}")
         return _Done(node, outcome.reason, str(outcome.log), results(parcel, root))
@@ -347,19 +347,6 @@ def _root(parcel: Parcel) -> Path:
 def _node() -> str:
     node: str = optional_module("ray", "cluster").get_runtime_context().get_node_id()
     return node
-
-
-def _seldom(key: str, reporter: Any) -> ProgressCallback:
-    """Progress that says at most twice a second how far a phase is, and when it begins and ends."""
-    last: dict[str, float] = {}
-
-    def report(phase: str, done: int, total: int, note: str = "") -> None:
-        now = time.monotonic()
-        if done >= total or now - last.get(phase, -_REPORT_SECONDS) >= _REPORT_SECONDS:
-            last[phase] = now
-            reporter.report.remote(key, phase, done, total, note)
-
-    return report
 
 
 def _explain(error: Exception) -> str:

@@ -149,8 +149,8 @@ def load_study(study: str | Path, store: str | Path | None = None) -> Study:
 
     Args:
         study: such as ``"optimized_idkl"``, or ``results/studies/optimized_idkl``.
-        store: root or URL of the store that holds it; by default the first of ``VIREID_STORE``, ``results/local``, ``results``
-            (of the working folder), and the results that come with the suite.
+        store: root or URL of the store that holds it; by default the first of ``VIREID_STORE``, ``results/local`` and
+            ``results`` of the working folder, and the results that come with the suite.
 
     Raises:
         UserError: there is none; the message lists those that there are.

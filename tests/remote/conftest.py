@@ -39,7 +39,12 @@ def trained(fit):
 
     def made(copy, id_="a" * 12, **changes):
         store = Store(copy.root)
-        for name, content in (("model.safetensors", b"w" * 99), ("checkpoint.pt", b"c"), ("job.log", b"l")):
+        for name, content in (
+            ("model.safetensors", b"w" * 99),
+            ("checkpoint.pt", b"c"),
+            ("7_0_result.pkl", b"p"),
+            ("job.log", b"l"),
+        ):
             (store.directory(id_)).mkdir(parents=True, exist_ok=True)
             (store.directory(id_) / name).write_bytes(content)
         for name in ("data/x/image.png", "cache/y.bin", ".study.lock"):

@@ -31,7 +31,7 @@ from vireid.store import unwritable, write_atomically
 MARK = ".remote.json"  # in a copy: its URL, and of what both sides have, the stamps on either
 _TOGETHER = 64  # files of one request
 _ASKED_FOR = ("model.safetensors",)  # large, and of no use to a report
-_STAYS = ("checkpoint.pt",)
+_STAYS = (".pkl", "checkpoint.pt")  # by their ends: pickles run code where they are read
 _STAYING_FOLDERS = ("data", "cache", "leases")
 _STAMPS = ("ETag", "etag", "md5Hash", "checksum", "mtime", "LastModified", "last_modified", "updated", "created")
 logger = logging.getLogger(__name__)
@@ -323,7 +323,7 @@ class RemoteCopy:
 
 def _travels(place: str) -> bool:
     parts = place.split("/")
-    return parts[0] not in _STAYING_FOLDERS and parts[-1] not in _STAYS and not any(p.startswith(".") for p in parts)
+    return not (parts[0] in _STAYING_FOLDERS or place.endswith(_STAYS) or any(part.startswith(".") for part in parts))
 
 
 def _is_record(place: str) -> bool:

@@ -4,7 +4,9 @@ import contextlib
 import json
 import os
 import subprocess
-from collections.abc import Collection, Sequence
+import threading
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, ClassVar, Literal, Self
 
 from vireid.ablation.engines.base import EngineConfig, Outcome, StoppedError
@@ -14,6 +16,8 @@ from vireid.experiment.context import RunContext
 from vireid.experiment.progress import ProgressCallback
 from vireid.store import unwritable, write_atomically
 
+_CUDA_VARIABLE = "CUDA_VISIBLE_DEVICES"
+
 
 class LocalConfig(EngineConfig):
     """Nothing to set."""
@@ -22,7 +26,7 @@ class LocalConfig(EngineConfig):
 
 
 class LocalEngine:
-    """Jobs in child processes; several share the cores evenly."""
+    """Jobs in child processes; several share the cores evenly, and CUDA devices in turn."""
 
     Config: ClassVar[type[EngineConfig]] = LocalConfig
     version: ClassVar[str] = "1"
@@ -32,6 +36,8 @@ class LocalEngine:
         self.config = config or LocalConfig()
         self._processes: set[subprocess.Popen[str]] = set()
         self._stopped = False
+        self._dealing = threading.Lock()
+        self._jobs_on: Counter[str] = Counter()  # by CUDA device
 
     def __enter__(self) -> Self:
         """Nothing is needed."""
@@ -78,13 +84,14 @@ class LocalEngine:
             raise unwritable(log, error) from error
         with (
             errors,
+            self._devices(run.config) as devices,
             subprocess.Popen(
                 child.command("vireid.ablation.engines.worker", str(run.store.root), str(job)),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
-                env=child.environment(),  # plug-ins beside the study are found there too
+                env=child.environment() | devices,  # plug-ins beside the study are found there too
             ) as process,
         ):
             self._processes.add(process)
@@ -98,6 +105,33 @@ class LocalEngine:
         if code != 0 and reason is None:
             reason = f"the process {'was ' if code < 0 else ''}{child.how_it_ended(code)}; its log: {log}"
         return Outcome(reason, log, killed=code < 0)
+
+    @contextlib.contextmanager
+    def _devices(self, config: ExperimentConfig) -> Iterator[dict[str, str]]:
+        """What a job's environment says of CUDA devices: as many as it has processes, those that fewest others are on.
+
+        A configuration that names one device keeps it.
+        """
+        there = cuda_devices() if config.runtime.device in ("auto", "cuda") else []
+        with self._dealing:
+            least = sorted(there, key=lambda device: self._jobs_on[device])  # of equals the first
+            dealt = least[: config.runtime.processes]
+            self._jobs_on.update(dealt)
+        try:
+            yield {_CUDA_VARIABLE: ",".join(dealt)} if len(there) > 1 else {}
+        finally:
+            with self._dealing:
+                self._jobs_on.subtract(dealt)
+
+
+def cuda_devices() -> list[str]:
+    """The CUDA devices that this process may use, as the variable names them."""
+    named = os.environ.get(_CUDA_VARIABLE)
+    if named is not None:
+        return [name.strip() for name in named.split(",") if name.strip() not in ("", "-1")]
+    import torch  # starts no CUDA here: a driver takes no memory of a device
+
+    return [str(index) for index in range(torch.cuda.device_count())]
 
 
 def _listen(process: subprocess.Popen[str], log: Any, progress: ProgressCallback) -> str | None:

@@ -281,7 +281,7 @@ def _without_grammars() -> Iterator[None]:
 @contextmanager
 def _kernel() -> Iterator[None]:
     """Offer a kernel that is this interpreter, whatever kernels the user has registered, and leave nothing behind."""
-    command = [sys.executable, "-P", "-Xfrozen_modules=off", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    command = [sys.executable, "-P", "-Xfrozen_modules=off", "-m", "vireid.report.kernel", "-f", "{connection_file}"]
     quiet = "--log-level=50"  # of errors a cell's own come back with it; the interrupt that ends a kernel is none
     spec = {
         "argv": [*command, "--HistoryManager.enabled=False", quiet],

@@ -32,7 +32,7 @@ def record_table(rows: Sequence[RecordRow], samples: Callable[[RecordRow], Mappi
     done = 0
     for layout, numbers in together.items():
         values = list(zip(*(rows[number].values for number in numbers), strict=True))
-        whole = [samples(rows[number]) for number in numbers] if (SAMPLES[0],) in layout.positions else []
+        whole = [samples(rows[number]) for number in numbers if rows[number].has_samples]
         for name, position in layout.columns:
             column = columns.setdefault(name, [])
             column.extend(repeat(nan, done - len(column)))

@@ -156,7 +156,8 @@ def publish(figure: Figure, name: str, caption: str, out: Copies, *, numbers: bo
     Beside them lie the numbers that it shows, as CSV, unless these are raw samples, which the records have. The page
     carries the SVG as a data address, so that it shows wherever the file is taken.
     """
-    figure.draw_without_rendering()
+    if (layout := figure.get_layout_engine()) is not None:
+        layout.execute(figure)
     figure.set_layout_engine(None)  # laid out once, the same in every copy; with an engine each would be drawn twice
     drawings = {kind: drawn(figure, kind, caption) for kind in FIGURES if kind == "svg" or kind in out.kinds}
     source = "data:image/svg+xml;base64," + base64.b64encode(drawings["svg"]).decode()

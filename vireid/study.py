@@ -37,11 +37,12 @@ class Study:
     def view(self) -> StudyView:
         """Everything that reports read, typed: plan, cells, runs, records."""
         from vireid.experiment.sources import stale_parts
-        from vireid.report.records.study import StudyView
+        from vireid.report.records.study import StudyView, read_plan
         from vireid.store import Store
 
         store = Store(self.root)
-        return StudyView(store, self.name, stale=stale_parts(store.rows()))
+        named = read_plan(store, self.name).decisive
+        return StudyView(store, self.name, stale=stale_parts(row for row in store.rows() if row.id in named))
 
     @property
     def title(self) -> str:

@@ -241,7 +241,7 @@ def test_template_is_thin_and_has_no_outputs() -> None:
 @pytest.mark.check
 def test_whole_report_is_published_with_table_and_figures(tmp_path: Path) -> None:
     store = build_comparison(tmp_path / "store")
-    page = render_report(store.root, "comparison", TEMPLATE)
+    page = render_report(store, "comparison", TEMPLATE)
     text = page.read_text()
     assert text.count("<script") == 1  # which sorts tables
     assert "<script src" not in text

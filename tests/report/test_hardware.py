@@ -316,7 +316,7 @@ def test_sections_without_records_name_the_command_that_fills_them(tmp_path: Pat
 @pytest.mark.check
 def test_whole_report_is_published_and_renders_from_the_copies(tmp_path: Path) -> None:
     store = build_deployment(tmp_path / "store")
-    page = render_report(store.root, "hardware", TEMPLATE)
+    page = render_report(store, "hardware", TEMPLATE)
     text = page.read_text()
     assert text.count("<script") == 1  # which sorts tables
     assert "<script src" not in text
@@ -331,7 +331,7 @@ def test_whole_report_is_published_and_renders_from_the_copies(tmp_path: Path) -
     bare = [c for c in measured if "ynthetic data (renderer 1.0), not comparable" not in c]
     assert all(c.startswith(("Protocol card", "Data that")) for c in bare)
     publish_study(store, "hardware", tmp_path / "results")
-    again = render_report(tmp_path / "results", "hardware", TEMPLATE, tmp_path / "again")
+    again = render_report(Store(tmp_path / "results"), "hardware", TEMPLATE, tmp_path / "again")
     figures = r'src="data:image/svg[^"]+"'
     assert re.findall(figures, again.read_text()) == re.findall(figures, text)
 

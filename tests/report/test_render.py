@@ -45,7 +45,7 @@ def test_failing_cell_leaves_the_old_report_and_nothing_else(build_store: BuildS
     (folder / "report" / "inputs.sha256").write_text("old")
     template = small_template(tmp_path, "values = {}\nvalues['mAP']")
     with pytest.raises(UserError, match=r"template.ipynb: cell \d \(`values = \{\}`\) failed with KeyError: 'mAP'"):
-        render_report(store.root, "quick", template)
+        render_report(store, "quick", template)
     assert (folder / "report" / "index.html").read_text() == "old"
     assert sorted(p.name for p in folder.iterdir()) == ["plan.json", "report"]
 
@@ -55,12 +55,12 @@ def test_foreign_files_and_missing_templates_are_refused(build_store: BuildStore
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("")
     with pytest.raises(UserError, match="not a report"):
-        render_report(store.root, "quick", TEMPLATE, tmp_path / "mine")
+        render_report(store, "quick", TEMPLATE, tmp_path / "mine")
     with pytest.raises(UserError, match="no such report template"):
-        render_report(store.root, "quick", tmp_path / "none.ipynb")
+        render_report(store, "quick", tmp_path / "none.ipynb")
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write"):
-        render_report(store.root, "quick", TEMPLATE, tmp_path / "file" / "report")
+        render_report(store, "quick", TEMPLATE, tmp_path / "file" / "report")
 
 
 def test_digest_follows_every_input(build_store: BuildStore, tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_stale_records_of_other_studies_change_nothing(
     monkeypatch.setattr(render, "render_notebook", lambda *arguments: asked.append(arguments) or tmp_path)
     own = StudyView(store, "quick").runs[0].planned.fit
     for stale in ([], ["0" * 12], [own], ["0" * 12, own]):
-        render_report(store.root, "quick", TEMPLATE, stale=stale)
+        render_report(store, "quick", TEMPLATE, stale=stale)
     none, others, mine, both = ((digest, parameters["stale"]) for _, _, _, digest, parameters, _ in asked)
     assert none == others
     assert mine == both == (mine[0], [own])
@@ -105,7 +105,7 @@ def test_stale_records_of_other_studies_change_nothing(
 def test_whole_report_is_self_contained_and_rendered_once(build_store: BuildStore, tmp_path: Path) -> None:
     store = build_store((0, 1, 2), broken=(3,))
     add_panel(store, StudyView(store, "quick").runs[0].planned.fit)
-    page = render_report(store.root, "quick", TEMPLATE)
+    page = render_report(store, "quick", TEMPLATE)
     folder = store.study("quick") / "report"
     assert page == folder / "index.html"
     text = page.read_text()
@@ -122,6 +122,6 @@ def test_whole_report_is_self_contained_and_rendered_once(build_store: BuildStor
     assert str(tmp_path) not in notebook + text  # a published report names no machine's own paths
     assert "vireid explain" in text
     before = page.stat().st_mtime_ns
-    render_report(store.root, "quick", TEMPLATE)
+    render_report(store, "quick", TEMPLATE)
     assert page.stat().st_mtime_ns == before
     assert sorted(p.name for p in store.study("quick").iterdir()) == ["plan.json", "report"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from vireid.report.records.choose import Deployable, DeploymentChoice
     from vireid.report.records.deployment import DeploymentView
     from vireid.report.records.floor import Floor
-    from vireid.report.records.keys import AccuracyKey, TimingKey
+    from vireid.report.records.keys import AccuracyKey
 
 
 @app.command()
@@ -80,6 +81,7 @@ def choose(
 
     vireid choose --gallery 100000 --memory 200MB --latency 50ms
     """
+    from vireid.core.collector import collector_paused
     from vireid.report.records.choose import Limits, candidates, choose, find_accuracy_key
     from vireid.report.records.deployment import store_deployment, study_deployment
     from vireid.report.records.devices import find_timing_key, other_conditions
@@ -91,11 +93,12 @@ def choose(
         raise UserError(f"--percentile {percentile}: with --gallery a query's medians are added up; leave it out")
     kept = None if keep is None else (parse_share(keep, "--keep"), reference)
     records = opened(store)
-    deployment = store_deployment(records) if study is None else study_deployment(StudyView(records, study))
-    named = records.records(lambda row: device is not None and row.id.startswith(device))
-    timed = find_timing_key(deployment, device, named, threads, mode)
-    accuracy_key = find_accuracy_key(deployment, protocol, timed)
-    deployables = candidates(deployment, accuracy_key)
+    with collector_paused():
+        deployment = store_deployment(records) if study is None else study_deployment(StudyView(records, study))
+        named = records.records(lambda row: device is not None and row.id.startswith(device))
+        timed = find_timing_key(deployment, device, named, threads, mode)
+        accuracy_key = find_accuracy_key(deployment, protocol, timed)
+        deployables = candidates(deployment, accuracy_key, timed)
     limits = Limits(max_ms, max_mb, max_rss_mb, float(percentile))
     if gallery is not None:
         bounds = None if latency is None else parse_time(latency), None if memory is None else parse_size(memory)
@@ -115,7 +118,7 @@ def choose(
     if as_json:
         typer.echo(json.dumps(_as_json(choice, accuracy_key, floor), indent=1, ensure_ascii=False))
     elif not choice.considered:
-        _say_unmeasured(deployment, deployables, choice)
+        _say_unmeasured(deployment, choice)
     else:
         _show(choice, accuracy_key, other_conditions(deployment, timed), floor)
     if choice.best is None:
@@ -238,17 +241,16 @@ def _row(candidate: Deployable, choice: DeploymentChoice, floor: Floor | None) -
     ]
 
 
-def _say_unmeasured(deployment: DeploymentView, deployables: list[Deployable], choice: DeploymentChoice) -> None:
+def _say_unmeasured(deployment: DeploymentView, choice: DeploymentChoice) -> None:
     """Where candidates were measured, and how to measure them here."""
+    from vireid.report.records.choose import timed_models
     from vireid.report.records.keys import measuring
 
     if choice.unevaluated:
         remark = f"Candidates were measured on {choice.key}, but none of them was evaluated: "
         console.print(remark + _listed(choice.unevaluated))
         return
-    timed: dict[TimingKey, int] = {}
-    for candidate in deployables:
-        timed[candidate.timing.key] = timed.get(candidate.timing.key, 0) + 1
+    timed = Counter(timing.key for timing, _ in timed_models(deployment))
     there = "; ".join(f"{key}: {count}" for key, count in sorted(timed.items())) or "nowhere yet"
     console.print(f"No candidate was measured on {choice.key}. Measured: {there}.", style="bold")
     overrides_of = {model.graph: model.measured_as for model in deployment.models}

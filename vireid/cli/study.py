@@ -277,13 +277,16 @@ def render(
     out: Path | None = None,
 ) -> Path:
     """Render a report as ``render_report`` does, with its progress and the records that are stale now."""
+    from vireid.core.collector import collector_paused
     from vireid.experiment.sources import stale_parts
+    from vireid.report.records.study import read_plan
     from vireid.report.render import render_report
 
-    with bars() as progress:
+    with bars() as progress, collector_paused():
         progress("render the report", 0, 1, template.name)
-        stale = list(stale_parts(store.rows()))
-        page = render_report(store.root, study, template, out, stale, columns, formats, runs)
+        named = read_plan(store, study).decisive if study else None
+        stale = list(stale_parts(row for row in store.rows() if named is None or row.id in named))
+        page = render_report(store, study, template, out, stale, columns, formats, runs)
         progress("render the report", 1, 1)
     return page
 

@@ -63,6 +63,11 @@ class Plan(Strict):
     study: dict[str, Any]
     """The study file as read."""
 
+    @property
+    def decisive(self) -> frozenset[str]:
+        """Ids of the records that its runs rest on: fits, their costs, evaluations of the models themselves."""
+        return frozenset(name for run in self.runs for name in (run.fit, run.cost, *run.evaluations))
+
     @model_validator(mode="after")
     def _runs_are_of_its_cells(self) -> Self:
         known = {cell.name for cell in self.cells}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -94,8 +94,23 @@ class RecordRow:
 
     def part(self, name: str) -> dict[str, Any]:
         """A field that is a mapping, such as a protocol card."""
+        return self._together(self.layout.part(name))
+
+    @property
+    def has_samples(self) -> bool:
+        """Whether the record has samples of training, which the row lacks."""
+        return (SAMPLES[0],) in self.layout.positions
+
+    def record(self) -> Record:
+        """The record, a fit's without its samples."""
+        from vireid.core.records import RECORD
+
+        fields = ((path, position) for path, position in self.layout.positions.items() if path[0] not in SAMPLES)
+        return RECORD.validate_python(self._together(fields))
+
+    def _together(self, fields: Iterable[tuple[Path, int]]) -> dict[str, Any]:
         whole: dict[str, Any] = {}
-        for path, position in self.layout.part(name):
+        for path, position in fields:
             part = whole
             for key in path[:-1]:
                 part = part.setdefault(str(key), {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import repeat
 from math import nan
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
 def record_table(rows: Sequence[RecordRow], samples: Callable[[RecordRow], Mapping[str, list[Any]]]) -> pd.DataFrame:
     """The table of some rows, in their order.
 
-    Values of records that share a layout are put into columns together: of the cells of all rows and columns, most
-    are empty, since kinds of record have few fields in common.
+    Values of records that share a layout are put into columns together, and rows into their order at the end: of the
+    cells of all rows and columns, most are empty, since kinds of record have few fields in common.
 
     Args:
         rows: of the records.
@@ -28,17 +29,17 @@ def record_table(rows: Sequence[RecordRow], samples: Callable[[RecordRow], Mappi
     for number, row in enumerate(rows):
         together.setdefault(row.layout, []).append(number)
     columns: dict[str, list[Any]] = {}
-    for layout in together:
-        for name, _ in layout.columns:
-            columns.setdefault(name, [nan] * len(rows))
+    done = 0
     for layout, numbers in together.items():
-        whole = [samples(rows[number]) for number in numbers] if (SAMPLES[0],) in layout.positions else []
+        values = list(zip(*(rows[number].values for number in numbers), strict=True))
+        whole = [samples(rows[number]) for number in numbers if rows[number].has_samples]
         for name, position in layout.columns:
-            column = columns[name]
-            if whole and name in SAMPLES:
-                for number, sample in zip(numbers, whole, strict=True):
-                    column[number] = sample[name]
-            else:
-                for number in numbers:
-                    column[number] = rows[number].values[position]
-    return pd.DataFrame(columns)
+            column = columns.setdefault(name, [])
+            column.extend(repeat(nan, done - len(column)))
+            column.extend([sample[name] for sample in whole] if whole and name in SAMPLES else values[position])
+        done += len(numbers)
+    for column in columns.values():
+        column.extend(repeat(nan, done - len(column)))
+    order = [number for numbers in together.values() for number in numbers]
+    place = {number: where for where, number in enumerate(order)}
+    return pd.DataFrame(columns).take([place[number] for number in range(done)]).reset_index(drop=True)

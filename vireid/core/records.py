@@ -364,7 +364,7 @@ class _Samples(BaseModel):
     step_seconds: list[float] = []
 
 
-_ADAPTER: TypeAdapter[Record] = TypeAdapter(Annotated[Record, Field(discriminator="kind")])
+RECORD: TypeAdapter[Record] = TypeAdapter(Annotated[Record, Field(discriminator="kind")])
 _SAMPLES = TypeAdapter(_Samples)
 T = TypeVar("T")
 
@@ -375,7 +375,7 @@ def read_record(text: str | bytes, where: str) -> Record:
     Raises:
         UserError: not a record, or one of a schema that this version cannot read.
     """
-    return _read(_ADAPTER, text, where)
+    return _read(RECORD, text, where)
 
 
 def read_samples(text: str | bytes, where: str) -> dict[str, list[Any]]:

@@ -44,7 +44,7 @@ def input_digest(
     The plan, its records, what is missing, latencies of its graphs, panel material, published numbers, template, code.
     """
     artefacts = {cost.artefact for cost in view.costs.values()}
-    named = {name for run in view.plan.runs for name in (run.fit, run.cost, *run.evaluations)}
+    named = view.plan.decisive
     digest = hashlib.sha256()
     plan = view.plan.model_dump(mode="json")
     choices = [None if stale is None else sorted(stale), list(columns), *([sorted(formats)] if formats else [])]
@@ -124,7 +124,7 @@ _HEADING = re.compile(r'<h2 id="([^"]+)">([^<]+)</h2>')  # as `tag` writes it
 
 
 def render_report(
-    store_root: Path,
+    store: Store,
     study: str,
     template: Path,
     out: Path | None = None,
@@ -136,7 +136,7 @@ def render_report(
     """Render the report of a study, or of one or two fits, into a folder and return the path of its page.
 
     Args:
-        store_root: root of the record store.
+        store: where the records lie.
         study: name of the study; empty where ``runs`` names fits of no study.
         template: notebook with a cell tagged ``parameters`` (store, study, out, stale, columns, formats).
         out: folder of the report; by default ``studies/<study>/report`` in the store.
@@ -148,13 +148,11 @@ def render_report(
     Raises:
         UserError: as ``render_notebook``; no such study or fit.
     """
-    store = Store(store_root)
     target = store.study(study) / "report" if out is None else out
     check_template(template)
-    view = opened_view(store_root, study, runs, stale)
+    view = opened_view(store, study, runs, stale)
     if stale is not None:  # others of the store say nothing about this page
-        named = {name for run in view.plan.runs for name in (run.fit, run.cost, *run.evaluations)}
-        stale = sorted(named.intersection(stale))
+        stale = sorted(view.plan.decisive.intersection(stale))
     parameters = {
         "study": study,
         "stale": stale,
@@ -163,7 +161,7 @@ def render_report(
         **({"runs": list(runs)} if runs else {}),
     }
     digest = input_digest(view, template, stale, columns, formats, runs)
-    return render_notebook(template, target, study or " and ".join(runs), digest, parameters, {"store": store_root})
+    return render_notebook(template, target, study or " and ".join(runs), digest, parameters, {"store": store.root})
 
 
 def check_template(template: Path) -> None:
@@ -281,7 +279,7 @@ def _without_grammars() -> Iterator[None]:
 @contextmanager
 def _kernel() -> Iterator[None]:
     """Offer a kernel that is this interpreter, whatever kernels the user has registered, and leave nothing behind."""
-    command = [sys.executable, "-P", "-Xfrozen_modules=off", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    command = [sys.executable, "-P", "-Xfrozen_modules=off", "-m", "vireid.report.kernel", "-f", "{connection_file}"]
     quiet = "--log-level=50"  # of errors a cell's own come back with it; the interrupt that ends a kernel is none
     spec = {
         "argv": [*command, "--HistoryManager.enabled=False", quiet],

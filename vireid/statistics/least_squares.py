@@ -14,8 +14,6 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
-from statsmodels.regression.linear_model import OLS
-from statsmodels.tools.sm_exceptions import ModelWarning
 
 from vireid.statistics.seeds import MIN_SEEDS, Difference, difference, student
 
@@ -87,6 +85,9 @@ def _ordinary(
     values: FloatArray, design: FloatArray, nuisance: int, support: Sequence[int]
 ) -> tuple[list[Difference | None], FloatArray]:
     """Coefficients of the columns after the first ``nuisance``, and the residuals."""
+    from statsmodels.regression.linear_model import OLS  # that designs without a model do without
+    from statsmodels.tools.sm_exceptions import ModelWarning
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ModelWarning)  # of a deficient rank, which is looked into below
         fitted = OLS(values, design).fit()

@@ -3,17 +3,22 @@
 Below ``MIN_SEEDS`` seeds no interval is given and no effect is claimed, whatever the design.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from scipy import optimize, stats
 from statsmodels.stats.multitest import multipletests
 
 from vireid.core.collector import collector_spared
 from vireid.statistics.bootstrap import LEVEL
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MIN_SEEDS = 3
 POWER = 0.8
@@ -111,10 +116,12 @@ def paired(scores: pd.DataFrame, metric: str, pairs: Sequence[tuple[str, str]]) 
         metric: column to compare.
         pairs: names (cell without, cell with).
     """
-    by_cell = scores.pivot_table(index="seed", columns="cell", values=metric, aggfunc="mean")
+    values: dict[tuple[str, int], list[float]] = {}
+    for cell, seed, value in zip(scores["cell"], scores["seed"], scores[metric].astype(float), strict=True):
+        if not math.isnan(value):
+            values.setdefault((cell, seed), []).append(value)
+    means = {place: float(np.mean(several)) for place, several in values.items()}
     names = {name for pair in pairs for name in pair}
-    if not pairs or not names <= set(by_cell.columns):
-        return []
-    complete = by_cell[sorted(names)].dropna()
-    blocks = sum((complete[high] - complete[low] for low, high in pairs), start=pd.Series(0.0, index=complete.index))
-    return [float(value) for value in blocks / len(pairs)]
+    seeds = sorted({seed for _, seed in means}) if pairs else []
+    complete = [seed for seed in seeds if all((name, seed) in means for name in names)]
+    return [sum(means[high, seed] - means[low, seed] for low, high in pairs) / len(pairs) for seed in complete]

@@ -58,6 +58,8 @@ STYLE: dict[str, Any] = {
     "grid.linewidth": 0.6,
     "lines.linewidth": 1.3,
     "legend.frameon": False,
+    "figure.autolayout": False,
+    "figure.constrained_layout.use": False,  # figures ask for it themselves, until they are laid out
     "figure.dpi": 96,
     "savefig.dpi": 200,  # of what vector copies hold as pixels: clouds of points, photographs
     "svg.hashsalt": "vireid",
@@ -154,8 +156,9 @@ def publish(figure: Figure, name: str, caption: str, out: Copies, *, numbers: bo
     Beside them lie the numbers that it shows, as CSV, unless these are raw samples, which the records have. The page
     carries the SVG as a data address, so that it shows wherever the file is taken.
     """
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # laid out once, the same in every copy
+    if (layout := figure.get_layout_engine()) is not None:
+        layout.execute(figure)
+    figure.set_layout_engine(None)  # laid out once, the same in every copy; with an engine each would be drawn twice
     drawings = {kind: drawn(figure, kind, caption) for kind in FIGURES if kind == "svg" or kind in out.kinds}
     source = "data:image/svg+xml;base64," + base64.b64encode(drawings["svg"]).decode()
     kept = [kind for kind, content in drawings.items() if out.write(f"figures/{name}.{kind}", content)]

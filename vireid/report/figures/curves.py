@@ -3,10 +3,9 @@
 import math
 from collections.abc import Mapping, Sequence
 from textwrap import fill
-from typing import Any
+from typing import Any, Literal
 
-import pandas as pd
-import seaborn
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
@@ -30,7 +29,9 @@ from vireid.report.records.study import StudyView, TrainedRun
 
 Points = dict[float, float]  # epoch -> value
 Series = dict[str, dict[str, list[Points]]]  # panel -> cell -> one entry per seed
-DEVIATION, RANGE = "sd", ("pi", 100.0)  # bands: one standard deviation, or from smallest to largest
+Band = Literal["deviation", "range"]  # one standard deviation, or from smallest to largest
+DEVIATION: Band = "deviation"
+RANGE: Band = "range"
 BANDS = "Lines: means over seeds; bands: one standard deviation."
 Weights = dict[str, Points]  # term -> epoch -> weight
 _CONSTANT = 1e-9  # relative
@@ -288,22 +289,20 @@ def _draw_level(axes: Axes, level: str, fits: list[Points], position: int) -> No
     over_seeds(axes, fits, color=shade, linestyle=style, linewidth=1.4, label=level)
 
 
-def over_seeds(axes: Axes, seeds: list[Points], band: str | tuple[str, float] = DEVIATION, **style: Any) -> None:
+def over_seeds(axes: Axes, seeds: list[Points], color: str, band: Band = DEVIATION, **style: Any) -> None:
     """The mean over seeds at every epoch that all of them have, in a band where there are several; no axis labels."""
-    epochs = [epoch for epoch in seeds[0] if all(epoch in points for points in seeds)]
-    rows = [(epoch, points[epoch]) for points in seeds for epoch in epochs]
-    seaborn.lineplot(
-        data=pd.DataFrame(rows, columns=["epoch", "value"]),
-        x="epoch",
-        y="value",
-        errorbar=band if len(seeds) > 1 else None,
-        err_kws={"alpha": 0.18, "linewidth": 0},
-        marker="o" if len(epochs) == 1 else None,
-        ax=axes,
-        legend=False,
-        **style,
-    )
-    axes.set(xlabel="", ylabel="")
+    epochs = sorted(epoch for epoch in seeds[0] if all(epoch in points for points in seeds))
+    if not epochs:
+        return
+    values = np.array([[points[epoch] for points in seeds] for epoch in epochs])
+    means = values.mean(axis=1)
+    marker = "o" if len(epochs) == 1 else None
+    axes.plot(epochs, means, color=color, marker=marker, markeredgewidth=0.75, markeredgecolor="w", **style)
+    if len(seeds) > 1:
+        spread = values.std(axis=1, ddof=1)
+        deviation = means - spread, means + spread
+        low, high = deviation if band == DEVIATION else (values.min(axis=1), values.max(axis=1))
+        axes.fill_between(epochs, low, high, color=color, alpha=0.18, linewidth=0)
 
 
 def put(points: Points, entry: Mapping[str, Any], value: object) -> None:

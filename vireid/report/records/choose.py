@@ -1,6 +1,6 @@
 """The most accurate file within limits of latency, size and memory on one device."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,7 +19,7 @@ from vireid.report.records.evaluated import (
     measured_elsewhere,
     query_file_bytes,
 )
-from vireid.report.records.keys import AccuracyKey, TimingKey
+from vireid.report.records.keys import AccuracyKey, TimingKey, grouped
 from vireid.report.records.people import on_same_people, people_of, render_seeds
 from vireid.report.records.timings import Timing
 
@@ -119,10 +119,10 @@ def accuracy_keys(deployment: DeploymentView, timed: TimingKey | None = None) ->
         deployment: the models and their evaluations.
         timed: count only models that were timed there, one image at a time.
     """
-    timings = [timing for timing in deployment.timings if timing.key == timed]
+    there = {_network_of(timing) for timing in deployment.timings if timing.key == timed and timing.batch == 1}
     fits: dict[AccuracyKey, int] = {}
     for model in deployment.models:
-        if timed is not None and not any(_is_timing_of(timing, model) for timing in timings):
+        if timed is not None and (model.graph, tuple(model.cost.resolution)) not in there:
             continue
         for fit in model.fits:
             for key in {key for _, key in deployment.plain_evaluations(fit)}:
@@ -148,8 +148,11 @@ def find_accuracy_key(
     return fitting[0] if fitting else None
 
 
-def candidates(deployment: DeploymentView, key: AccuracyKey | None) -> list[Deployable]:
-    """Every model with every timing of its graph at batch 1; without a key none has an accuracy."""
+def candidates(deployment: DeploymentView, key: AccuracyKey | None, timed: TimingKey | None = None) -> list[Deployable]:
+    """Every model with every timing of its graph at batch 1; without a key none has an accuracy.
+
+    With ``timed``, those alone that were timed there: the evaluations of others are not read.
+    """
     return [
         Deployable(
             model,
@@ -157,16 +160,22 @@ def candidates(deployment: DeploymentView, key: AccuracyKey | None) -> list[Depl
             None if key is None else accuracy_of(deployment, model, timing, key),
             () if key is None else measured_elsewhere(deployment, model, timing, key),
         )
-        for timing in deployment.timings
-        for model in deployment.models
-        if _is_timing_of(timing, model)
+        for timing, model in timed_models(deployment)
+        if timed is None or timing.key.condition == timed.condition
     ]
 
 
-def _is_timing_of(timing: Timing, model: Model) -> bool:
-    """Whether the deployed graph of a model was timed there, one image at a time."""
-    same = (timing.graph, tuple(timing.first.resolution)) == (model.graph, tuple(model.cost.resolution))
-    return same and timing.batch == 1
+def timed_models(deployment: DeploymentView) -> Iterator[tuple[Timing, Model]]:
+    """Every timing of one image at a time, with each model whose deployed graph it is of."""
+    models = grouped(deployment.models, lambda model: (model.graph, tuple(model.cost.resolution)))
+    for timing in deployment.timings:
+        if timing.batch == 1:
+            for model in models.get(_network_of(timing), ()):
+                yield timing, model
+
+
+def _network_of(timing: Timing) -> tuple[str, tuple[int, ...]]:
+    return timing.graph, tuple(timing.first.resolution)
 
 
 def accuracy_of(deployment: DeploymentView, model: Model, timing: Timing, key: AccuracyKey) -> Accuracy | None:

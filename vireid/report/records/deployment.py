@@ -11,6 +11,7 @@ from vireid.core.config import canonical_json
 from vireid.core.contribution import Contribution
 from vireid.core.errors import UserError
 from vireid.core.plan import Plan, PlannedRun
+from vireid.core.record_row import RecordRow
 from vireid.core.records import CostRecord, EvaluationRecord, FitRecord, LatencyRecord, Record
 from vireid.report.records.keys import AccuracyKey, TimingKey, data_label, data_note
 from vireid.report.records.study import StudyView, read_plan, with_level_names
@@ -108,27 +109,26 @@ class StoredEvaluations(Mapping[str, tuple[EvaluationRecord, ...]]):
     """
 
     def __init__(self, store: Store) -> None:
-        self._store = store
-        self._ids: dict[str, list[str]] = {}
+        self._rows: dict[str, list[RecordRow]] = {}
         self._read: dict[str, tuple[EvaluationRecord, ...]] = {}
         for row in store.rows():
             if row.kind == "evaluation" and row.is_result and row.fit is not None:
-                self._ids.setdefault(row.fit, []).append(row.id)
+                self._rows.setdefault(row.fit, []).append(row)
 
     def __getitem__(self, fit: str) -> tuple[EvaluationRecord, ...]:
         if fit not in self._read:
-            every = self._store.records_of(self._ids[fit])
+            every = (row.record() for row in self._rows[fit])
             self._read[fit] = tuple(record for record in every if isinstance(record, EvaluationRecord))
         return self._read[fit]
 
     def __contains__(self, fit: object) -> bool:
-        return fit in self._ids  # Mapping's own would read them
+        return fit in self._rows  # Mapping's own would read them
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._ids)
+        return iter(self._rows)
 
     def __len__(self) -> int:
-        return len(self._ids)
+        return len(self._rows)
 
 
 def study_deployment(view: StudyView) -> DeploymentView:
@@ -155,8 +155,11 @@ def study_deployment(view: StudyView) -> DeploymentView:
 
 
 def store_deployment(store: Store) -> DeploymentView:
-    """Every fit of a store that could be deployed, seeds of one configuration together; features have no network."""
-    joined = store.records(lambda row: row.kind in ("fit", "cost", "latency"))
+    """Every fit of a store that could be deployed, seeds of one configuration together; features have no network.
+
+    Its fits come without curves and step times, so that no file of a large store is read.
+    """
+    joined = (row.record() for row in store.rows() if row.kind in ("fit", "cost", "latency"))
     records, plans = {record.id: record for record in joined}, plans_of(store)
     costs = [record for record in records.values() if isinstance(record, CostRecord) and _is_result(record)]
     cost_of = cost_finder(costs)

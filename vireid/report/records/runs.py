@@ -15,12 +15,12 @@ MOST = 2  # fits that a report sets against each other
 
 
 def opened_view(
-    store: str | Path, study: str, runs: Sequence[str] = (), stale: Collection[str] | None = None
+    store: Store | str | Path, study: str, runs: Sequence[str] = (), stale: Collection[str] | None = None
 ) -> StudyView:
     """The view of a study; where none is named, of one that has all ``runs``, else of these alone.
 
     Args:
-        store: root of the record store; empty: the first that has the study, or the first of the fits.
+        store: the record store or its root; empty: the first that has the study, or the first of the fits.
         study: its name, or empty.
         runs: ids of fits, or their first digits.
         stale: as ``StudyView`` takes it.
@@ -29,15 +29,19 @@ def opened_view(
         UserError: no such study, no such fit, or neither is named.
     """
     if study:
-        root, name = (store_folder(store), study) if store else find_study(study)
-        return StudyView(Store(root), name, stale)
+        where, name = (store, study) if store else find_study(study)
+        return StudyView(_opened(where), name, stale)
     if not runs:
         raise UserError("a report is of a study or of runs: name one")
-    records = Store(store_folder(store)) if store else _store_of(runs[0])
+    records = _opened(store) if store else _store_of(runs[0])
     plan = plan_of_runs(records, runs)
     if (planned := _study_of(records, [run.fit for run in plan.runs])) is not None:
         return StudyView(records, planned, stale)
     return StudyView(records, plan.name, stale, plan)
+
+
+def _opened(store: Store | str | Path) -> Store:
+    return store if isinstance(store, Store) else Store(store_folder(store))
 
 
 def _study_of(store: Store, fits: Sequence[str]) -> str | None:

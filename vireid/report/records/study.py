@@ -29,6 +29,7 @@ from vireid.report.records.keys import (
     grouped,
     training_circumstances,
 )
+from vireid.report.records.stored import stored_records
 from vireid.report.records.timings import Timing, TimingBlock, timings
 from vireid.store import Store
 
@@ -92,7 +93,7 @@ class StudyView:
     def __init__(self, store: Store, name: str, stale: Collection[str] | None = None, plan: Plan | None = None) -> None:
         self.store = store
         self.plan = with_level_names(read_plan(store, name) if plan is None else plan)
-        self.records: dict[str, Record] = {record.id: record for record in store.records(self._reads)}
+        self.records: dict[str, Record] = {record.id: record for record in stored_records(store, self._reads)}
         self._failures: dict[str, list[Record]] = {}
         for failure in store.failures():
             self._failures.setdefault(failure.id, []).append(failure)

@@ -69,6 +69,19 @@ def test_a_million_gallery_rows_from_a_file(tmp_path, benchmark, capsys):
     assert peak < 4 * GIB
 
 
+@pytest.mark.parametrize("queries", [1_000, 4_000])
+def test_a_large_gallery_against_its_products(queries, benchmark, capsys):
+    """Ranking of 1,000,000 × 512 in memory beside the matrix products that it cannot do without."""
+    run = benchmark.pedantic(lambda: measured("large", queries, 1_000_000, 512), rounds=1)
+    benchmark.extra_info["run"] = run
+    with capsys.disabled():
+        print(
+            f"\n{queries:,} queries, gallery of 1,000,000 × 512: {run['seconds']:.2f} s, products alone "
+            f"{run['products']:.2f} s, {run['seconds'] / run['products']:.2f} ×; peak {run['peak_bytes'] / GIB:.2f} GiB, "
+            f"{run['before_bytes'] / GIB:.2f} before"
+        )
+
+
 @pytest.mark.parametrize("kind", ["exact", "ivf", "ivfpq"])
 def test_faiss_on_a_million(kind, benchmark, capsys):
     """21 neighbours of 1,000 images among 1,000,000 × 128, beside the exact search of ours."""

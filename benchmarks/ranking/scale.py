@@ -1,7 +1,8 @@
 """One large evaluation in a process of its own, so that its peak memory is its own; prints one JSON object.
 
 ``scale.py rank ITEMS WIDTH`` and ``scale.py rerank ITEMS WIDTH`` take half of the items as queries and half as gallery;
-``scale.py neighbours KIND ITEMS WIDTH`` builds a faiss index and measures its recall.
+``scale.py large QUERIES ITEMS WIDTH`` ranks a large gallery, and multiplies it alone; ``scale.py neighbours KIND ITEMS
+WIDTH`` builds a faiss index and measures its recall.
 """
 
 from __future__ import annotations
@@ -54,6 +55,30 @@ def rank(items, width, reranking):
     return {"seconds": seconds, "peak_bytes": peak_bytes(), "before_bytes": before, **found.aggregate()}
 
 
+def large(queries, items, width):
+    """A gallery that is ranked block by block, and its products with the queries in blocks of the same size alone."""
+    import torch
+
+    from vireid.evaluation.scorers import inner, unit
+    from vireid.evaluation.streamed import PRODUCT_ROWS
+
+    gallery, identity = clustered(items, width)
+    labels, step = Labels(identity, np.ones_like(identity)), items // queries
+    query, query_labels = gallery[::step] + 0.5, labels[::step]
+    before, times = peak_bytes(), [time.perf_counter()]
+    found = rank_features(query, gallery, query_labels, labels, cmc="plain")
+    times.append(time.perf_counter())
+    peak, prepared = peak_bytes(), unit(torch.from_numpy(query))
+    block = unit(torch.from_numpy(gallery[:PRODUCT_ROWS]))
+    inner(prepared, block)
+    start = time.perf_counter()
+    for _ in range(items // PRODUCT_ROWS):
+        inner(prepared, block)
+    products = time.perf_counter() - start
+    seconds = times[1] - times[0]
+    return {"seconds": seconds, "products": products, "peak_bytes": peak, "before_bytes": before, **found.aggregate()}
+
+
 def neighbours(kind, items, width):
     """Build an index over all items and search a thousand; recall of 21 neighbours against an exact search.
 
@@ -88,6 +113,8 @@ def neighbours(kind, items, width):
 def main(task, *arguments):
     if task == "neighbours":
         return neighbours(arguments[0], *map(int, arguments[1:]))
+    if task == "large":
+        return large(*map(int, arguments))
     reranking = KReciprocal(name="zhong") if task == "rerank" else None
     return rank(*map(int, arguments), reranking)
 

@@ -77,8 +77,8 @@ def test_a_large_gallery_against_its_products(queries, benchmark, capsys):
     with capsys.disabled():
         print(
             f"\n{queries:,} queries, gallery of 1,000,000 × 512: {run['seconds']:.2f} s, products alone "
-            f"{run['products']:.2f} s, {run['seconds'] / run['products']:.2f} ×; peak {run['peak_bytes'] / GIB:.2f} GiB, "
-            f"{run['before_bytes'] / GIB:.2f} before"
+            f"{run['products']:.2f} s, {run['seconds'] / run['products']:.2f} ×; "
+            f"peak {run['peak_bytes'] / GIB:.2f} GiB, {run['before_bytes'] / GIB:.2f} before"
         )
 
 

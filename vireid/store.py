@@ -135,6 +135,13 @@ class Store:
             remote.fetch(file)
         return file
 
+    def has_artefact(self, run: str, name: str) -> bool:
+        """Whether ``artefact`` would find the file, without fetching it."""
+        from vireid.remote.copy import copy_at
+
+        file = self.directory(run) / name
+        return file.is_file() or ((remote := copy_at(self.root)) is not None and remote.lies_there(file))
+
     def lease(self, name: str) -> Lease | RemoteLease:
         """What one process at a time may do in this store, under that name."""
         from vireid.core.lease import Lease

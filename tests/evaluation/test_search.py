@@ -137,6 +137,13 @@ def test_a_gallery_in_one_pass_ranks_as_the_full_matrix(small_products, dtype, c
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
 
 
+def test_queries_of_identities_with_many_images_come_in_smaller_blocks():
+    """Memory is bounded: each match of each query has a position, a score and a rank."""
+    many, few = np.zeros(100_000, int), np.arange(100_000)
+    assert stream.queries_at_once(ranks.GalleryLayout.of(many)) * 64 * 100_000 <= stream.BLOCK_BYTES
+    assert stream.queries_at_once(ranks.GalleryLayout.of(few)) > 1000
+
+
 def test_features_that_are_all_one_rank_in_the_order_of_the_gallery(small_products):
     identity = np.arange(50)
     labels = Labels(identity, np.ones(50, int))

@@ -12,6 +12,7 @@ import pytest
 from vireid.core.errors import UserError
 from vireid.remote import lease as module
 from vireid.remote.copy import RemoteCopy
+from vireid.remote.files import RemoteFiles
 from vireid.remote.lease import RemoteLease
 from vireid.store import Store
 
@@ -55,8 +56,8 @@ def test_looks_are_requests_and_come_seldom(machine, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_LOOK_SECONDS", 60.0)
     held_elsewhere(tmp_path)
     lease, looks = RemoteLease(machine("one"), "fit-1"), []
-    create = RemoteCopy.create
-    monkeypatch.setattr(RemoteCopy, "create", lambda *given: [looks.append(1), create(*given)][1])
+    create = RemoteFiles.create
+    monkeypatch.setattr(RemoteFiles, "create", lambda *given: [looks.append(1), create(*given)][1])
     assert not any(lease.take() for _ in range(5))
     assert len(looks) == 1
 
@@ -121,3 +122,32 @@ def test_a_store_that_is_away_keeps_nothing_from_its_record(machine, trained, mo
         lease.release()
     assert "nobody there" in caplog.text
     assert Store(copy.root).get("a" * 12) is not None
+
+
+def test_a_network_that_is_away_for_a_moment_ends_no_study(machine, monkeypatch, caplog):
+    lease, away = RemoteLease(machine("one"), "fit-1"), [True]
+    create = RemoteFiles.create
+
+    def sometimes(*given):
+        if away[0]:
+            raise UserError("the cable is out")
+        return create(*given)
+
+    monkeypatch.setattr(RemoteFiles, "create", sometimes)
+    with caplog.at_level(logging.WARNING):
+        assert not lease.take()
+    assert "the cable is out" in caplog.text
+    away[0] = False
+    assert lease.take()
+    lease.release()
+    away[0] = True
+    assert not lease.take()
+    monkeypatch.setattr(module, "STALE_SECONDS", 0.0)
+    with pytest.raises(UserError, match="the cable is out"):
+        lease.take()
+
+
+def test_a_lease_that_is_just_being_written_is_held(machine, tmp_path):
+    held_elsewhere(tmp_path)
+    file_of(tmp_path).write_text("")
+    assert not RemoteLease(machine("one"), "fit-1").take()

@@ -147,6 +147,9 @@ def main() -> None:
     except UserError as error:
         printer(stderr=True).print(f"error: {error}", style="bold red", soft_wrap=True)
         sys.exit(2)
+    except KeyboardInterrupt:  # commands end theirs by an exit code
+        printer(stderr=True).print("interrupted while sending; the next command with this --store sends the rest")
+        sys.exit(130)
     except SystemExit as leaving:
         if leaving.code == 130:
             printer(stderr=True).print("interrupted; the same command takes up where it stopped")
@@ -158,7 +161,10 @@ def _sent() -> Iterator[None]:
     """Send what the block makes in copies of stores behind URLs, however it ends."""
     try:
         yield
-    except BaseException:
+    except BaseException as ending:
+        if isinstance(ending, SystemExit) and not ending.code:  # how commands end well
+            _send()
+            raise
         try:
             _send()
         except UserError as error:  # beside what ended the block

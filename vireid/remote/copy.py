@@ -3,40 +3,41 @@
 Commands work on a copy in the user's cache folder, which is a store like any other. It is brought up to date when it is
 opened and whenever a lease is taken; what has appeared in it is sent when a lease is given back and when the command
 ends, records after the files that belong to them. What could not be sent stays in the copy, and the next command sends
-it. Weights are fetched when they are asked for. Images, checkpoints and what begins with a dot are not sent.
+it. Weights are fetched when they are asked for.
 
-A finished record is never overwritten: whoever was first has made it, and other copies take it over.
+What is finished is never overwritten, there or here: a run is of whoever was first to send its weights, tables of
+queries or record, and other copies that have made it too take over all of it. Of other files (pages, plans, logs) the
+last one sent stays.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import json
 import logging
 import os
 import shutil
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Collection, Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from vireid.core.errors import UserError, did_you_mean
+from vireid.core.errors import UserError
 from vireid.core.identity import is_run_id
+from vireid.remote.files import RemoteFiles
 from vireid.store import unwritable, write_atomically
 
-MARK = ".remote.json"  # in a copy: its URL, and of what both sides have, the stamps on either
+MARK = ".remote.json"  # in a copy: its URL, the stamps of what both sides have, and what was not fetched
 _TOGETHER = 64  # files of one request
-_ASKED_FOR = ("model.safetensors",)  # large, and of no use to a report
-_STAYS = (".pkl", "checkpoint.pt")  # by their ends: pickles run code where they are read
-_STAYING_FOLDERS = ("data", "cache", "leases")
-_STAMPS = ("ETag", "etag", "md5Hash", "checksum", "mtime", "LastModified", "last_modified", "updated", "created")
+_FOLDERS = ("runs", "studies", "devices", "audits", "datasets")  # that travel; images, caches and leases do not
+_ASKED_FOR = "model.safetensors"  # large, and of no use to a report
+# By their ends: pickles run code where they are read; a checkpoint changes every epoch; roots are paths of one machine.
+_STAYS = (".pkl", "/checkpoint.pt", "/root.txt")
 logger = logging.getLogger(__name__)
 
 Progress = Callable[[str, int, int], None]
+Stamps = dict[str, tuple[str, str]]  # place -> stamp here and there, of when both were alike
 
 
 def silent(phase: str, done: int, total: int) -> None:
@@ -64,7 +65,14 @@ def open_copy(url: str, progress: Progress) -> RemoteCopy:
         UserError: a URL of no known kind or with a password in it, a package that is missing, nobody there, no right to
             read, or a copy that cannot be written.
     """
-    copy = RemoteCopy(url)
+    files = RemoteFiles(url)
+    try:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    except RuntimeError as error:
+        raise UserError(
+            f"--store {url}: there is no home folder for its copy: set XDG_CACHE_HOME to a folder"
+        ) from error
+    copy = RemoteCopy(files, cache / "vireid" / "stores" / sha256(files.url.encode()).hexdigest()[:16])
     copy.begin()
     copy.push(progress)
     copy.pull(progress)
@@ -72,81 +80,24 @@ def open_copy(url: str, progress: Progress) -> RemoteCopy:
 
 
 def copy_at(root: Path) -> RemoteCopy | None:
-    """The store that a folder is a copy of, if it is one."""
-    try:
-        mark = json.loads((root / MARK).read_bytes())
-    except FileNotFoundError:
+    """The store that a folder is a copy of, if it is one.
+
+    Raises:
+        UserError: it does not say of which.
+    """
+    if not (root / MARK).is_file():
         return None
-    return RemoteCopy(mark["url"], root)
+    url = _mark(root).get("url")
+    if not isinstance(url, str):
+        raise UserError(f"{root / MARK}: is damaged; any command with --store and the URL writes it anew")
+    return RemoteCopy(RemoteFiles(url), root)
 
 
 class RemoteCopy:
-    """A store behind a URL and its copy, by default the one in the user's cache folder."""
+    """A store behind a URL and its copy here."""
 
-    def __init__(self, url: str, root: Path | None = None) -> None:
-        if urlsplit(url).password is not None:
-            raise UserError(
-                "--store: the URL holds a password, which would be kept in files; leave it out and give it where "
-                f"fsspec's file system for {url.partition('://')[0]} looks for it (environment, configuration)"
-            )
-        self.url = url.rstrip("/")
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-        self.root = root or cache / "vireid" / "stores" / sha256(self.url.encode()).hexdigest()[:16]
-
-    def pull(self, progress: Progress) -> int:
-        """Fetch what is new or has changed there; returns the number of files.
-
-        Raises:
-            UserError: it cannot be read, or the copy cannot be written.
-        """
-        with self._alone():
-            there, known = self._there(), self._alike()
-            others = self._others(there, known)
-            wanted = [place for place, stamp in there.items() if self._is_wanted(place, stamp, known, others)]
-            for start in range(0, len(wanted), _TOGETHER):
-                part = wanted[start : start + _TOGETHER]
-                for place in self._fetch(part):
-                    known[place] = [_stamp(self.root / place), there[place]]
-                self._remember(known)
-                progress(f"fetching from {self.url}", start + len(part), len(wanted))
-        return len(wanted)
-
-    def push(self, progress: Progress) -> int:
-        """Send what is new or has changed here; returns the number of files.
-
-        Raises:
-            UserError: it cannot be written there.
-        """
-        with self._alone():
-            known = self._alike()
-            stamps = {place: _stamp(self.root / place) for place in self._here()}
-            new = [place for place, stamp in stamps.items() if known.get(place, [None])[0] != stamp]
-            others = self._others(self._there(), known) if new else set()
-            new = sorted((place for place in new if _run(place) not in others), key=_is_record)
-            taken: set[str] = set()  # by others, who were first
-            for start in range(0, len(new), _TOGETHER):
-                part = new[start : start + _TOGETHER]
-                taken |= self._send(part)
-                progress(f"sending to {self.url}", start + len(part), len(new))
-            if new:
-                there = self._there()
-                known |= {
-                    place: [stamps[place], there[place]] for place in new if place in there and place not in taken
-                }
-                self._remember(known)
-        return len(new)
-
-    def fetch(self, file: Path) -> None:
-        """Fetch one file of the copy, if it is there.
-
-        Raises:
-            UserError: it cannot be read.
-        """
-        place = file.relative_to(self.root).as_posix()
-        with self._alone():
-            if not file.exists() and place in (there := self._there(place)):
-                self._fetch([place])
-                self._remember(self._alike() | {place: [_stamp(file), there[place]]})
+    def __init__(self, files: RemoteFiles, root: Path) -> None:
+        self.files, self.root = files, root
 
     def begin(self) -> None:
         """Make the folder known as a copy of this store.
@@ -157,156 +108,199 @@ class RemoteCopy:
         with self._alone():
             self._remember(self._alike())
 
-    def _alike(self) -> dict[str, list[str]]:
-        """Of what was alike on both sides, the stamps here and there."""
-        try:
-            files: dict[str, list[str]] = json.loads((self.root / MARK).read_bytes())["files"]
-        except FileNotFoundError:
-            return {}
-        return files
-
-    def _remember(self, files: dict[str, list[str]]) -> None:
-        write_atomically(self.root / MARK, json.dumps({"url": self.url, "files": files}))
-
-    def _others(self, there: Mapping[str, str], known: Mapping[str, Sequence[str]]) -> set[str]:
-        """Runs that this copy has made, too, but whose records others sent first: all that is theirs is the others'."""
-        records = [place for place in there if _is_record(place) and place not in known]
-        return {_run(place) for place in records if (self.root / place).exists()}
-
-    def _is_wanted(self, place: str, stamp: str, known: Mapping[str, Sequence[str]], others: Collection[str]) -> bool:
-        file, alike = self.root / place, known.get(place)
-        if not _travels(place):
-            return False
-        if not file.exists():
-            return file.name not in _ASKED_FOR
-        if alike is not None and alike[1] == stamp:
-            return False
-        unchanged_here = alike is not None and alike[0] == _stamp(file)  # what has changed is sent
-        return unchanged_here or _is_record(place) or _run(place) in others
-
-    def _here(self) -> Iterator[str]:
-        for folder, folders, files in os.walk(self.root):
-            within = Path(folder).relative_to(self.root)
-            folders[:] = sorted(name for name in folders if _travels((within / name / "x").as_posix()))
-            for name in sorted(files):
-                if _travels(place := (within / name).as_posix()):
-                    yield place
-
-    def _there(self, place: str = "") -> dict[str, str]:
-        """Stamps of the files there, or of one, by place."""
-        with self.speaking("reading"):
-            self.files.invalidate_cache()
-            try:
-                found = self.files.find(f"{self.base}/{place}" if place else self.base, detail=True)
-            except FileNotFoundError:
-                return {}
-        start = len(self.base) + 1
-        return {
-            name[start:]: " ".join([str(info.get("size")), *(str(info[key]) for key in _STAMPS if key in info)])
-            for name, info in found.items()
-        }
-
-    def _fetch(self, places: Sequence[str]) -> list[str]:
-        """Bring files into the copy, each whole or not at all; those that came."""
-        incoming = self.root / f".incoming-{os.getpid()}"
-        came = []
-        try:
-            for place in places:
-                (incoming / place).parent.mkdir(parents=True, exist_ok=True)
-            with self.speaking("reading"):
-                self.files.get(
-                    [f"{self.base}/{place}" for place in places], [str(incoming / place) for place in places]
-                )
-            for place in places:
-                if _is_record(place) and not _is_json(incoming / place):
-                    logger.warning("%s/%s is not whole yet and is left out", self.url, place)
-                    continue
-                (self.root / place).parent.mkdir(parents=True, exist_ok=True)
-                (incoming / place).replace(self.root / place)
-                came.append(place)
-        except OSError as error:
-            raise unwritable(self.root, error) from error
-        finally:
-            shutil.rmtree(incoming, ignore_errors=True)
-        return came
-
-    def _send(self, places: Sequence[str]) -> set[str]:
-        """Send files; the records among them that were there already."""
-        taken = set()
-        with self.speaking("writing"):
-            plain = [place for place in places if not _is_record(place)]
-            if plain:
-                self._make_folders(plain)
-                self.files.put([str(self.root / p) for p in plain], [f"{self.base}/{p}" for p in plain])
-            for place in places:
-                if _is_record(place) and not self.create(place, (self.root / place).read_bytes()):
-                    taken.add(place)
-        return taken
-
-    def _make_folders(self, places: Sequence[str]) -> None:
-        """For places, on file systems that have folders."""
-        for folder in {f"{self.base}/{place}".rpartition("/")[0] for place in places}:
-            self.files.makedirs(folder, exist_ok=True)
-
-    def create(self, place: str, content: bytes) -> bool:
-        """Write a file that is not there yet; False where it is."""
-        try:
-            self._make_folders([place])
-            self.files.pipe_file(f"{self.base}/{place}", content, mode="create")
-        except FileExistsError:
-            return False
-        except OSError as error:
-            if error.errno == errno.EEXIST:
-                return False
-            raise
-        return True
-
-    @cached_property
-    def _opened(self) -> tuple[Any, str]:
-        import fsspec  # which torch brings
-
-        with self.speaking("opening"):
-            try:
-                files, base = fsspec.core.url_to_fs(self.url)
-            except ImportError as error:
-                raise UserError(f"--store {self.url}: a package is missing: {error}") from error
-            except ValueError as error:
-                protocol, known = self.url.partition("://")[0], fsspec.available_protocols()
-                if protocol in known:
-                    raise
-                near = did_you_mean(protocol, known)
-                raise UserError(f"--store {self.url}: unknown kind of URL '{protocol}'{near}") from error
-        return files, base.rstrip("/")
-
-    @property
-    def files(self) -> Any:
-        """The file system there."""
-        return self._opened[0]
-
-    @property
-    def base(self) -> str:
-        """The store's folder on it."""
-        return self._opened[1]
-
-    @contextlib.contextmanager
-    def speaking(self, doing: str) -> Iterator[None]:
-        """Every file system has errors of its own.
+    def pull(self, progress: Progress) -> int:
+        """Fetch what is new or has changed there; returns the number of files.
 
         Raises:
-            UserError: in the place of any of them.
+            UserError: it cannot be read, or the copy cannot be written.
         """
+        with self._alone():
+            there = {place: stamp for place, stamp in self.files.stamps().items() if _travels(place)}
+            alike = self._alike()
+            others = self._others(there, alike, {_run(place) for place in there})
+            here = {place: stamp for place in there if (stamp := self._stamp(place)) is not None}
+            wanted = [place for place in there if self._is_wanted(place, here.get(place), there[place], alike, others)]
+            later = [place for place in there if place not in here and place.endswith(f"/{_ASKED_FOR}")]
+            for start in range(0, len(wanted), _TOGETHER):
+                part = wanted[start : start + _TOGETHER]
+                for place in self._fetch({place: here.get(place) for place in part}):
+                    alike[place] = self._stamp(place) or "", there[place]
+                self._remember(alike, later)
+                progress(f"fetching from {self.files.url}", start + len(part), len(wanted))
+            self._remember(alike, later)
+        return len(wanted)
+
+    def push(self, progress: Progress) -> int:
+        """Send what is new or has changed here; returns the number of files.
+
+        Raises:
+            UserError: it cannot be written there.
+        """
+        with self._alone():
+            alike, here = self._alike(), self._here()
+            new = [place for place, stamp in here.items() if place not in alike or alike[place][0] != stamp]
+            if not new:
+                return 0
+            there = self.files.stamps()
+            for place in [place for place in new if _is_failure(place) and place in there and place not in alike]:
+                self._renumber(place, there)
+            here = self._here()
+            new = [place for place, stamp in here.items() if place not in alike or alike[place][0] != stamp]
+            refused = self._others(there, alike, {_run(place) for place in new})
+            new.sort(key=_turn)
+            done: list[str] = []
+            try:
+                for start in range(0, len(new), _TOGETHER):
+                    part = new[start : start + _TOGETHER]
+                    done += self._send(part, there.keys() - alike.keys(), refused)
+                    progress(f"sending to {self.files.url}", start + len(part), len(new))
+            finally:  # whatever else has changed there since is of another size, or seen by the next pull
+                with contextlib.suppress(UserError):
+                    now = self.files.stamps()
+                    sent = [place for place in done if now.get(place, "").split(" ")[0] == here[place].split(" ")[0]]
+                    self._remember(alike | {place: (here[place], now[place]) for place in sent})
+        return len(done)
+
+    def fetch(self, file: Path) -> None:
+        """Fetch one file of the copy, if it is there.
+
+        Raises:
+            UserError: it cannot be read.
+        """
+        place = file.relative_to(self.root).as_posix()
+        with self._alone():
+            if not file.exists() and (stamp := self.files.stamps(place).get(place)) is not None:
+                self._fetch({place: None})
+                self._remember(self._alike() | {place: (self._stamp(place) or "", stamp)})
+
+    def lies_there(self, file: Path) -> bool:
+        """Whether a file that is not here was there when the copy was last brought up to date."""
+        return file.relative_to(self.root).as_posix() in _mark(self.root).get("later", [])
+
+    def _send(self, places: Collection[str], unknown: Collection[str], refused: set[str]) -> list[str]:
+        """Send files, those of refused runs excepted; which of them are the same on both sides now.
+
+        Args:
+            places: in the order in which they may appear there.
+            unknown: files that are there, too, nobody knows since when.
+            refused: runs of others; those are added whose weights, tables or record turn out to be there already.
+        """
+        done = []
+        for turn in range(_RECORDS + 1):
+            ours = [place for place in places if _turn(place) == turn and _run(place) not in refused]
+            if turn == _OTHERS:
+                same = [place for place in ours if place in unknown and self._is_equal(place)]
+                put = [place for place in ours if place not in unknown]  # what differs there is brought by a pull
+                if put:
+                    self.files.put({place: self.root / place for place in put})
+                done += same + put
+                continue
+            for place in ours:
+                if _run(place) in refused:
+                    continue
+                if self.files.create(place, (self.root / place).read_bytes()) or self._is_equal(place):
+                    done.append(place)
+                else:
+                    refused.add(_run(place))
+        return done
+
+    def _others(
+        self, there: Mapping[str, str], alike: Mapping[str, tuple[str, str]], runs: Collection[str]
+    ) -> set[str]:
+        """Those of the runs whose record is another there than here: somebody else was first."""
+        records = [place for place in there if _is_record(place) and _run(place) in runs]
+        return {
+            _run(place)
+            for place in records
+            if (stamp := self._stamp(place)) is not None
+            and alike.get(place) != (stamp, there[place])
+            and not self._is_equal(place)
+        }
+
+    def _is_equal(self, place: str) -> bool:
         try:
-            yield
-        except UserError:
-            raise
-        except Exception as error:
-            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-                raise unwritable(self.root, error) from error
-            said = next(iter(str(error).splitlines()), "")
-            raise UserError(
-                f"--store {self.url}: {doing} failed ({type(error).__name__}: {said}); check address, network and "
-                f"credentials and run the same command again: what is finished is kept in {self.root}"
-            ) from error
+            return self.files.read(place) == (self.root / place).read_bytes()
+        except FileNotFoundError:
+            return False
+
+    @staticmethod
+    def _is_wanted(
+        place: str, here: str | None, there: str, alike: Mapping[str, tuple[str, str]], others: Collection[str]
+    ) -> bool:
+        if here is None:
+            return not place.endswith(f"/{_ASKED_FOR}")
+        known = alike.get(place)
+        if known == (here, there):
+            return False
+        finished = _turn(place) != _OTHERS
+        return known is None or finished or _run(place) in others or known[0] == here  # else what is new here is sent
+
+    def _renumber(self, place: str, there: Collection[str]) -> None:
+        """Give a failed attempt the next free number where another machine's has its own."""
+        if self._is_equal(place):
+            return
+        stem, _, number = place.removesuffix(".json").rpartition("-")
+        free = int(number) + 1
+        while f"{stem}-{free}.json" in there or (self.root / f"{stem}-{free}.json").exists():
+            free += 1
+        (self.root / place).rename(self.root / f"{stem}-{free}.json")
+
+    def _fetch(self, places: Mapping[str, str | None]) -> list[str]:
+        """Bring files into the copy, each whole or not at all; those that came.
+
+        ``places`` have the stamps of the files that they replace: one that has changed meanwhile stays.
+        """
+        came = []
+        try:
+            for old in self.root.glob(".incoming-*"):  # of processes that were killed
+                shutil.rmtree(old, ignore_errors=True)
+            incoming = self.root / f".incoming-{os.getpid()}"
+            targets = {place: incoming / place for place in places}
+            for path in targets.values():
+                path.parent.mkdir(parents=True, exist_ok=True)
+            self.files.get(targets)
+            for place, path in targets.items():
+                if _is_record(place) and not _is_json(path):
+                    logger.warning(
+                        "%s/%s is not whole and is left out; if nobody is sending it now, delete it there",
+                        self.files.url,
+                        place,
+                    )
+                elif self._stamp(place) == places[place]:
+                    (self.root / place).parent.mkdir(parents=True, exist_ok=True)
+                    path.replace(self.root / place)
+                    came.append(place)
+            shutil.rmtree(incoming, ignore_errors=True)
+        except OSError as error:
+            raise unwritable(self.root, error) from error
+        return came
+
+    def _here(self) -> dict[str, str]:
+        """Stamps of the files here that travel."""
+        stamps = {}
+        for top in _FOLDERS:
+            for folder, folders, names in os.walk(self.root / top):
+                within = Path(folder).relative_to(self.root).as_posix()
+                folders[:] = sorted(name for name in folders if not name.startswith("."))
+                for place in (f"{within}/{name}" for name in sorted(names)):
+                    if _travels(place) and (stamp := self._stamp(place)) is not None:
+                        stamps[place] = stamp
+        return stamps
+
+    def _stamp(self, place: str) -> str | None:
+        try:
+            status = (self.root / place).stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return f"{status.st_size} {status.st_mtime_ns}"
+
+    def _alike(self) -> Stamps:
+        """Of what was alike on both sides, the stamps here and there."""
+        return {place: (here, there) for place, (here, there) in _mark(self.root).get("files", {}).items()}
+
+    def _remember(self, alike: Stamps, later: Collection[str] | None = None) -> None:
+        kept = _mark(self.root).get("later", []) if later is None else list(later)
+        write_atomically(self.root / MARK, json.dumps({"url": self.files.url, "files": alike, "later": kept}))
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
@@ -315,21 +309,51 @@ class RemoteCopy:
             self.root.mkdir(parents=True, exist_ok=True)
             guard = (self.root / ".remote.lock").open("w")
         except OSError as error:
-            raise unwritable(self.root, error) from error
+            raise UserError(
+                f"--store {self.files.url}: its copy, {self.root}, cannot be written ({error.strerror}); set "
+                "XDG_CACHE_HOME to a folder that can"
+            ) from error
         with guard:
             fcntl.flock(guard, fcntl.LOCK_EX)
             yield
 
 
+def _mark(root: Path) -> dict[str, Any]:
+    """What the mark of a copy says; nothing where it is damaged: then contents are compared."""
+    try:
+        mark = json.loads((root / MARK).read_bytes())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return mark if isinstance(mark, dict) and isinstance(mark.get("files"), dict) else {}
+
+
 def _travels(place: str) -> bool:
-    parts = place.split("/")
-    return not (parts[0] in _STAYING_FOLDERS or place.endswith(_STAYS) or any(part.startswith(".") for part in parts))
+    """Whether a file is sent and fetched: of a store's folders, and nowhere outside the copy."""
+    folders = place.split("/")
+    plain = all(folder and not folder.startswith(".") for folder in folders)
+    return plain and len(folders) > 1 and folders[0] in _FOLDERS and not place.endswith(_STAYS)
+
+
+_OTHERS, _RECORDS = 1, 2
+
+
+def _turn(place: str) -> int:
+    """When a file is sent: weights and tables of queries first, records last. Both never change."""
+    if _is_record(place):
+        return _RECORDS
+    finished = _run(place) and place.endswith((f"/{_ASKED_FOR}", ".parquet"))
+    return 0 if finished else _OTHERS
 
 
 def _is_record(place: str) -> bool:
-    """Whether it is a finished record; failed attempts are files like others."""
+    """Whether it is a finished record."""
     folder, _, name = place.rpartition("/")
     return folder == "runs" and name.endswith(".json") and is_run_id(name.removesuffix(".json"))
+
+
+def _is_failure(place: str) -> bool:
+    folder, _, name = place.rpartition("/")
+    return folder == "runs" and ".failed-" in name
 
 
 def _run(place: str) -> str:
@@ -344,8 +368,3 @@ def _is_json(file: Path) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _stamp(file: Path) -> str:
-    status = file.stat()
-    return f"{status.st_size} {status.st_mtime_ns}"

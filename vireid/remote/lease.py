@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import threading
 import time
 import uuid
@@ -33,7 +34,8 @@ class RemoteLease:
     def __init__(self, copy: RemoteCopy, name: str) -> None:
         self._copy, self._place = copy, f"leases/{name}.lease"
         self._token, self._beat = uuid.uuid4().hex, 0
-        self._look_at = -float("inf")
+        self._look_at = -math.inf
+        self._away_since: float | None = None
         self._seen: tuple[bytes, float] | None = None
         self._released = threading.Event()
 
@@ -41,14 +43,25 @@ class RemoteLease:
         """Take it if nobody holds it, and bring the copy up to date; returns whether it is ours now.
 
         Raises:
-            UserError: the store cannot be read or written.
+            UserError: the store could not be read or written for ``STALE_SECONDS``.
         """
         if time.monotonic() < self._look_at:
             return False
         self._look_at = time.monotonic() + _LOOK_SECONDS
-        with self._copy.speaking("taking a lease"):
-            if not self._copy.create(self._place, self._content()) and not self._took_over():
-                return False
+        try:
+            taken = self._take()
+        except UserError as error:
+            self._away_since = self._away_since or time.monotonic()
+            if time.monotonic() - self._away_since >= STALE_SECONDS:
+                raise
+            _warn_once(str(error))
+            return False
+        self._away_since = None
+        return taken
+
+    def _take(self) -> bool:
+        if not self._copy.files.create(self._place, self._content()) and not self._took_over():
+            return False
         self._released.clear()
         threading.Thread(target=self._beat_until_released, daemon=True).start()
         try:
@@ -60,8 +73,10 @@ class RemoteLease:
 
     def owner(self) -> str:
         """Who holds it, for a message."""
-        content = _words(self._read())
-        return f"process {content.get('pid', '?')} on {content.get('host', '?')}"
+        words = {}
+        with contextlib.suppress(UserError):
+            words = _words(self._copy.files.read(self._place))
+        return f"process {words.get('pid', '?')} on {words.get('host', '?')}"
 
     def release(self) -> None:
         """Send what was made and give it back. What cannot be sent now is sent later."""
@@ -69,57 +84,48 @@ class RemoteLease:
             self._copy.push(silent)
         except UserError as error:
             _warn_once(str(error))
-        self._give_back()
+        finally:
+            self._give_back()
 
     def _give_back(self) -> None:
         self._released.set()
-        with contextlib.suppress(Exception):  # it grows stale there
+        with contextlib.suppress(UserError):  # it grows stale there
             if self._is_ours():
-                self._copy.files.rm_file(self._path)
-
-    @property
-    def _path(self) -> str:
-        return f"{self._copy.base}/{self._place}"
+                self._copy.files.remove(self._place)
 
     def _content(self) -> bytes:
         self._beat += 1
         return json.dumps({"token": self._token, "beat": self._beat, **this_process()}).encode()
 
-    def _read(self) -> bytes:
-        with contextlib.suppress(FileNotFoundError):
-            content: bytes = self._copy.files.cat_file(self._path)
-            return content
-        return b""
-
     def _is_ours(self) -> bool:
-        return bool(_words(self._read()).get("token") == self._token)
+        return bool(_words(self._copy.files.read(self._place)).get("token") == self._token)
 
     def _took_over(self) -> bool:
-        content = self._read()
-        if self._seen is None or content != self._seen[0]:
-            self._seen = content, time.monotonic()
-        if content and not has_died(_words(content)) and time.monotonic() - self._seen[1] < STALE_SECONDS:
-            return False
-        with contextlib.suppress(FileNotFoundError):
-            self._copy.files.rm_file(self._path)
-        if not self._copy.create(self._place, self._content()):
+        content = self._copy.files.read(self._place)
+        if content is not None:  # else it was given back this moment
+            if self._seen is None or content != self._seen[0]:  # also where its owner is just writing it
+                self._seen = content, time.monotonic()
+            if not has_died(_words(content)) and time.monotonic() - self._seen[1] < STALE_SECONDS:
+                return False
+            self._copy.files.remove(self._place)
+        if not self._copy.files.create(self._place, self._content()):
             return False
         time.sleep(_SETTLE_SECONDS)
         return self._is_ours()
 
     def _beat_until_released(self) -> None:
         while not self._released.wait(STALE_SECONDS / _BEATS):
-            with contextlib.suppress(Exception):  # a network that is away for a moment
+            with contextlib.suppress(UserError):  # a network that is away for a moment
                 if not self._is_ours():
                     return  # we were stopped for so long that another took over
                 if not self._released.is_set():
-                    self._copy.files.pipe_file(self._path, self._content())
+                    self._copy.files.write(self._place, self._content())
 
 
-def _words(content: bytes) -> dict[str, Any]:
+def _words(content: bytes | None) -> dict[str, Any]:
     """Of a lease's file; none where it is gone or not whole."""
     try:
-        words = json.loads(content)
+        words = json.loads(content or b"")
     except ValueError:
         return {}
     return words if isinstance(words, dict) else {}

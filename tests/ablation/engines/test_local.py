@@ -51,17 +51,29 @@ def devices_of_jobs(monkeypatch, tmp_path, *overrides, jobs):
 )
 def test_jobs_get_the_devices_that_fewest_others_are_on(monkeypatch, tmp_path, overrides, expected):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0, 3,5")
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 3)
     told, engine = devices_of_jobs(monkeypatch, tmp_path, *overrides, jobs=4)
     assert told == expected
     assert not +engine._jobs_on  # all are free again
 
 
 @pytest.mark.parametrize(
-    ("named", "devices"), [("", []), ("-1", []), ("2", ["2"]), ("GPU-a, GPU-b", ["GPU-a", "GPU-b"])]
+    ("named", "count", "devices"),
+    [("", 0, []), ("-1", 0, []), ("2", 1, ["2"]), ("GPU-a, GPU-b", 2, ["GPU-a", "GPU-b"]), ("0,-1,1", 1, ["0"])],
 )
-def test_devices_are_those_that_the_environment_names(monkeypatch, named, devices):
+def test_devices_are_those_that_cuda_takes_of_the_named(monkeypatch, named, count, devices):
+    """It stops reading at the first that does not exist."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", named)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: count)
     assert cuda_devices() == devices
+
+
+def test_jobs_that_name_their_device_count_too(monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    engine = LocalEngine()
+    with engine._devices(compose(["runtime.device=cuda:0"])) as named, engine._devices(compose([])) as dealt:
+        assert (named, dealt) == ({}, {"CUDA_VISIBLE_DEVICES": "1"})
 
 
 def test_where_the_environment_names_none_all_there_are(monkeypatch):

@@ -112,13 +112,14 @@ class LocalEngine:
 
         A configuration that names one device keeps it.
         """
-        there = cuda_devices() if config.runtime.device in ("auto", "cuda") else []
+        kind, _, named = config.runtime.device.partition(":")
+        there = cuda_devices() if kind in ("auto", "cuda") else []
         with self._dealing:
             least = sorted(there, key=lambda device: self._jobs_on[device])  # of equals the first
-            dealt = least[: config.runtime.processes]
+            dealt = there[int(named) :][:1] if named else least[: config.runtime.processes]
             self._jobs_on.update(dealt)
         try:
-            yield {_CUDA_VARIABLE: ",".join(dealt)} if len(there) > 1 else {}
+            yield {_CUDA_VARIABLE: ",".join(dealt)} if len(there) > 1 and not named else {}
         finally:
             with self._dealing:
                 self._jobs_on.subtract(dealt)
@@ -126,12 +127,14 @@ class LocalEngine:
 
 def cuda_devices() -> list[str]:
     """The CUDA devices that this process may use, as the variable names them."""
-    named = os.environ.get(_CUDA_VARIABLE)
-    if named is not None:
-        return [name.strip() for name in named.split(",") if name.strip() not in ("", "-1")]
+    if (named := os.environ.get(_CUDA_VARIABLE)) == "":
+        return []
     import torch  # starts no CUDA here: a driver takes no memory of a device
 
-    return [str(index) for index in range(torch.cuda.device_count())]
+    count = torch.cuda.device_count()
+    return (
+        [str(index) for index in range(count)] if named is None else [name.strip() for name in named.split(",")][:count]
+    )
 
 
 def _listen(process: subprocess.Popen[str], log: Any, progress: ProgressCallback) -> str | None:

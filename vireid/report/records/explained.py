@@ -39,7 +39,7 @@ class Explained:
     @property
     def has_weights(self) -> bool:
         """Whether the run can be looked into here."""
-        return (self.view.store.directory(self.run.fit.id) / WEIGHTS).is_file()
+        return self.view.store.has_artefact(self.run.fit.id, WEIGHTS)
 
     @cached_property
     def settings(self) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def _missing(view: StudyView, run: RunView) -> Html:
     """How a panel is made; of a fit whose weights are elsewhere, what there is without them."""
     fit = run.planned.fit
     explain = tag("code", f"vireid explain {fit}")
-    if (view.store.directory(fit) / WEIGHTS).is_file():
+    if view.store.has_artefact(fit, WEIGHTS):
         return absent(f"No panel of {run.cell.label} yet; ", explain, " makes it.")
     return absent(
         f"No panel of {run.cell.label}: pictures need the weights, which are not in this store. ",

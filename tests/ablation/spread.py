@@ -46,13 +46,17 @@ class Studies:
         (self.folder / "study.yaml").write_text(yaml.safe_dump(study), encoding="utf-8")
         return "study.yaml"
 
-    def start(self, *arguments: str, store: str = "store", quiet: bool = False) -> subprocess.Popen[str]:
+    def start(
+        self, *arguments: str, store: str = "store", quiet: bool = False, cache: Path | None = None
+    ) -> subprocess.Popen[str]:
+        """``store``: a folder here, or a URL; ``cache``: the user's folder for such things, on a machine of its own."""
         output = subprocess.DEVNULL if quiet else subprocess.PIPE  # a pipe that nobody reads fills
-        where = ["--store", str(self.folder / store)]
+        where = ["--store", store if "://" in store else str(self.folder / store)]
+        machine = {} if cache is None else {"XDG_CACHE_HOME": str(cache)}
         process = subprocess.Popen(
             [sys.executable, "-c", "from vireid.cli import main; main()", "ablate", *arguments, *where],
             cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "400"},
+            env={**os.environ, **machine, "PYTHONPATH": str(ROOT), "COLUMNS": "400"},
             stdout=output,
             stderr=output,
             text=True,

@@ -14,6 +14,7 @@ from vireid.store import Store
 
 pytestmark = pytest.mark.check
 SMOKE = str(Path(__file__).parents[2] / "ablations" / "smoke.yaml")
+TWO_CELLS = ["--only", "system=idkl"]  # of its four: what has nothing to do with their kinds is shown by these
 
 
 def _metrics(store: Store) -> dict[str, dict[str, float]]:
@@ -63,7 +64,7 @@ def test_smoke_study_from_pixels_to_html(shell):
 
 
 def test_a_killed_study_takes_up_and_ends_with_the_same_numbers(shell, tmp_path_factory):
-    longer = ["recipe.epochs=12"]
+    longer = ["recipe.epochs=12", *TWO_CELLS]
     process = shell.start("ablate", SMOKE, *longer)
     store = Store(shell.store)
     deadline = time.monotonic() + 240
@@ -98,7 +99,7 @@ def test_a_failing_cell_is_reported_and_does_not_stop_the_others(shell):
     )
     study = study.replace("    a: [model.ibn=a]", "    a: [model.ibn=a, recipe.optimiser.lr=3.5e-4]")
     (shell.folder / "study.yaml").write_text(study)
-    result = shell.spawn("ablate", "study.yaml", "--report")
+    result = shell.spawn("ablate", "study.yaml", "--report", *TWO_CELLS)
     assert result.returncode == 1
     assert "failed: fit of baseline, seed 1" in result.stdout
     store = Store(shell.store)
@@ -111,7 +112,7 @@ def test_a_failing_cell_is_reported_and_does_not_stop_the_others(shell):
 
 def test_fits_side_by_side_give_what_they_give_one_after_the_other(shell):
     """Bitwise, at the same number of threads; the images are rendered once."""
-    fits = [SMOKE, "runtime.threads=1", "--seeds", "1,2"]
+    fits = [SMOKE, "runtime.threads=1", "--seeds", "1,2", *TWO_CELLS]
     beside = shell.spawn("ablate", *fits, "--jobs", "2", "--store", "beside")
     assert beside.returncode == 0, beside.stderr
     assert "images of seed 2: done" in beside.stderr

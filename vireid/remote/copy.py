@@ -137,17 +137,15 @@ class RemoteCopy:
             UserError: it cannot be written there.
         """
         with self._alone():
-            alike, here = self._alike(), self._here()
-            new = [place for place, stamp in here.items() if place not in alike or alike[place][0] != stamp]
-            if not new:
+            alike = self._alike()
+            if not (unsent := self._unsent(alike)):
                 return 0
             there = self.files.stamps()
-            for place in [place for place in new if _is_failure(place) and place in there and place not in alike]:
+            for place in [place for place in unsent if _is_failure(place) and place in there and place not in alike]:
                 self._renumber(place, there)
-            here = self._here()
-            new = [place for place, stamp in here.items() if place not in alike or alike[place][0] != stamp]
-            refused = self._others(there, alike, {_run(place) for place in new})
-            new.sort(key=_turn)
+            here = self._unsent(alike)
+            refused = self._others(there, alike, {_run(place) for place in here})
+            new = sorted(here, key=_turn)
             done: list[str] = []
             try:
                 for start in range(0, len(new), _TOGETHER):
@@ -188,7 +186,7 @@ class RemoteCopy:
         done = []
         for turn in range(_RECORDS + 1):
             ours = [place for place in places if _turn(place) == turn and _run(place) not in refused]
-            if turn == _OTHERS:
+            if turn == _CHANGING:
                 same = [place for place in ours if place in unknown and self._is_equal(place)]
                 put = [place for place in ours if place not in unknown]  # what differs there is brought by a pull
                 if put:
@@ -232,7 +230,7 @@ class RemoteCopy:
         known = alike.get(place)
         if known == (here, there):
             return False
-        finished = _turn(place) != _OTHERS
+        finished = _turn(place) != _CHANGING
         return known is None or finished or _run(place) in others or known[0] == here  # else what is new here is sent
 
     def _renumber(self, place: str, there: Collection[str]) -> None:
@@ -287,6 +285,11 @@ class RemoteCopy:
                         stamps[place] = stamp
         return stamps
 
+    def _unsent(self, alike: Stamps) -> dict[str, str]:
+        """Stamps of the files here that are new or have changed."""
+        here = self._here()
+        return {place: stamp for place, stamp in here.items() if place not in alike or alike[place][0] != stamp}
+
     def _stamp(self, place: str) -> str | None:
         try:
             status = (self.root / place).stat()
@@ -334,7 +337,7 @@ def _travels(place: str) -> bool:
     return plain and len(folders) > 1 and folders[0] in _FOLDERS and not place.endswith(_STAYS)
 
 
-_OTHERS, _RECORDS = 1, 2
+_FINISHED, _CHANGING, _RECORDS = range(3)  # turns in which files are sent
 
 
 def _turn(place: str) -> int:
@@ -342,7 +345,7 @@ def _turn(place: str) -> int:
     if _is_record(place):
         return _RECORDS
     finished = _run(place) and place.endswith((f"/{_ASKED_FOR}", ".parquet"))
-    return 0 if finished else _OTHERS
+    return _FINISHED if finished else _CHANGING
 
 
 def _is_record(place: str) -> bool:
